@@ -1,0 +1,3 @@
+"""Detect spoofed speech with Gaussian mixture models (ASVspoof 2019 LA and its successors)."""
+
+__version__ = "1.0.0"

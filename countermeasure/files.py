@@ -1,0 +1,76 @@
+"""Output that is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from countermeasure.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no advisory locks; everything else works
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def replace_when_whole(path: str | os.PathLike[str], text: bool = False) -> Iterator[IO]:
+    """Open a file that takes its final name only when the block ends without an error.
+
+    What is written goes to ``.NAME.part`` beside `path`; at the end it is flushed to the disk and
+    renamed, so a reader sees the old file or the new one and never half of one. Missing parent
+    folders are made.
+
+    Parameters
+    ----------
+    path : path of the finished file
+    text : bool
+        Whether the block writes text (UTF-8, ``\\n``) instead of bytes.
+
+    Raises
+    ------
+    InputError
+        When `path` is a folder, or when another run is writing the same file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    descriptor = _open_locked(part, path)
+    try:
+        f: IO = open(descriptor, "w", encoding="utf-8", newline="\n") if text else open(descriptor, "wb")
+        with f:
+            f.truncate()
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+            # Renamed while the lock is held: nobody else can have started on this part.
+            os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def _open_locked(part: Path, path: Path) -> int:
+    """Open and lock `part`; a part that a killed run left behind is taken over."""
+    while True:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        if fcntl is None:
+            return descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(f"{path}: another run is writing this file; wait for it or choose another name") from None
+        except OSError:  # a file system without locks
+            return descriptor
+        # The run that held the lock may have renamed or removed the file that was just opened.
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(part).st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)

@@ -1,0 +1,109 @@
+"""CM protocols: one trial a line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from countermeasure.errors import InputError
+
+BONAFIDE = "bonafide"
+SPOOF = "spoof"
+LABELS = (BONAFIDE, SPOOF)
+
+
+class Trial(NamedTuple):
+    """One line of a protocol.
+
+    Attributes
+    ----------
+    line : str
+        The line as it stands in the file, without blanks at its ends.
+    utterance : str
+    label : {'bonafide', 'spoof'} or None
+        None in a blind protocol.
+    attack : str or None
+        The spoofing attack, e.g. ``'A07'``; None for bona fide speech and where the line names none.
+    speaker : str or None
+        None where the line names no speaker.
+    """
+
+    line: str
+    utterance: str
+    label: str | None
+    attack: str | None
+    speaker: str | None
+
+
+def parse_trial(line: str) -> Trial:
+    """Parse one line: utterance 2nd, label last, attack before it.
+
+    ``LA_0039 LA_E_2834763 - A11 spoof``, ``flac LA_E_2834763 A11 spoof``; a line of a single field
+    is the utterance. A last field that is no label counts as no label.
+    """
+    line = line.strip()
+    fields = line.split()
+    label = fields[-1] if len(fields) > 1 and fields[-1] in LABELS else None
+    utterance = fields[0] if len(fields) == 1 else fields[1]
+    attack = fields[-2] if label and len(fields) > 3 and fields[-2] not in ("-", label) else None
+    # The first field of the four-field form is the audio's format.
+    speaker = fields[0] if len(fields) > 1 and fields[0] not in ("flac", "wav", "-") else None
+    return Trial(line, utterance, label, attack, speaker)
+
+
+def read_protocol(path: str | os.PathLike[str]) -> list[Trial]:
+    """Read a CM protocol.
+
+    Blank lines, CRLF, tabs and a byte-order mark are accepted.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, when it is no text or empty, when an utterance occurs twice, or
+        when some lines end in a label and some do not. (None with a label: a blind protocol.)
+    """
+    trials: list[Trial] = []
+    seen: dict[str, int] = {}
+    numbers: list[int] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        trial = parse_trial(line)
+        if trial.utterance in seen:
+            raise InputError(
+                f"{path}:{number}: utterance {trial.utterance} stands on line {seen[trial.utterance]} already; "
+                f"a protocol names each utterance once: {trial.line!r}"
+            )
+        seen[trial.utterance] = number
+        trials.append(trial)
+        numbers.append(number)
+    if not trials:
+        raise InputError(f"{path}: no trial in it; expected lines like 'LA_0039 LA_E_2834763 - A11 spoof'")
+    labelled = [trial.label is not None for trial in trials]
+    if any(labelled) and not all(labelled):
+        first = labelled.index(False)
+        raise InputError(
+            f"{path}:{numbers[first]}: no label at the end ('bonafide' or 'spoof'), though other lines have one: "
+            f"{trials[first].line!r}"
+        )
+    return trials
+
+
+def read_lines(path: str | os.PathLike[str]) -> Sequence[str]:
+    """Read a text file's lines, without a byte-order mark.
+
+    Raises
+    ------
+    InputError
+        When there is no such file or it is not UTF-8 text.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as f:
+            return f.read().split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; give a text file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
