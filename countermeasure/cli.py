@@ -16,9 +16,7 @@ from countermeasure.errors import InputError
 T = TypeVar("T")
 
 # The caller can mend these; a full or failing disk (ENOSPC, EIO, …) is nobody's wrong argument.
-_CALLERS_ERRNOS = {
-    getattr(errno, name) for name in "ENOENT EACCES EPERM EISDIR ENOTDIR EROFS ENAMETOOLONG EEXIST ENOTEMPTY".split()
-}
+_CALLERS_ERRNOS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
 
 
 class _Parser(argparse.ArgumentParser):

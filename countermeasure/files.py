@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from countermeasure.errors import InputError
 
@@ -14,6 +14,8 @@ try:
     import fcntl
 except ImportError:  # Windows: no advisory locks; everything else works
     fcntl = None  # type: ignore[assignment]
+
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "newline": "\n"}
 
 
 @contextlib.contextmanager
@@ -42,8 +44,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False) -> Iter
     part = path.with_name(f".{path.name}.part")
     descriptor = _open_locked(part, path)
     try:
-        f: IO = open(descriptor, "w", encoding="utf-8", newline="\n") if text else open(descriptor, "wb")
-        with f:
+        with os.fdopen(descriptor, "w" if text else "wb", **(_TEXT if text else {})) as f:
             f.truncate()
             yield f
             f.flush()
