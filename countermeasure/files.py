@@ -1,8 +1,9 @@
-"""Output that is whole or not there."""
+"""Files: output that is whole or not there, and input that is found."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,37 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False) -> Iter
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's contents, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a list that is there.
+
+    Raises
+    ------
+    InputError
+        When there is none. The suite's own scheme is ``data/{split}/{split}-{type}.pkl``; where a
+        file is asked for by another of the names in use and its twin in that scheme is there, the
+        message names the twin.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file")
+    folder = path.parent
+    split = {"test": "eval"}.get(folder.name, folder.name)
+    stem = path.stem.removeprefix(f"{split}-")
+    twin = folder.parent / split / f"{split}-{stem}.pkl"
+    raise InputError(f"{path}: no such file" + (f"; did you mean {twin}?" if twin.is_file() else ""))
 
 
 def _open_locked(part: Path, path: Path) -> int:

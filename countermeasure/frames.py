@@ -1,0 +1,258 @@
+"""The rows of pickled lists, read in any order and in bounded memory.
+
+A training pass needs all rows of one class, in parts that several threads fetch. `Rows` goes over
+the lists once to learn where each array stands, and reads parts of the files from then on. Several
+lists become one table by laying their arrays side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from countermeasure.compute import Threads
+from countermeasure.errors import InputError
+from countermeasure.mixture import Standardisation
+from countermeasure.pickles import ArrayRef, Item, ListReader, ListWriter, read_list
+
+# Rows that are read and worked on at once, by one thread.
+PART = 4096
+
+
+class Segment(NamedTuple):
+    """Some consecutive rows of one item of the lists."""
+
+    item: int
+    start: int
+    stop: int
+
+
+Part = list[Segment]
+
+
+class Table(AbstractContextManager):
+    """Lists of the same items, laid side by side: item `i` is an array [rows, columns].
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Pickled lists. Their arrays are [rows], [rows, columns] or bare numbers.
+    names : sequence of str
+        What the lists are called in messages.
+    in_memory : bool
+        Whether the arrays are held in memory rather than read from the files again and again.
+
+    Attributes
+    ----------
+    labels : list of str or None
+        Of each item.
+    n_rows : array of int
+        Of each item; 0 for an item that a list leaves out.
+    n_columns : int
+
+    Raises
+    ------
+    InputError
+        When a list is damaged or empty, or when the lists differ in length, labels or numbers of
+        rows.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], in_memory: bool = False):
+        self.paths = [Path(path) for path in paths]
+        self._resources = ExitStack()
+        self._readers: list[ListReader] = []
+        self._columns: list[list[Item]] = []
+        for path in self.paths:
+            reader, items = self._open(path)
+            self._readers.append(reader)
+            self._columns.append(items)
+        self._join()
+        self._held: list[np.ndarray | None] | None = None
+        if in_memory:
+            self._held = [self.item(i) if n else None for i, n in enumerate(self.n_rows)]
+
+    def __exit__(self, *exception: object) -> None:
+        self._resources.close()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _open(self, path: Path) -> tuple[ListReader, list[Item]]:
+        reader = self._resources.enter_context(ListReader(path))
+        items: list[Item] = []
+        for item in reader:
+            if isinstance(item.value, ArrayRef) and item.value.inline is not None:
+                # Protocol 2 codes arrays as text, which cannot be read in parts.
+                return self._open(self._rewritten(path))
+            items.append(item)
+        if not items:
+            raise InputError(f"{path}: the list is empty; make it again")
+        return reader, items
+
+    def _rewritten(self, path: Path) -> Path:
+        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="countermeasure-")))
+        with ListWriter(folder / path.name) as out:
+            for value, label in read_list(path):
+                out.append(value, label)
+        return folder / path.name
+
+    def _join(self) -> None:
+        first = self._columns[0]
+        for path, column in zip(self.paths[1:], self._columns[1:], strict=True):
+            if len(column) != len(first):
+                raise InputError(
+                    f"{path}: {len(column)} items, but {self.paths[0]} has {len(first)}; "
+                    "all lists of a folder must come from the same protocol"
+                )
+        self.labels: list[str | None] = []
+        self.n_rows = np.zeros(len(first), dtype=np.int64)
+        self.n_columns = 0
+        for i, items in enumerate(zip(*self._columns, strict=True)):
+            labels = {item.label for item in items if item.label is not None}
+            if len(labels) > 1:
+                raise InputError(
+                    f"item {i + 1} is {_listed(self.paths, [item.label for item in items])}; {_MISALIGNED}"
+                )
+            self.labels.append(labels.pop() if labels else None)
+            if any(item.value is None for item in items):
+                continue
+            shapes = [_shape(item.value) for item in items]
+            if len({rows for rows, _ in shapes}) > 1:
+                raise InputError(
+                    f"item {i + 1} has {_listed(self.paths, [rows for rows, _ in shapes])} frames; {_MISALIGNED}"
+                )
+            n_columns = sum(columns for _, columns in shapes)
+            if self.n_columns and n_columns != self.n_columns:
+                raise InputError(
+                    f"{_names(self.paths)}: item {i + 1} has {n_columns} dimensions, those before it {self.n_columns}; "
+                    "make the list again"
+                )
+            self.n_columns, self.n_rows[i] = n_columns, shapes[0][0]
+
+    def item(self, i: int) -> np.ndarray:
+        """Return the rows of item `i`; array [rows, columns]."""
+        return self.rows(Segment(i, 0, int(self.n_rows[i])))
+
+    def rows(self, segment: Segment) -> np.ndarray:
+        """Return some rows of an item; array [rows, columns]."""
+        i, start, stop = segment
+        if self._held is not None and (held := self._held[i]) is not None:
+            return held[start:stop]
+        arrays = [
+            _read_rows(reader, column[i], start, stop)
+            for reader, column in zip(self._readers, self._columns, strict=True)
+        ]
+        return arrays[0] if len(arrays) == 1 else np.hstack(arrays)
+
+    def parts(self, items: Sequence[int] | np.ndarray, n_rows: int = PART) -> list[Part]:
+        """Divide the rows of some items into parts of at most `n_rows` rows, in order.
+
+        The division depends on the items' numbers of rows alone. Only an item longer than a whole
+        part is torn apart.
+        """
+        parts: list[Part] = []
+        filled = n_rows
+        for i in items:
+            for start in range(0, int(self.n_rows[i]), n_rows):
+                stop = min(start + n_rows, int(self.n_rows[i]))
+                if filled + stop - start > n_rows:
+                    parts.append([])
+                    filled = 0
+                parts[-1].append(Segment(int(i), start, stop))
+                filled += stop - start
+        return parts
+
+    def read(self, part: Part) -> np.ndarray:
+        """Return the rows of a part; array [rows, columns]."""
+        arrays = [self.rows(segment) for segment in part]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def standardisation(table: Table, items: np.ndarray, threads: Threads) -> Standardisation:
+    """Return mean and standard deviation of each dimension over the rows of some items.
+
+    A dimension that never changes gets the scale 1.
+
+    Raises
+    ------
+    InputError
+        When a value is NaN or infinite; names the item.
+    """
+
+    def moments(part: Part) -> tuple[int, np.ndarray, np.ndarray]:
+        rows = table.read(part)
+        mean = rows.mean(axis=0, dtype=np.float64)
+        if not np.isfinite(mean).all():
+            _refuse_not_finite(table, part)
+        return len(rows), mean, ((rows - mean) ** 2).sum(axis=0, dtype=np.float64)
+
+    n, mean, squares = 0, np.zeros(table.n_columns), np.zeros(table.n_columns)
+    for part_n, part_mean, part_squares in threads.map(moments, table.parts(items)):
+        # T. F. Chan et al., Updating formulae for computing sample variances, 1979.
+        difference = part_mean - mean
+        squares += part_squares + difference**2 * (n * part_n / (n + part_n))
+        mean = mean + difference * (part_n / (n + part_n))
+        n += part_n
+    deviation = np.sqrt(squares / n)
+    constant = deviation <= 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny  # what float32 rounding makes of it
+    return Standardisation(mean, np.where(constant, 1.0, deviation))
+
+
+def _refuse_not_finite(table: Table, part: Part) -> None:
+    for segment in part:
+        if not np.isfinite(table.rows(segment)).all():
+            raise InputError(
+                f"{_names(table.paths)}: item {segment.item + 1} holds a value that is NaN or infinite; "
+                "make the list again"
+            )
+
+
+def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `n` rows drawn from some items without repetition, or all where there are fewer.
+
+    Array [n, columns], in the order of the list.
+    """
+    ends = np.cumsum(table.n_rows[items])
+    total = int(ends[-1])
+    chosen = np.sort(rng.choice(total, n, replace=False)) if n < total else np.arange(total)
+    rows = np.empty((len(chosen), table.n_columns))
+    owner = np.searchsorted(ends, chosen, side="right")
+    for k in np.unique(owner):
+        mine = owner == k
+        item = items[k]
+        rows[mine] = table.item(item)[chosen[mine] - (ends[k] - table.n_rows[item])]
+    return rows
+
+
+def _shape(value: ArrayRef | float | None) -> tuple[int, int]:
+    if not isinstance(value, ArrayRef):
+        return 1, 1
+    return (value.shape[0], 1) if len(value.shape) == 1 else (value.shape[0], int(np.prod(value.shape[1:])))
+
+
+def _read_rows(reader: ListReader, item: Item, start: int, stop: int) -> np.ndarray:
+    value = item.value
+    if not isinstance(value, ArrayRef) or value.fortran or (start, stop) == (0, value.shape[0]):
+        array = reader.array(item)
+        return array.reshape(_shape(value))[start:stop]
+    n_columns = _shape(value)[1]
+    row = n_columns * value.dtype.itemsize
+    data = reader.raw(value.offset + start * row, (stop - start) * row)
+    return np.frombuffer(data, value.dtype).reshape(stop - start, n_columns)
+
+
+_MISALIGNED = "the lists are not of the same recordings in the same order; make them from one protocol"
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths)
+
+
+def _listed(paths: Sequence[Path], values: Sequence[object]) -> str:
+    return ", ".join(f"{value} in {path}" for path, value in zip(paths, values, strict=True))

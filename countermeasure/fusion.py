@@ -1,0 +1,71 @@
+"""Folders of score lists: which column of a fusion is which."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from countermeasure.errors import InputError
+from countermeasure.options import SPLITS
+
+
+class Column(NamedTuple):
+    """One list of a fusion; `name` is its file name without the split and the suffix."""
+
+    name: str
+    path: Path
+
+
+def column_name(file_name: str) -> str:
+    """Return a score list's name with the split's name taken out.
+
+    ``lfcc-bon-train.pkl`` and ``lfcc-bon-eval.pkl`` are both ``lfcc-bon``.
+    """
+    stem = file_name.removesuffix(".pkl")
+    parts = [part for part in re.split(r"[-_.]", stem) if part not in SPLITS]
+    return "-".join(parts) or stem
+
+
+def columns(data_dir: str | os.PathLike[str]) -> list[Column]:
+    """Return the lists of a folder, ordered by name.
+
+    Raises
+    ------
+    InputError
+        When there is no such folder, when no list is in it, or when two lists are of one column.
+    """
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; fill it with the score lists to fuse")
+    found = sorted(Column(column_name(path.name), path) for path in folder.glob("*.pkl"))
+    if not found:
+        raise InputError(f"{folder}: no .pkl in it; copy or link the score lists to fuse into it")
+    for one, other in itertools.pairwise(found):
+        if one.name == other.name:
+            raise InputError(
+                f"{other.path} and {one.path.name} are both the column {one.name!r}; keep the list of one split only"
+            )
+    return found
+
+
+def check_columns(found: Sequence[Column], expected: Sequence[str], data_dir: str | os.PathLike[str]) -> None:
+    """Check that a folder holds just the columns that a model was trained on.
+
+    Raises
+    ------
+    InputError
+        When a column is missing or too many.
+    """
+    names = [column.name for column in found]
+    missing = [name for name in expected if name not in names]
+    extra = [name for name in names if name not in expected]
+    if missing or extra:
+        told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} too many"] * bool(extra)
+        raise InputError(
+            f"{data_dir}: {' and '.join(told)}; the model was trained on {', '.join(expected)}, "
+            "and the folder must hold these lists and no other"
+        )

@@ -1,0 +1,281 @@
+"""Diagonal-covariance Gaussian mixtures: log-likelihoods, sufficient statistics, EM updates.
+
+Pure functions over arrays. Everything works on *standardised* frames (each dimension with mean 0 and
+variance 1 over the data): there, products in float32 are safe, which they are not on raw features,
+where E[x²] − E[x]² cancels. Sums over frames are kept in float64.
+
+Written with the frame's quadratic form as one matrix product: with ξ = [x², x, 1],
+
+    log w_k N(x | μ_k, σ²_k) = ξ · c_k,
+    c_k = [−1/(2σ²_k), μ_k/σ²_k, log w_k − ½ Σ_d (log 2πσ²_kd + μ²_kd/σ²_kd)],
+
+and the statistics of the E-step are Σ_t ξ_t p(k | x_t): the same ξ again.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+# Frames a tile: its [frames, components] matrix stays in the cache of one core.
+TILE = 1024
+# A component this much less likely than the frame's best, in nats, counts as having no share.
+_NEGLIGIBLE = np.float32(-60)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A mixture with `K` components over `D` dimensions; float64.
+
+    Attributes
+    ----------
+    weights : array [K]
+        Sum to 1.
+    means, variances : array [K, D]
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return self.means.shape[0]
+
+    @property
+    def n_dims(self) -> int:
+        """Number of dimensions of a frame."""
+        return self.means.shape[1]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sufficient statistics of some frames; sums of these are those of all the frames.
+
+    Attributes
+    ----------
+    sums : array [2 D + 1, K], float64
+        Σ_t [x_t², x_t, 1] p(k | x_t).
+    log_likelihood : float
+        Σ_t log p(x_t), in nats.
+    n_frames : int
+    """
+
+    sums: np.ndarray
+    log_likelihood: float
+    n_frames: int
+
+    @classmethod
+    def zero(cls, n_components: int, n_dims: int) -> Statistics:
+        """Return the statistics of no frame."""
+        return cls(np.zeros((2 * n_dims + 1, n_components)), 0.0, 0)
+
+    def __add__(self, other: Statistics) -> Statistics:
+        if self.sums.shape != other.sums.shape:
+            raise ValueError(f"statistics of shapes {self.sums.shape} and {other.sums.shape} do not add up")
+        return Statistics(
+            self.sums + other.sums, self.log_likelihood + other.log_likelihood, self.n_frames + other.n_frames
+        )
+
+    @property
+    def occupancy(self) -> np.ndarray:
+        """Frames a component accounts for, Σ_t p(k | x_t); array [K]."""
+        return self.sums[-1]
+
+
+class Standardisation:
+    """The shift and scale of each dimension; ``(x - mean) / scale`` is the standardised frame.
+
+    Parameters
+    ----------
+    mean, scale : array [D]
+        Rounded to float32, so that taking them off float32 frames is exact to the last digit.
+    """
+
+    def __init__(self, mean: np.ndarray, scale: np.ndarray):
+        self.mean = mean.astype(np.float32)
+        self.scale = scale.astype(np.float32)
+
+    @classmethod
+    def of_mixture(cls, parameters: Parameters) -> Standardisation:
+        """Return the standardisation of data that are distributed as the mixture."""
+        mean = parameters.weights @ parameters.means
+        variance = parameters.weights @ (parameters.variances + (parameters.means - mean) ** 2)
+        return cls(mean, np.sqrt(variance))
+
+    def apply(self, frames: np.ndarray) -> np.ndarray:
+        """Return the standardised frames, array [n, D], float32."""
+        standardised = frames - self.mean
+        standardised /= self.scale
+        return standardised.astype(np.float32, copy=False)
+
+    def forward(self, parameters: Parameters) -> Parameters:
+        """Return the mixture of standardised frames, given that of raw ones."""
+        mean, scale = self.mean.astype(np.float64), self.scale.astype(np.float64)
+        return Parameters(parameters.weights, (parameters.means - mean) / scale, parameters.variances / scale**2)
+
+    def backward(self, parameters: Parameters) -> Parameters:
+        """Return the mixture of raw frames, given that of standardised ones."""
+        mean, scale = self.mean.astype(np.float64), self.scale.astype(np.float64)
+        return Parameters(parameters.weights, parameters.means * scale + mean, parameters.variances * scale**2)
+
+    @property
+    def log_volume(self) -> float:
+        """Σ_d log scale_d: what a log-likelihood loses on the way back to raw frames, in nats."""
+        return float(np.log(self.scale, dtype=np.float64).sum())
+
+
+def coefficients(parameters: Parameters) -> np.ndarray:
+    """Return the float32 matrix [2 D + 1, K] whose product with [x², x, 1] is log w_k N(x | μ_k, σ²_k)."""
+    precisions = 1.0 / parameters.variances
+    constant = -0.5 * (np.log(2 * np.pi * parameters.variances) + parameters.means**2 * precisions).sum(axis=1)
+    with np.errstate(divide="ignore"):  # a weight of 0 is a component that no frame chooses
+        constant += np.log(parameters.weights)
+    constant = np.maximum(constant, np.finfo(np.float32).min / 4)  # −inf times 0 would be NaN in the product
+    return np.vstack([-0.5 * precisions.T, (parameters.means * precisions).T, constant]).astype(np.float32)
+
+
+class Workspace:
+    """The arrays that one thread needs over and over for tiles of frames."""
+
+    def __init__(self, n_components: int, n_dims: int):
+        self.xi: np.ndarray = np.ones((TILE, 2 * n_dims + 1), np.float32)
+        self.joint: np.ndarray = np.empty((TILE, n_components), np.float32)
+        self.ones: np.ndarray = np.ones(n_components, np.float32)
+
+
+_thread = threading.local()
+
+
+def workspace(n_components: int, n_dims: int) -> Workspace:
+    """Return this thread's workspace for mixtures of that shape."""
+    held = getattr(_thread, "workspace", None)
+    if held is None or held[0] != (n_components, n_dims):
+        held = _thread.workspace = ((n_components, n_dims), Workspace(n_components, n_dims))
+    return held[1]
+
+
+class _Tile(NamedTuple):
+    """A mixture evaluated on one tile of `n` frames.
+
+    Attributes
+    ----------
+    xi : array [n, 2 D + 1]
+    shares : array [n, K]
+        p(k | x_t), up to the factor of each frame that `totals` holds.
+    totals : array [n]
+        Sum over the components of `shares`.
+    log_likelihood : array [n], float64
+        log p(x_t).
+    """
+
+    xi: np.ndarray
+    shares: np.ndarray
+    totals: np.ndarray
+    log_likelihood: np.ndarray
+
+
+def _evaluate(frames: np.ndarray, matrix: np.ndarray, work: Workspace) -> _Tile:
+    n, n_dims = frames.shape
+    xi, joint = work.xi[:n], work.joint[:n]
+    np.multiply(frames, frames, out=xi[:, :n_dims])
+    xi[:, n_dims:-1] = frames
+    np.matmul(xi, matrix, out=joint)
+    largest = joint.max(axis=1)
+    joint -= largest[:, None]
+    # Below float32's normal numbers, products take ten times as long; e⁻⁶⁰ is nothing already.
+    np.maximum(joint, _NEGLIGIBLE, out=joint)
+    np.exp(joint, out=joint)
+    totals = joint @ work.ones
+    return _Tile(xi, joint, totals, largest + np.log(totals, dtype=np.float64))
+
+
+def frame_log_likelihoods(frames: np.ndarray, matrix: np.ndarray, work: Workspace) -> np.ndarray:
+    """Return log p(x_t) of standardised frames [n, D]; array [n], float64."""
+    result = np.empty(len(frames))
+    for start in range(0, len(frames), TILE):
+        tile = frames[start : start + TILE]
+        result[start : start + len(tile)] = _evaluate(tile, matrix, work).log_likelihood
+    return result
+
+
+def accumulate(frames: np.ndarray, matrix: np.ndarray, work: Workspace) -> Statistics:
+    """Return the E-step's statistics of standardised frames [n, D]."""
+    sums = np.zeros(matrix.shape)
+    log_likelihood = 0.0
+    for start in range(0, len(frames), TILE):
+        tile = frames[start : start + TILE]
+        xi, shares, totals, tile_log_likelihood = _evaluate(tile, matrix, work)
+        # Dividing ξ by the totals normalises the responsibilities at a quarter of the cost.
+        sums += (xi / totals[:, None]).T @ shares
+        log_likelihood += tile_log_likelihood.sum()
+    return Statistics(sums, float(log_likelihood), len(frames))
+
+
+def update(
+    statistics: Statistics, previous: Parameters, floor: float, regularisation: np.ndarray | float = 0.0
+) -> Parameters:
+    """Return the parameters that maximise the expected log-likelihood (the M-step).
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Of all frames, standardised.
+    previous : Parameters
+        A component with less than a tenth of a frame keeps its mean and variance from here: its own
+        statistics are noise. Its weight falls to what the statistics say.
+    floor : float
+        Smallest variance, relative to each dimension's variance over the data (which is 1 here).
+    regularisation : array [D] or float
+        Added to every variance, as scikit-learn's `reg_covar`.
+    """
+    n_dims = previous.n_dims
+    n = statistics.occupancy
+    starved = n < 0.1
+    safe = np.where(starved, 1.0, n)
+    means = (statistics.sums[n_dims:-1] / safe).T
+    variances = (statistics.sums[:n_dims] / safe).T - means**2
+    variances = np.maximum(np.maximum(variances, 0.0) + regularisation, floor)
+    return Parameters(
+        n / n.sum(),
+        np.where(starved[:, None], previous.means, means),
+        np.where(starved[:, None], previous.variances, variances),
+    )
+
+
+def seeds(sample: np.ndarray, n_components: int, rng: np.random.Generator) -> Parameters:
+    """Return a mixture to start from: k-means++ seeds among the frames of a sample.
+
+    Each further mean is drawn with a probability proportional to the squared distance to the nearest
+    mean so far (D. Arthur and S. Vassilvitskii, SODA 2007). All components get the same weight and
+    the same variance, which is what is left of the sample's around its nearest means.
+
+    Parameters
+    ----------
+    sample : array [n, D]
+        Standardised frames, n ≥ 1.
+    """
+    n, n_dims = sample.shape
+    norms = np.einsum("nd,nd->n", sample, sample)
+    chosen = [int(rng.integers(n))]
+    distance = np.full(n, np.inf)
+    for _ in range(n_components):
+        nearest = sample[chosen[-1]]
+        np.minimum(distance, np.maximum(norms - 2 * sample @ nearest + nearest @ nearest, 0.0), out=distance)
+        cumulative = np.cumsum(distance)
+        # Where all distances are 0 (fewer different frames than components), any frame will do.
+        chosen.append(
+            min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), n - 1)
+            if cumulative[-1] > 0
+            else int(rng.integers(n))
+        )
+    variance = max(float(distance.mean()) / n_dims, 1e-2)
+    return Parameters(
+        np.full(n_components, 1.0 / n_components),
+        sample[chosen[:n_components]].astype(np.float64),
+        np.full((n_components, n_dims), variance),
+    )

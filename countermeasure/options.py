@@ -1,0 +1,124 @@
+"""The settings of training, with their only defaults; importing this costs nothing."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, fields
+from typing import Any
+
+from countermeasure.errors import InputError
+
+SPLITS = ("train", "dev", "eval")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What decides which models come out of given data, besides `n_jobs`, which does not.
+
+    Attributes
+    ----------
+    n_components : int > 0
+        Gaussians a class.
+    max_iter : int > 0
+        Largest number of passes over the data.
+    tol : float >= 0
+        Training ends when a pass gains less than this, in nats a frame.
+    var_floor : float >= 0
+        Smallest variance, relative to each dimension's variance over the data.
+    reg_covar : float >= 0
+        Added to every variance, in the features' own units.
+    seed : int >= 0
+        Of the random start.
+    em : {'incremental', 'batch'}
+        Whether the parameters are updated after each of a fixed number of blocks, or once a pass.
+    """
+
+    n_components: int = 512
+    max_iter: int = 300
+    tol: float = 1e-3
+    var_floor: float = 1e-3
+    reg_covar: float = 0.0
+    seed: int = 0
+    em: str = "incremental"
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("n_components", 1), ("max_iter", 1), ("tol", 0), ("var_floor", 0), ("reg_covar", 0)):
+            value = getattr(self, name)
+            if not smallest <= value < float("inf"):
+                raise InputError(f"--{name} {value}: must be a number from {smallest} on")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}: must be an integer from 0 on")
+        if self.em not in EM_METHODS:
+            raise InputError(f"--em {self.em}: must be one of {', '.join(EM_METHODS)}")
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> TrainingOptions:
+        """Take the options out of a script's arguments; the rest stays there."""
+        return cls(**{f.name: settings.pop(f.name) for f in fields(cls)})
+
+
+EM_METHODS = ("incremental", "batch")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
+    """Add what all training scripts share."""
+    parser.add_argument("--model_path", required=True, metavar="DIR", help="folder for bon.gmm and sp.gmm")
+    parser.add_argument("--load_model_path", metavar="DIR", help="continue from the models of this folder")
+    default = TrainingOptions(n_components=n_components)
+    for name, kind, what in (
+        ("n_components", int, "Gaussians a class"),
+        ("max_iter", int, "largest number of passes over the data"),
+        ("tol", float, "end when a pass gains less than this, in nats a frame"),
+        ("var_floor", float, "smallest variance, relative to each dimension's variance over the data"),
+        ("reg_covar", float, "added to every variance, in the data's own units"),
+        ("seed", int, "of the random start; the same seed gives the same models"),
+    ):
+        value = getattr(default, name)
+        parser.add_argument(f"--{name}", type=kind, default=value, metavar="N", help=f"{what} (default {value})")
+    parser.add_argument(
+        "--em",
+        choices=EM_METHODS,
+        default=default.em,
+        help="update the parameters after each block of the data, or once a pass (default %(default)s)",
+    )
+    add_n_jobs(parser)
+
+
+def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what all test scripts share."""
+    parser.add_argument("--model_path_bon", required=True, metavar="FILE", help="model of bona fide speech, bon.gmm")
+    parser.add_argument("--model_path_sp", required=True, metavar="FILE", help="model of spoofed speech, sp.gmm")
+    parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol that the lists were made from")
+    parser.add_argument(
+        "--output_path",
+        required=True,
+        metavar="FILE",
+        help="score file: the protocol's lines, each with its LLR in nats; higher = more bona fide",
+    )
+    add_n_jobs(parser)
+
+
+def add_preprocessing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the scripts share that score lists for a fusion."""
+    parser.add_argument("--data_split", required=True, choices=SPLITS, help="which split the lists are of")
+    parser.add_argument("--model_path", required=True, metavar="DIR", help="folder with bon.gmm and sp.gmm")
+    parser.add_argument("--model_name", required=True, metavar="NAME", help="the score lists' names begin with this")
+    parser.add_argument(
+        "--output_path", required=True, metavar="DIR", help="the score lists go into the split's folder in here"
+    )
+    add_n_jobs(parser)
+
+
+def add_n_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add ``--n_jobs``."""
+    parser.add_argument(
+        "--n_jobs", type=positive, metavar="N", help="threads; results do not depend on it (default: one a core)"
+    )
+
+
+def positive(text: str) -> int:
+    """Parse an integer from 1 on, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Train a frame-level fusion with many components, going over the score lists chunk by chunk.
+
+Needs the same memory however long the lists are.
+
+Examples:
+    python gmm_ensemble_train_recur.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc
+    python gmm_ensemble_train_recur.py --data_dir experiment/my-fusion/train --model_path model/my-fusion --tol 1e-2
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from countermeasure import cli, options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the script's argument parser."""
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--data_dir", required=True, metavar="DIR", help="folder whose .pkl lists of frame scores become the columns"
+    )
+    options.add_training_arguments(parser, n_components=512)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    settings = vars(build_parser().parse_args(argv))
+    from countermeasure import training
+
+    training.train_fusion(options=options.TrainingOptions.of(settings), in_memory=False, **settings)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

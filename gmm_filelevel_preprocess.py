@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Write the file scores of a frame-level fusion, for a file-level fusion.
+
+Two lists, OUTPUT_PATH/SPLIT/NAME-bon-SPLIT-filelevel.pkl and -sp-: the mean log-likelihood of a frame, in nats.
+
+Examples:
+    python gmm_filelevel_preprocess.py --data_split train --data_dir experiment/lfcc+mfcc/train \\
+        --model_path model/ensemble-lfcc+mfcc --model_name ensemble-lfcc+mfcc --output_path ensemble/ensemble-lfcc+mfcc
+    python gmm_filelevel_preprocess.py --data_split eval --data_dir experiment/lfcc+mfcc/eval \\
+        --model_path model/ensemble-lfcc+mfcc --model_name ensemble-lfcc+mfcc --output_path ensemble/ensemble-lfcc+mfcc
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from countermeasure import cli, options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the script's argument parser."""
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--data_dir",
+        required=True,
+        metavar="DIR",
+        help="folder with just the frame-score lists, by name, that the models were trained on",
+    )
+    options.add_preprocessing_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    settings = vars(build_parser().parse_args(argv))
+    from countermeasure import scoring
+
+    scoring.write_file_scores(**settings)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Train a file-level fusion on all lists of file scores of a folder.
+
+Examples:
+    python gmm_filelevel_train.py --data_dir experiment/filelevel-lfcc+mfcc/train --model_path model/filelevel-lfcc+mfcc
+    python gmm_filelevel_train.py --data_dir experiment/my-files/train --model_path model/my-files --n_components 16
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from countermeasure import cli, options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the script's argument parser."""
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--data_dir",
+        required=True,
+        metavar="DIR",
+        help="folder whose .pkl lists of file scores, and the silence list, become the columns",
+    )
+    options.add_training_arguments(parser, n_components=64)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    settings = vars(build_parser().parse_args(argv))
+    from countermeasure import training
+
+    training.train_fusion(options=options.TrainingOptions.of(settings), in_memory=True, **settings)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Score a feature list with a base model; print the EER.
+
+Examples:
+    python gmm_test.py --data_path data/eval/eval-mfcc.pkl \\
+        --model_path_bon model/mfcc/bon.gmm --model_path_sp model/mfcc/sp.gmm \\
+        --label_path LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt \\
+        --output_path output/mfcc-eval.txt
+    python gmm_test.py --data_path data/dev/dev-lfcc.pkl \\
+        --model_path_bon model/lfcc/bon.gmm --model_path_sp model/lfcc/sp.gmm \\
+        --label_path LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.dev.trl.txt \\
+        --output_path output/lfcc-dev.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from countermeasure import cli, options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the script's argument parser."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--data_path", required=True, metavar="FILE", help="feature list, data/eval/eval-TYPE.pkl")
+    options.add_testing_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    settings = vars(build_parser().parse_args(argv))
+    from countermeasure import scoring
+
+    scoring.score_list(**settings)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

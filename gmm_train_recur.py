@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Train the two mixtures of a base model, going over the feature list chunk by chunk.
+
+Needs the same memory however long the list is; the models are those of all its frames.
+
+Examples:
+    python gmm_train_recur.py --data_path data/train/train-mfcc.pkl --model_path model/mfcc
+    python gmm_train_recur.py --data_path data/train/train-lfcc.pkl --model_path model/lfcc --n_components 64
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from countermeasure import cli, options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the script's argument parser."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--data_path", required=True, metavar="FILE", help="feature list, data/train/train-TYPE.pkl")
+    options.add_training_arguments(parser, n_components=512)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    settings = vars(build_parser().parse_args(argv))
+    from countermeasure import training
+
+    training.train(options=options.TrainingOptions.of(settings), in_memory=False, **settings)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
