@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
@@ -27,7 +27,7 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_ordered(function: Callable[[T], R], items: Iterable[T], n_jobs: int | None = None) -> Iterator[R]:
+def map_ordered(function: Callable[[T], R], items: Iterable[T], n_jobs: int | None = None) -> Generator[R, None, None]:
     """Yield ``function(item)`` for each item, in the items' order, computed by several processes.
 
     Every process computes with one thread, so a result does not depend on `n_jobs`. Items are taken

@@ -65,14 +65,15 @@ class Table(AbstractContextManager):
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]], in_memory: bool = False):
         self.paths = [Path(path) for path in paths]
-        self._resources = ExitStack()
         self._readers: list[ListReader] = []
         self._columns: list[list[Item]] = []
-        for path in self.paths:
-            reader, items = self._open(path)
-            self._readers.append(reader)
-            self._columns.append(items)
-        self._join()
+        with ExitStack() as resources:
+            for path in self.paths:
+                reader, items = _open(path, resources)
+                self._readers.append(reader)
+                self._columns.append(items)
+            self._join()
+            self._resources = resources.pop_all()
         self._held: list[np.ndarray | None] | None = None
         if in_memory:
             self._held = [self.item(i) if n else None for i, n in enumerate(self.n_rows)]
@@ -82,25 +83,6 @@ class Table(AbstractContextManager):
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def _open(self, path: Path) -> tuple[ListReader, list[Item]]:
-        reader = self._resources.enter_context(ListReader(path))
-        items: list[Item] = []
-        for item in reader:
-            if isinstance(item.value, ArrayRef) and item.value.inline is not None:
-                # Protocol 2 codes arrays as text, which cannot be read in parts.
-                return self._open(self._rewritten(path))
-            items.append(item)
-        if not items:
-            raise InputError(f"{path}: the list is empty; make it again")
-        return reader, items
-
-    def _rewritten(self, path: Path) -> Path:
-        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="countermeasure-")))
-        with ListWriter(folder / path.name) as out:
-            for value, label in read_list(path):
-                out.append(value, label)
-        return folder / path.name
 
     def _join(self) -> None:
         first = self._columns[0]
@@ -172,6 +154,27 @@ class Table(AbstractContextManager):
         """Return the rows of a part; array [rows, columns]."""
         arrays = [self.rows(segment) for segment in part]
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _open(path: Path, resources: ExitStack) -> tuple[ListReader, list[Item]]:
+    reader = resources.enter_context(ListReader(path))
+    items: list[Item] = []
+    for item in reader:
+        if isinstance(item.value, ArrayRef) and item.value.inline is not None:
+            # Protocol 2 codes arrays as text, which cannot be read in parts.
+            return _open(_rewritten(path, resources), resources)
+        items.append(item)
+    if not items:
+        raise InputError(f"{path}: the list is empty; make it again")
+    return reader, items
+
+
+def _rewritten(path: Path, resources: ExitStack) -> Path:
+    folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="countermeasure-")))
+    with ListWriter(folder / path.name) as out:
+        for value, label in read_list(path):
+            out.append(value, label)
+    return folder / path.name
 
 
 def standardisation(table: Table, items: np.ndarray, threads: Threads) -> Standardisation:

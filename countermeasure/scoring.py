@@ -190,8 +190,9 @@ def _score_trials(
         llrs.append(float(one.bonafide.mean() - one.spoof.mean()))
     write_scores(output_path, [trial.line for trial in scored], llrs)
     log(f"{len(scored)} trials scored into {output_path}; higher = more bona fide")
-    if len(scored) < len(trials):
-        log(f"{len(trials) - len(scored)} trials of {label_path} have no frames and no score")
+    missing = len(trials) - len(scored)
+    if missing:
+        log(f"{missing} trial{'s' * (missing > 1)} of {label_path} without frames in the list: no score")
     _print_eer(scored, np.array(llrs))
 
 

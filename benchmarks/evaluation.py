@@ -1,0 +1,95 @@
+"""How long the evaluation takes and how much memory it needs, on made-up scores of any size.
+
+    python -m benchmarks.evaluation                     # the size of ASVspoof 2019 LA's evaluation set
+    python -m benchmarks.evaluation --trials 1000000 --bootstrap 0
+
+Run from the checkout. Process times, without imports; beside reading stands NumPy's own text reader as the yardstick.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from countermeasure import cli
+from countermeasure.score_files import CmScores, read_cm_scores, write_scores
+from tDCF_python import report, resampling
+from tDCF_python.asv import LA_EVAL
+from tDCF_python.study import ATTACK, SPEAKER, run_study
+
+ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
+
+
+def made_up(n_trials: int, path: Path) -> None:
+    """Write scores with the shares of ASVspoof 2019 LA: one bona fide trial in ten, 13 attacks, 67 speakers."""
+    rng = np.random.default_rng(0)
+    bonafide = np.arange(n_trials) % 10 == 0
+    attacks = np.arange(n_trials) % 13 + 7
+    speakers = rng.integers(67, size=n_trials)
+    lines = [
+        f"LA_{speaker:04d} LA_E_{k:07d} - {'- bonafide' if real else f'A{attack:02d} spoof'}"
+        for k, (speaker, real, attack) in enumerate(zip(speakers, bonafide, attacks, strict=True))
+    ]
+    write_scores(path, lines, rng.normal(0, 1, n_trials) + 2.6 * bonafide)
+
+
+def timed(what: str, work: Callable[[], T]) -> T:
+    start = time.process_time()
+    result = work()
+    print(f"{what:<58} {time.process_time() - start:8.3f} s", flush=True)
+    return result
+
+
+def main() -> int:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--trials", type=int, default=71237, help="trials of the made-up file (default: 71237)")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resampled sets; 0: none (default: 1000)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scores.txt"
+        made_up(args.trials, path)
+        # Peaks are those of a process that does nothing else.
+        code = f"import score_eval; score_eval.main(['--cm_score', {str(path)!r}, '--asv_score', {LA_EVAL.source!r}])"
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"{args.trials:,} trials")
+        print(f"{'whole process, plain report (wall clock)':<58} {time.monotonic() - start:8.3f} s")
+        print(f"{'  its peak memory':<58} {peak:8.0f} MB")
+        scores = timed("reading", lambda: read_cm_scores(path))
+        if args.trials <= 100_000:
+            timed("  the same by numpy.genfromtxt", lambda: np.genfromtxt(path, dtype=str))
+        timed("plain report", lambda: report.text(run_study({"s": scores}, LA_EVAL)))
+        timed("tables by attack", lambda: report.text(run_study({"s": scores}, LA_EVAL, by=[ATTACK])))
+        timed("tables by speaker", lambda: report.text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
+        if args.bootstrap:
+            bootstraps(scores, args.bootstrap)
+    return 0
+
+
+def bootstraps(scores: CmScores, n_replicates: int) -> None:
+    for over in (resampling.SPEAKERS, resampling.TRIALS):
+        units = resampling.choose_units(scores.speakers, scores.utterances, over)
+        timed(
+            f"EER of {n_replicates:,} bootstraps over {over}",
+            lambda units=units: resampling.replicates(  # type: ignore[misc]
+                scores.scores, scores.bonafide, units, {}, n_replicates, 0
+            ),
+        )
+    timed(
+        "all figures by attack, with intervals",
+        lambda: run_study({"s": scores}, LA_EVAL, by=[ATTACK], bootstrap=n_replicates),
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,106 @@
+"""Recordings: where a trial's audio is, and what is in it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermeasure.errors import InputError
+
+SUFFIXES = (".flac", ".wav")
+
+
+class Recording(NamedTuple):
+    """A recording's samples.
+
+    Attributes
+    ----------
+    signal : array [n_samples], float32
+        In [-1, 1) where the file holds integers; exact up to 24 bits a sample.
+    rate : int
+        Sampling rate in Hz.
+    n_channels : int
+        Of the file; `signal` is their mean.
+    """
+
+    signal: NDArray[np.float32]
+    rate: int
+    n_channels: int
+
+
+def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
+    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``.
+
+    Raises
+    ------
+    InputError
+        When there is neither, and when the id would lead out of the folder.
+    """
+    inside = PurePosixPath(utterance)
+    if inside.is_absolute() or ".." in inside.parts or any(character in utterance for character in "\\:\0"):
+        raise InputError(
+            f"utterance {utterance!r} leads out of the audio folder; an id is a file's name without its end"
+        )
+    for suffix in SUFFIXES:
+        path = Path(data_path, utterance + suffix)
+        if path.is_file():
+            return path
+    raise InputError(f"{Path(data_path, utterance)}: neither .flac nor .wav is there")
+
+
+def read(path: str | os.PathLike[str]) -> Recording:
+    """Read a FLAC or WAV file; several channels become their mean.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no audio, empty, cut short or damaged, or holds samples that are not
+        finite.
+    """
+    import soundfile
+
+    try:
+        with open(path, "rb") as raw:
+            _check_riff_length(raw, path)
+        with soundfile.SoundFile(path) as file:
+            samples = file.read(dtype="float32", always_2d=True)
+            promised, rate = file.frames, file.samplerate
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except soundfile.SoundFileError as error:
+        reason = str(error).removeprefix(f"Error opening {str(path)!r}: ").rstrip(".")
+        raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again") from None
+    if len(samples) < promised:
+        raise InputError(f"{path}: is cut short ({len(samples)} of {promised} samples); copy it again")
+    if not len(samples):
+        raise InputError(f"{path}: holds no samples")
+    n_channels = samples.shape[1]
+    signal = samples[:, 0] if n_channels == 1 else samples.mean(axis=1)
+    if not np.isfinite(signal).all():
+        raise InputError(f"{path}: sample {np.flatnonzero(~np.isfinite(signal))[0]} is not a finite number")
+    return Recording(signal, rate, n_channels)
+
+
+def _check_riff_length(file: IO[bytes], path: str | os.PathLike[str]) -> None:
+    """Raise for a WAV file whose data chunk promises more than is there; libsndfile reads on silently."""
+    if file.read(4) != b"RIFF":
+        return
+    size = os.fstat(file.fileno()).st_size
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        position += 8
+        if name == b"data":
+            # Programs that write to a pipe cannot know the length and leave the largest one there.
+            if position + length > size and length < 0x7FFFFF00:
+                raise InputError(
+                    f"{path}: is cut short ({size - position} of {length} bytes of samples); copy it again"
+                )
+            return
+        position += length + length % 2

@@ -1,0 +1,373 @@
+"""From recordings to feature lists."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermeasure import audio, compute, features, provenance
+from countermeasure.cli import Progress, log
+from countermeasure.errors import InputError
+from countermeasure.files import replace_when_whole
+from countermeasure.journal import Entry, Journal
+from countermeasure.pickles import ListWriter
+from countermeasure.protocol import Trial, read_protocol
+
+SPLITS = ("train", "dev", "eval")
+# Recordings go to a process in batches, so that sending them costs little beside the work.
+_BATCH_RECORDINGS = 16
+_BATCH_BYTES = 2_000_000
+# Starting a process takes about as long as computing so many features.
+_FEATURES_PER_PROCESS = 500
+_NAMED_AT_MOST = 20
+
+
+class _Task(NamedTuple):
+    """A recording, and the digest of its file when each type's feature of it was computed."""
+
+    utterance: str
+    known: dict[str, bytes | None]
+
+
+class _Result(NamedTuple):
+    """What a process found out about a recording.
+
+    `found` holds the features that were not known; `problem` says why there are none.
+    """
+
+    utterance: str
+    digest: bytes | None
+    rate: int = 0
+    n_channels: int = 0
+    n_samples: int = 0
+    found: dict[str, NDArray[np.floating]] = {}  # noqa: RUF012  never changed
+    problem: str | None = None
+
+
+def extract(
+    data_split: str,
+    data_path: str | os.PathLike[str],
+    label_path: str | os.PathLike[str],
+    output_path: str | os.PathLike[str],
+    ftype: Sequence[str],
+    n_jobs: int | None = None,
+    dtype: str = "float32",
+    skip_bad: bool = False,
+    restart: bool = False,
+) -> list[Path]:
+    """Write the feature list ``OUTPUT_PATH/SPLIT-TYPE.pkl`` of each type, and its record beside it.
+
+    Each recording is decoded once for all types. A list that is there, made from the same audio,
+    protocol and settings, is left as it is; a run that was interrupted is continued.
+
+    Parameters
+    ----------
+    data_split : {'train', 'dev', 'eval'}
+    data_path : path
+        Folder with ``UTTERANCE.flac`` or ``.wav``.
+    label_path : path
+        CM protocol; in a blind one all labels are None.
+    output_path : path
+        Folder for the lists; made when missing.
+    ftype : sequence of str
+        Feature types, see `features.names`.
+    n_jobs : int > 0 or None
+        Number of processes; None: one a core. The lists do not depend on it.
+    dtype : {'float32', 'float64'}
+    skip_bad : bool
+        Whether to leave recordings that cannot be used out of the lists, and to write their names to
+        ``SPLIT-TYPE.skipped.txt``, instead of writing no list.
+    restart : bool
+        Whether to compute everything again, whatever is there.
+
+    Returns
+    -------
+    list of Path
+        The lists, one a type.
+
+    Raises
+    ------
+    InputError
+        When an argument is wrong, when recordings cannot be used (unless `skip_bad`), and when they
+        differ in sampling rate.
+    """
+    _check_arguments(data_split, data_path, ftype, n_jobs, dtype)
+    trials = read_protocol(label_path)
+    lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
+    source = _Source(Path(data_path), trials, n_jobs or _worthwhile_jobs(len(trials) * len(lists)))
+    unfinished = lists if restart else _without_finished(lists, source)
+    if unfinished:
+        with contextlib.ExitStack() as stack:
+            for each in unfinished:
+                stack.enter_context(each.opened(restart))
+            _fill(unfinished, source, skip_bad)
+    return [each.path for each in lists]
+
+
+def _worthwhile_jobs(n_features: int) -> int:
+    return max(1, min(compute.n_cores(), n_features // _FEATURES_PER_PROCESS))
+
+
+def _check_arguments(
+    data_split: str, data_path: str | os.PathLike[str], ftype: Sequence[str], n_jobs: int | None, dtype: str
+) -> None:
+    if data_split not in SPLITS:
+        raise InputError(f"no split {data_split!r}; give one of {' '.join(SPLITS)}")
+    if dtype not in features.DTYPES:
+        raise InputError(f"no dtype {dtype!r}; give one of {' '.join(features.DTYPES)}")
+    if n_jobs is not None and n_jobs < 1:
+        raise InputError(f"n_jobs is {n_jobs}; give a number of processes from 1 on")
+    if not ftype:
+        raise InputError(f"no feature type; give some of {' '.join(features.names())}")
+    for name in ftype:
+        features.window(name)  # raises for a type that is not there
+    if not Path(data_path).is_dir():
+        raise InputError(f"{data_path}: no such folder; give the one with the recordings (.flac or .wav)")
+
+
+# -- recordings, and what processes do with them -----------------------------------------------------
+
+
+class _Source:
+    """The recordings of a protocol."""
+
+    def __init__(self, data_path: Path, trials: list[Trial], n_jobs: int):
+        self.data_path, self.trials, self.n_jobs = data_path, trials, n_jobs
+
+    def digests(self) -> list[str]:
+        """Return the SHA-256 of every trial's file, empty for one that is not there."""
+        batches = self._batches([_Task(trial.utterance, {}) for trial in self.trials])
+        return [_hex(result.digest) for result in self._results(batches, "checking", "float32")]
+
+    def results(self, tasks: list[_Task], dtype: str) -> Iterator[_Result]:
+        """Yield the results of tasks in order, and show the progress."""
+        return self._results(self._batches(tasks), "extracting", dtype)
+
+    def _results(self, batches: Iterator[list[_Task]], what: str, dtype: str) -> Iterator[_Result]:
+        progress = Progress(len(self.trials), what, "files")
+        work = partial(_process_batch, self.data_path, dtype)
+        with contextlib.closing(progress), contextlib.closing(compute.map_ordered(work, batches, self.n_jobs)) as done:
+            for results in done:
+                yield from results
+                progress.update(len(results))
+
+    def _batches(self, tasks: list[_Task]) -> Iterator[list[_Task]]:
+        batch: list[_Task] = []
+        n_bytes = 0
+        for task in tasks:
+            batch.append(task)
+            with contextlib.suppress(InputError, OSError):
+                n_bytes += audio.find(self.data_path, task.utterance).stat().st_size
+            if len(batch) == _BATCH_RECORDINGS or n_bytes > _BATCH_BYTES:
+                yield batch
+                batch, n_bytes = [], 0
+        if batch:
+            yield batch
+
+
+def _process_batch(data_path: Path, dtype: str, tasks: list[_Task]) -> list[_Result]:
+    return [_process(data_path, dtype, task) for task in tasks]
+
+
+def _process(data_path: Path, dtype: str, task: _Task) -> _Result:
+    digest = None
+    try:
+        path = audio.find(data_path, task.utterance)
+        digest = hashlib.sha256(path.read_bytes()).digest()
+        missing = [name for name, known in task.known.items() if known != digest]
+        if not missing:
+            return _Result(task.utterance, digest)
+        recording = audio.read(path)
+        found = features.extract(recording.signal, recording.rate, missing, dtype)
+    except (InputError, OSError) as error:
+        return _Result(task.utterance, digest, problem=str(error))
+    return _Result(task.utterance, digest, recording.rate, recording.n_channels, len(recording.signal), found)
+
+
+def _hex(digest: bytes | None) -> str:
+    return digest.hex() if digest else ""
+
+
+# -- lists -------------------------------------------------------------------------------------------
+
+
+class _List:
+    """One feature list on its way to disk.
+
+    Features go to a journal as they come. Only when all are there is the list written from it, in
+    the protocol's order: a run that is interrupted, and one that meets bad recordings, loses nothing.
+    """
+
+    def __init__(self, folder: Path, split: str, name: str, dtype: str, skip_bad: bool):
+        self.split, self.name, self.dtype, self.skip_bad = split, name, dtype, skip_bad
+        self.path = folder / f"{split}-{name}.pkl"
+        self.skipped_path = folder / f"{split}-{name}.skipped.txt"
+        self._versions = provenance.versions()
+
+    @contextlib.contextmanager
+    def opened(self, restart: bool) -> Iterator[None]:
+        """Hold the list's name against other runs, and read what an interrupted run has left."""
+        journal_path = self.path.with_name(f".{self.path.name}.journal")
+        with contextlib.ExitStack() as stack:
+            self._writer = stack.enter_context(ListWriter(self.path))
+            if restart:
+                journal_path.unlink(missing_ok=True)
+            self.journal = stack.enter_context(Journal(journal_path, self._identity(), self.dtype))
+            self._stack = stack
+            yield
+
+    def _identity(self) -> list[object]:
+        """Return what an earlier list or journal must have in common with this one, but for its inputs."""
+        numbers = {name: version for name, version in self._versions.items() if name != "numpy"}
+        return [self.name, self.dtype, numbers]
+
+    def is_current(self, record: provenance.Record, trials: list[Trial]) -> bool:
+        """Tell whether a finished list is the one to be made, as far as that is seen without its inputs."""
+        recorded = {name: version for name, version in record.versions.items() if name != "numpy"}
+        return (
+            [record.feature.get("type"), record.dtype, recorded] == self._identity()
+            and record.split == self.split
+            and record.feature == features.settings(self.name, record.sampling_rate)
+            and record.protocol_sha256 == provenance.protocol_sha256(trials)
+            and (self.skip_bad or not record.skipped)
+            and self.path.is_file()
+            and provenance.matches(self.path, record)
+        )
+
+    def finish(self, trials: list[Trial], digests: Sequence[str], problems: dict[str, str]) -> None:
+        """Write the list and what stands beside it."""
+        entries = self.journal.entries
+        kept = [trial for trial in trials if trial.utterance not in problems]
+        for trial in kept:
+            self._writer.append(self.journal.feature(trial.utterance), trial.label)
+        journal = self.journal
+        self._stack.close()  # the list takes its name
+        rate = entries[kept[0].utterance].rate
+        padded = [t.utterance for t in kept if features.is_padded(self.name, entries[t.utterance].n_samples, rate)]
+        n_frames = [entries[trial.utterance].shape[0] for trial in kept]
+        record = provenance.Record(
+            kind="features",
+            split=self.split,
+            feature=features.settings(self.name, rate),
+            sampling_rate=rate,
+            dtype=self.dtype,
+            protocol_sha256=provenance.protocol_sha256(trials),
+            audio_sha256=provenance.combined_sha256(digests),
+            list_sha256=provenance.file_sha256(self.path),
+            versions=self._versions,
+            skipped=list(problems),
+            padded=padded,
+            mixed_down=[trial.utterance for trial in kept if entries[trial.utterance].n_channels > 1],
+            utterances=[trial.utterance for trial in kept],
+            speakers=[trial.speaker for trial in kept],
+            n_frames=n_frames,
+        )
+        provenance.write(self.path, record)
+        self._write_skipped(problems)
+        journal.remove()
+        if padded:
+            log(f"{self.path}: shorter than one window, filled up with zeros: {_named(padded)}")
+        log(f"{self.path}: {len(kept):,} recordings, {sum(n_frames):,} frames")
+
+    def _write_skipped(self, problems: dict[str, str]) -> None:
+        if not problems:
+            self.skipped_path.unlink(missing_ok=True)
+            return
+        with replace_when_whole(self.skipped_path, text=True) as f:
+            f.writelines(f"{utterance} {problem}\n" for utterance, problem in problems.items())
+
+
+def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
+    """Return the lists that are not there yet, or were made from something else."""
+    records = {}
+    for each in lists:
+        with contextlib.suppress(InputError):  # a damaged record says nothing
+            record = provenance.read(each.path)
+            if record and each.is_current(record, source.trials):
+                records[each.path] = record
+    if not records:
+        return lists
+    audio_sha256 = provenance.combined_sha256(source.digests())
+    finished = {path for path, record in records.items() if record.audio_sha256 == audio_sha256}
+    for path in finished:
+        log(f"{path}: is there, made from the same recordings with the same settings")
+    return [each for each in lists if each.path not in finished]
+
+
+def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
+    """Compute what the lists' journals lack, then write the lists."""
+    tasks = [
+        _Task(trial.utterance, {each.name: _digest(each.journal.entries.get(trial.utterance)) for each in lists})
+        for trial in source.trials
+    ]
+    problems: dict[str, str] = {}
+    digests: list[str] = []
+    first: tuple[str, int] | None = None
+    mixed_down = []
+    for result in source.results(tasks, lists[0].dtype):
+        digests.append(_hex(result.digest))
+        if result.problem:
+            problems[result.utterance] = result.problem
+            continue
+        _keep(lists, result)
+        entry = lists[0].journal.entries[result.utterance]
+        first = first or (result.utterance, entry.rate)
+        _check_same_rate(first, (result.utterance, entry.rate))
+        if entry.n_channels > 1:
+            mixed_down.append(result.utterance)
+    if mixed_down:
+        log(f"several channels, of which the mean is taken: {_named(mixed_down)}")
+    if problems:
+        _report(problems, source, skip_bad)
+    for each in lists:
+        each.finish(source.trials, digests, problems)
+
+
+def _digest(entry: Entry | None) -> bytes | None:
+    return entry.digest if entry else None
+
+
+def _keep(lists: list[_List], result: _Result) -> None:
+    by_name = {each.name: each.journal for each in lists}
+    for name, feature in result.found.items():
+        about = result.digest or b"", result.rate, result.n_channels, result.n_samples
+        by_name[name].add(result.utterance, *about, feature)
+
+
+def _check_same_rate(first: tuple[str, int], this: tuple[str, int]) -> None:
+    if this[1] != first[1]:
+        raise InputError(
+            f"{this[0]} is sampled at {this[1]} Hz, but {first[0]} at {first[1]} Hz; "
+            "a list has one sampling rate: resample the recordings or split the protocol"
+        )
+
+
+def _report(problems: dict[str, str], source: _Source, skip_bad: bool) -> None:
+    for number, problem in enumerate(problems.values()):
+        if number == _NAMED_AT_MOST:
+            log(f"… and {len(problems) - number:,} more")
+            break
+        log(problem)
+    share = f"{len(problems):,} of {len(source.trials):,} recordings cannot be used"
+    if len(problems) == len(source.trials):
+        raise InputError(f"{share}; is {source.data_path} their folder? first: {next(iter(problems.values()))}")
+    if not skip_bad:
+        raise InputError(
+            f"{share}: {_named(list(problems))}; mend them, or leave them out with --skip_bad; "
+            "what was computed is kept for the next run"
+        )
+    log(f"{share} and are left out")
+
+
+def _named(utterances: list[str]) -> str:
+    shown = ", ".join(utterances[:_NAMED_AT_MOST])
+    more = len(utterances) - _NAMED_AT_MOST
+    return f"{len(utterances):,} ({shown}{f' and {more:,} more' if more > 0 else ''})"

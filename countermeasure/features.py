@@ -1,0 +1,499 @@
+"""Feature types: what each one is called and how it is computed.
+
+Numbers are those of spafe 0.3.3's functions called with 20 cepstra, no pre-emphasis, a Hamming
+window, 70 filters from 0 Hz to half the sampling rate and an FFT of 1024 points (the next power of
+two that holds the window, where 1024 does not), followed by their Δ and ΔΔ. To add a type, write a
+function over a `Block` of frames, enter it in `_BASES`, and give the tests its reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from countermeasure.errors import InputError
+from countermeasure.silence import get_silence
+from countermeasure.spectra import ZEROS_BECOME, Block, Window, blocks, tilt
+
+N_CEPSTRA = 20
+N_FILTERS = 70
+ROOT = -1 / 7  # of msrcc and psrcc
+STANDARD = Window(0.03, 0.015)
+SHORT = Window(0.025, 0.01)
+SHORT_SUFFIX = "-25"
+DTYPES = ("float32", "float64")
+# What stands for an exact 0 before a logarithm or a root; spafe's zero_handling.
+_FLOOR = np.finfo(np.float64).eps
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FeatureType:
+    """An entry of the registry.
+
+    Attributes
+    ----------
+    name : str
+    description : str
+        One line for the help text.
+    cepstra : callable or None
+        Takes a `Block`; gives one row a frame, ``[n_frames, 20]`` unless `over_time` follows.
+        None for the one type that describes a recording as a whole.
+    settings : dict
+        What sets this type apart, for the record beside a list.
+    over_time : callable or None
+        Takes the rows of all blocks, ``[n_frames, k]``; gives the cepstra, ``[n_frames, 20]``. For
+        methods in which a frame depends on those before it.
+    window : Window or None
+        None for the type that has no frames.
+    """
+
+    name: str
+    description: str
+    cepstra: Callable[[Block], Matrix] | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    over_time: Callable[[Matrix], Matrix] | None = None
+    window: Window | None = STANDARD
+
+
+# -- the registry's public side ----------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """Return the names of all feature types, each with its short-window twin behind it."""
+    return list(_types())
+
+
+def describe() -> list[tuple[str, str]]:
+    """Return a row for each method: the names that it goes by, and what it is."""
+    rows = []
+    for base in _BASES:
+        twin = f", {base.name}{SHORT_SUFFIX}" if base.window else ""
+        rows.append((base.name + twin, base.description))
+    return rows
+
+
+def window(name: str) -> Window | None:
+    """Return a type's window (length and hop in seconds), or None for a type without frames.
+
+    Frames of two types belong together when their windows are equal.
+    """
+    return _get(name).window
+
+
+def settings(name: str, rate: int) -> dict[str, Any]:
+    """Return all that determines a type's numbers at a sampling rate, as plain JSON values."""
+    entry = _get(name)
+    if entry.window is None:
+        return {"type": name, **entry.settings}
+    length, hop = entry.window.samples(rate)
+    return {
+        "type": name,
+        "window_length_s": entry.window.length,
+        "window_hop_s": entry.window.hop,
+        "window_length_samples": length,
+        "window_hop_samples": hop,
+        "window": "hamming",
+        "n_fft": entry.window.n_fft(rate),
+        "low_hz": 0,
+        "high_hz": rate / 2,
+        "pre_emphasis": False,
+        "n_cepstra": N_CEPSTRA,
+        "delta_frames": 2,
+        **entry.settings,
+    }
+
+
+def is_padded(name: str, n_samples: int, rate: int) -> bool:
+    """Tell whether a recording of `n_samples` is shorter than one window and is filled up with zeros."""
+    entry = _get(name)
+    return entry.window is not None and n_samples < entry.window.samples(rate)[0]
+
+
+def extract(
+    signal: NDArray[np.floating], rate: int, names: Iterable[str], dtype: DTypeLike = "float32"
+) -> dict[str, NDArray[np.floating]]:
+    """Compute feature types of one recording; types of one window share its spectra.
+
+    Parameters
+    ----------
+    signal : array [n_samples]
+        In [-1, 1); at least one sample.
+    rate : int
+        Sampling rate in Hz.
+    names : iterable of str
+    dtype : {'float32', 'float64'}
+        Of the result, and of the spectra of those types that lose nothing by float32.
+
+    Returns
+    -------
+    dict of str to array
+        ``[n_frames, 60]`` (20 cepstra, 20 Δ, 20 ΔΔ); for ``silence`` ``[1, 2]``. What is computed
+        of a type does not depend on the other types of the call.
+
+    Raises
+    ------
+    InputError
+        When there is no such type, when the rate is too low for it, and when the signal is so large that
+        its features are not finite.
+    """
+    result: dict[str, NDArray[np.floating]] = {}
+    by_window: dict[Window | None, list[FeatureType]] = {}
+    for name in names:
+        result[name] = np.empty(0)  # the caller's order
+        entry = _get(name)
+        by_window.setdefault(entry.window, []).append(entry)
+    for shared_window, entries in by_window.items():
+        if shared_window is None:
+            found = {entry.name: get_silence(signal, rate)[None].astype(dtype) for entry in entries}
+        else:
+            found = _frame_level(signal, rate, shared_window, entries, np.dtype(dtype))
+        result.update(found)
+    for name, feature in result.items():
+        if not np.isfinite(feature).all():
+            raise InputError(f"its {name} features are not finite: its samples are too large; expected -1 to 1")
+    return result
+
+
+def _get(name: str) -> FeatureType:
+    try:
+        return _types()[name]
+    except KeyError:
+        raise InputError(f"no feature type {name!r}; there are {' '.join(names())}") from None
+
+
+def _frame_level(
+    signal: NDArray[np.floating], rate: int, shared_window: Window, entries: Sequence[FeatureType], dtype: np.dtype
+) -> dict[str, NDArray[np.floating]]:
+    _check_rate(rate, shared_window)
+    rows: dict[str, list[Matrix]] = {entry.name: [] for entry in entries}
+    with np.errstate(over="ignore", invalid="ignore"):  # `extract` looks at what comes out
+        for block in blocks(signal, rate, shared_window, dtype):
+            for entry in entries:
+                if entry.cepstra:
+                    rows[entry.name].append(entry.cepstra(block))
+        result = {}
+        for entry in entries:
+            static = np.concatenate(rows[entry.name])
+            result[entry.name] = _with_deltas(entry.over_time(static) if entry.over_time else static, dtype)
+    return result
+
+
+def _check_rate(rate: int, shared_window: Window) -> None:
+    if shared_window.samples(rate)[1] < 1:
+        raise InputError(f"its sampling rate of {rate} Hz is too low for frames of {shared_window.length} s")
+
+
+def deltas(x: Matrix) -> Matrix:
+    """Return the regression over ±2 frames, ``[n_frames, k]``, edge frames repeated.
+
+    Δ[t] = (x[t+1] − x[t−1] + 2 (x[t+2] − x[t−2])) / 10
+    """
+    x = np.concatenate([x[:1], x[:1], x, x[-1:], x[-1:]])
+    return (x[3:-1] - x[1:-3] + 2 * (x[4:] - x[:-4])) / 10
+
+
+def _with_deltas(static: Matrix, dtype: np.dtype) -> NDArray[np.floating]:
+    first = deltas(static)
+    return np.hstack([static, first, deltas(first)]).astype(dtype)
+
+
+# -- matrices, made once a process -------------------------------------------------------------------
+
+
+class _FilterBank:
+    """Filters as a matrix, in groups that pass over the frequencies at which all their filters are 0.
+
+    Parameters
+    ----------
+    weights : array [n_fft / 2 + 1, 70]
+    dtype : dtype
+        Of the spectra that will be filtered.
+    """
+
+    def __init__(self, weights: Matrix, dtype: np.dtype):
+        self._parts = []
+        n_groups = 4 if np.mean(weights == 0) > 0.5 else 1
+        for group in np.array_split(weights, n_groups, axis=1):
+            used = np.flatnonzero(group.any(axis=1))
+            frequencies = slice(used[0], used[-1] + 1)
+            self._parts.append((frequencies, np.ascontiguousarray(group[frequencies], dtype)))
+
+    def __call__(self, spectra: NDArray[np.floating]) -> Matrix:
+        """Filter spectra ``[n_frames, n_fft / 2 + 1]``; gives ``[n_frames, 70]``.
+
+        What follows is float64: it is small, and the differences of cepstra (Δ) need it.
+        """
+        return np.hstack([spectra[:, frequencies] @ group for frequencies, group in self._parts], dtype=np.float64)
+
+
+@lru_cache(maxsize=32)
+def _filter_bank(kind: str, n_fft: int, rate: int, dtype: np.dtype, tilted: bool = False) -> _FilterBank:
+    """Return spafe's filter bank of a kind, divided by `n_fft`, and by the tilt of spectra that have one."""
+    from spafe.fbanks.bark_fbanks import bark_filter_banks
+    from spafe.fbanks.gammatone_fbanks import gammatone_filter_banks
+    from spafe.fbanks.linear_fbanks import linear_filter_banks
+    from spafe.fbanks.mel_fbanks import inverse_mel_filter_banks, mel_filter_banks
+
+    make = {
+        "mel": mel_filter_banks,
+        "inverse mel": inverse_mel_filter_banks,
+        "linear": linear_filter_banks,
+        "bark": bark_filter_banks,
+        "gammatone": gammatone_filter_banks,
+    }[kind]
+    # high_freq=None is the same, but the inverse mel bank does not take it.
+    bank, _ = make(nfilts=N_FILTERS, nfft=n_fft, fs=rate, low_freq=0, high_freq=rate / 2)
+    weights = bank.T / n_fft
+    if tilted:
+        weights /= tilt(n_fft)[:, None]
+    return _FilterBank(weights, dtype)
+
+
+@lru_cache(maxsize=32)
+def _dct(n: int) -> Matrix:
+    """Return the first 20 columns of the orthonormal DCT-II over `n` points, ``[n, 20]``."""
+    k = np.arange(N_CEPSTRA)
+    basis = np.cos(np.pi / n * np.outer(np.arange(n) + 0.5, k)) * np.sqrt(2 / n)
+    basis[:, 0] = np.sqrt(1 / n)
+    return basis
+
+
+@lru_cache(maxsize=32)
+def _constant_q_kernel(shared_window: Window, rate: int) -> Matrix:
+    """Return spafe's constant-Q transform as a matrix, ``[length, 2 n_bins]``, real parts first.
+
+    The transform is linear in the frame: its matrix is what it makes of unit impulses.
+    """
+    from spafe.utils.spectral import compute_constant_qtransform
+
+    length, _ = shared_window.samples(rate)
+    kernel = compute_constant_qtransform(
+        np.eye(length),
+        fs=rate,
+        low_freq=0,
+        high_freq=rate / 2,
+        nfft=shared_window.n_fft(rate),
+        # As spafe's cqcc has them; the transform's own defaults differ.
+        number_of_octaves=7,
+        number_of_bins_per_octave=24,
+        spectral_threshold=0.005,
+    ).T
+    return np.hstack([kernel.real, kernel.imag])
+
+
+# -- what the types are made of ----------------------------------------------------------------------
+
+
+def _floored(x: Matrix) -> Matrix:
+    return np.where(x == 0, _FLOOR, x)
+
+
+def _filtered(
+    block: Block, bank: str, dtype: DTypeLike | None = None, filled: bool = False, tilted: bool = False
+) -> Matrix:
+    """Return the power that each filter lets through, ``[n_frames, 70]``."""
+    power = block.power(dtype, filled, tilted)
+    return _filter_bank(bank, block.n_fft, block.rate, power.dtype, tilted)(power)
+
+
+def _log_cepstra(bank: str, tilted: bool = False) -> Callable[[Block], Matrix]:
+    return lambda block: np.log(_floored(_filtered(block, bank, tilted=tilted))) @ _dct(N_FILTERS)
+
+
+def _equal_loudness(power: Matrix) -> Matrix:
+    """Return Bark powers weighted as the ear does and compressed: the cube root of spafe's E(w)."""
+    squared = power**2
+    weighted = (squared + 56.8e6) * squared**2
+    return np.cbrt(weighted / ((squared + 6.3e6) * (squared + 0.38e9) * (squared**3 + 9.58e26)))
+
+
+def _bfcc(block: Block) -> Matrix:
+    return np.log(_floored(_equal_loudness(_filtered(block, "bark")))) @ _dct(N_FILTERS)
+
+
+def _gfcc(block: Block) -> Matrix:
+    return np.cbrt(_filtered(block, "gammatone")) @ _dct(N_FILTERS)
+
+
+def _msrcc(block: Block) -> Matrix:
+    return _floored(_filtered(block, "mel", filled=True)) ** ROOT @ _dct(N_FILTERS)
+
+
+def _psrcc(block: Block) -> Matrix:
+    # A phase near 0° or 360° falls to either side by the last bit: the spectrum must be spafe's own.
+    spectrum = block.spectrum(filled=True)
+    phase = np.arctan2(spectrum.imag.astype(block.dtype), spectrum.real.astype(block.dtype))
+    phase += (phase < 0) * np.asarray(2 * np.pi, block.dtype)
+    through = _filter_bank("mel", block.n_fft, block.rate, block.dtype)(phase)
+    in_degrees = through * (block.n_fft * 180 / np.pi)
+    return _floored(in_degrees) ** ROOT @ _dct(N_FILTERS)
+
+
+def _cqcc(block: Block) -> Matrix:
+    kernel = _constant_q_kernel(block.window, block.rate)
+    transformed = block.windowed(np.float64)[:, : len(kernel)] @ kernel
+    n_bins = transformed.shape[1] // 2
+    power = transformed[:, :n_bins] ** 2 + transformed[:, n_bins:] ** 2
+    # spafe resamples the frames to as many as there are, which changes nothing.
+    return np.log(_floored(power)) @ _dct(n_bins)
+
+
+def _pncc_filtered(block: Block) -> Matrix:
+    return _filtered(block, "gammatone", np.float64)
+
+
+def _pncc(power: Matrix) -> Matrix:
+    """Return power-normalised cepstra of a whole recording from its filters' powers, ``[n_frames, 70]``."""
+    from scipy.signal import lfilter
+    from spafe.features.pncc import asymmetric_noise_suppression_with_temporal_masking
+
+    medium_time = _floored(_moving_sum(power, 2) / 5)
+    suppressed = asymmetric_noise_suppression_with_temporal_masking(medium_time)
+    smoothed = power * (suppressed / medium_time @ _pncc_weights())
+    # μ[t] = 0.999 μ[t−1] + 0.001 mean(T[t]) from μ[0] = 1e-4
+    means = 0.001 * smoothed.mean(axis=1)
+    means[0] = 1e-4
+    level = lfilter([1], [1, -0.999], means)
+    return (smoothed / level[:, None]) ** (1 / 15) @ _dct(N_FILTERS)
+
+
+def _moving_sum(x: Matrix, reach: int) -> Matrix:
+    """Return the sums over ±`reach` rows; there is nothing beyond the edges."""
+    padded = np.pad(x, ((reach, reach), (0, 0)))
+    return np.sum([padded[shift : shift + len(x)] for shift in range(2 * reach + 1)], axis=0)
+
+
+@lru_cache(maxsize=1)
+def _pncc_weights(reach: int = 4) -> Matrix:
+    """Return the smoothing over neighbouring filters as a matrix, ``[70, 70]``, with spafe's edges."""
+    weights = np.zeros((N_FILTERS, N_FILTERS))
+    for filter_index in range(N_FILTERS):
+        first, last = max(filter_index - reach, 1), min(filter_index + reach, N_FILTERS)
+        weights[first:last, filter_index] = 1 / (last - first + 1)
+    return weights
+
+
+def _lpcc(block: Block) -> Matrix:
+    return _prediction_cepstra(block.plain())  # spafe leaves the window function out
+
+
+def _plp(block: Block) -> Matrix:
+    return _perceptual_prediction(_filtered(block, "bark", np.float64), block.n_fft)
+
+
+def _rplp(block: Block) -> Matrix:
+    return _perceptual_prediction(_rasta(_filtered(block, "bark", np.float64)), block.n_fft)
+
+
+def _rasta(power: Matrix) -> Matrix:
+    """Return RASTA-filtered powers, ``[n_frames, 70]``, along the filters as spafe does."""
+    from scipy.signal import lfilter
+
+    log_power = np.log(_floored(power))
+    numerator = np.array([2, 1, 0, -1, -2]) / 10
+    # The first four outputs are set to 0, but prepare the filter's state for the others.
+    _, state = lfilter(numerator, 1, log_power[:, :4], zi=np.zeros((len(power), 4)))
+    filtered, _ = lfilter(numerator, [1, -0.94], log_power[:, 4:], zi=state)
+    return np.exp(np.hstack([np.zeros((len(power), 4)), filtered]))
+
+
+def _perceptual_prediction(power: Matrix, n_fft: int) -> Matrix:
+    half = np.abs(np.fft.rfft(_equal_loudness(power), n_fft)) / n_fft
+    return _prediction_cepstra(np.hstack([half, half[:, -2:0:-1]]))  # |ifft| of a real row is even
+
+
+def _prediction_cepstra(x: Matrix) -> Matrix:
+    """Return the cepstra of linear prediction of order 19 for each row, ``[n_rows, 20]``.
+
+    As spafe computes them: the prediction error is taken with the autocorrelation at the *largest*
+    lags, and the recursion from prediction to cepstra starts from 1 in every coefficient, which
+    makes it linear. A row without energy predicts nothing.
+    """
+    n = x.shape[1]
+    near = np.stack([np.einsum("ij,ij->i", x[:, : n - lag], x[:, lag:]) for lag in range(N_CEPSTRA)], axis=1)
+    far = np.stack([np.einsum("ij,ij->i", x[:, : j + 1], x[:, n - 1 - j :]) for j in range(N_CEPSTRA + 1)], axis=1)
+    near[near[:, 0] == 0, 0] = 1
+    lags = np.abs(np.subtract.outer(np.arange(N_CEPSTRA - 1), np.arange(N_CEPSTRA - 1)))
+    predictor = np.ones((len(x), N_CEPSTRA))
+    predictor[:, 1:] = -np.linalg.solve(near[:, lags], near[:, 1:, None])[:, :, 0]
+    error = np.abs(far[:, 0] + np.einsum("ij,ij->i", far[:, 1:], predictor))
+    cepstra = predictor @ _prediction_to_cepstra()
+    cepstra[:, 0] = np.log(_floored(error))
+    return cepstra
+
+
+@lru_cache(maxsize=1)
+def _prediction_to_cepstra() -> Matrix:
+    """Return the matrix of c[m] = a[m] + Σ_{0<k<m} k/m a[m−k], ``[20, 20]``."""
+    matrix = np.eye(N_CEPSTRA)
+    for m in range(1, N_CEPSTRA):
+        for k in range(1, m):
+            matrix[m - k, m] += k / m
+    return matrix
+
+
+# -- the registry ------------------------------------------------------------------------------------
+
+
+def _bank(bank: str, compression: str, **others: Any) -> dict[str, Any]:
+    return {"filter_bank": bank, "n_filters": N_FILTERS, "compression": compression, **others}
+
+
+_ROOTS: dict[str, Any] = {"zeros_become": ZEROS_BECOME}
+
+# Tilted spectra for the types with narrow filters at high frequencies, where speech has little energy.
+_BASES = (
+    FeatureType("mfcc", "mel-frequency cepstra", _log_cepstra("mel"), _bank("mel", "log")),
+    FeatureType(
+        "imfcc",
+        "inverse mel: finest at high frequencies",
+        _log_cepstra("inverse mel", tilted=True),
+        _bank("inverse mel", "log"),
+    ),
+    FeatureType("lfcc", "linear-frequency cepstra", _log_cepstra("linear", tilted=True), _bank("linear", "log")),
+    FeatureType("bfcc", "Bark-frequency cepstra of equal loudness", _bfcc, _bank("bark", "equal loudness, log")),
+    FeatureType("gfcc", "gammatone cepstra, cube root", _gfcc, _bank("gammatone", "cube root")),
+    FeatureType("ngcc", "gammatone cepstra, logarithm", _log_cepstra("gammatone"), _bank("gammatone", "log")),
+    FeatureType("msrcc", "magnitude spectral root cepstra (mel)", _msrcc, _bank("mel", "power -1/7", **_ROOTS)),
+    FeatureType("psrcc", "phase spectral root cepstra (mel)", _psrcc, _bank("mel", "power -1/7 of phase", **_ROOTS)),
+    FeatureType(
+        "cqcc",
+        "constant-Q cepstra (7 octaves from 120 Hz)",
+        _cqcc,
+        {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 120, "spectral_threshold": 0.005, "compression": "log"},
+    ),
+    FeatureType(
+        "pncc",
+        "power-normalised cepstra (gammatone)",
+        _pncc_filtered,
+        _bank("gammatone", "power 1/15"),
+        over_time=_pncc,
+    ),
+    FeatureType("lpcc", "linear prediction cepstra", _lpcc, {"order": N_CEPSTRA - 1, "window": "none"}),
+    FeatureType("plp", "perceptual linear prediction (Bark)", _plp, _bank("bark", "cube root", order=N_CEPSTRA - 1)),
+    FeatureType("rplp", "the same with RASTA filtering", _rplp, _bank("bark", "RASTA, cube root", order=N_CEPSTRA - 1)),
+    FeatureType(
+        "silence",
+        "leading and trailing silence in samples; file-level fusion only",
+        None,
+        {"frame": 512, "hop": 256},
+        window=None,
+    ),
+)
+
+
+@lru_cache(maxsize=1)
+def _types() -> dict[str, FeatureType]:
+    types = {}
+    for base in _BASES:
+        types[base.name] = base
+        if base.window:
+            types[base.name + SHORT_SUFFIX] = replace(base, name=base.name + SHORT_SUFFIX, window=SHORT)
+    return types

@@ -1,0 +1,169 @@
+"""The record beside a list: which trials and which numbers it holds, and made from what.
+
+``train-mfcc.pkl.json`` describes ``train-mfcc.pkl``. It is JSON with one entry a line, and two runs
+over the same data with the same options and versions write the same bytes: times, paths and numbers
+of processes are not in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from countermeasure import __version__
+from countermeasure.errors import InputError
+from countermeasure.files import replace_when_whole
+from countermeasure.protocol import Trial
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about a list.
+
+    Attributes
+    ----------
+    kind : str
+        ``'features'``.
+    split : {'train', 'dev', 'eval'}
+    feature : dict
+        Type and settings, see `features.settings`.
+    sampling_rate : int
+        In Hz.
+    dtype : str
+    protocol_sha256 : str
+        See `protocol_sha256`.
+    audio_sha256 : str
+        Over the SHA-256 of each trial's audio file, in the protocol's order, see `combined_sha256`.
+    list_sha256 : str
+        Of the list itself, see `file_sha256`.
+    versions : dict of str to str
+        The suite and what defines the numbers.
+    skipped : list of str
+        Utterances of the protocol that are not in the list, since their recordings cannot be used.
+    padded : list of str
+        Utterances shorter than one window, filled up with zeros.
+    mixed_down : list of str
+        Utterances of several channels, of which the list has the mean.
+    utterances : list of str
+        In the list's order.
+    speakers : list of (str or None)
+        One an utterance; None where the protocol names none.
+    n_frames : list of int
+        One an utterance.
+    format : int
+        Of the record.
+    """
+
+    kind: str
+    split: str
+    feature: dict[str, Any]
+    sampling_rate: int
+    dtype: str
+    protocol_sha256: str
+    audio_sha256: str
+    list_sha256: str
+    versions: dict[str, str]
+    skipped: list[str] = field(default_factory=list)
+    padded: list[str] = field(default_factory=list)
+    mixed_down: list[str] = field(default_factory=list)
+    utterances: list[str] = field(default_factory=list)
+    speakers: list[str | None] = field(default_factory=list)
+    n_frames: list[int] = field(default_factory=list)
+    format: int = FORMAT
+
+
+def path_of(list_path: str | os.PathLike[str]) -> Path:
+    """Return where the record of a list stands."""
+    list_path = Path(list_path)
+    return list_path.with_name(f"{list_path.name}.json")
+
+
+def write(list_path: str | os.PathLike[str], record: Record) -> None:
+    """Write the record of a list beside it."""
+    entries = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in dataclasses.asdict(record).items())
+    with replace_when_whole(path_of(list_path), text=True) as f:
+        f.write("{\n" + ",\n".join(entries) + "\n}\n")
+
+
+def read(list_path: str | os.PathLike[str]) -> Record | None:
+    """Read the record of a list; None when there is none, or one of a newer format.
+
+    Whether it belongs to the list as it stands there now is for `matches` to say.
+
+    Raises
+    ------
+    InputError
+        When the file is no such record.
+    """
+    path = path_of(list_path)
+    try:
+        with open(path, encoding="utf-8") as f:
+            values = json.load(f)
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged ({error}); delete it or make the list again") from None
+    if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
+        return None
+    return _checked(values, path)
+
+
+def _checked(values: Any, path: Path) -> Record:
+    expected = {f.name: f for f in dataclasses.fields(Record)}
+    problem = None
+    if not isinstance(values, dict) or set(values) != set(expected):
+        problem = "entries missing or unknown"
+    else:
+        types = {"int": int, "str": str, "dict": dict, "list": list}
+        for name, f in expected.items():
+            if not isinstance(values[name], types[str(f.type).split("[")[0]]):
+                problem = f"{name} has the wrong form"
+    if problem is None and not len(values["utterances"]) == len(values["speakers"]) == len(values["n_frames"]):
+        problem = "utterances, speakers and n_frames differ in number"
+    if problem:
+        raise InputError(f"{path}: is no record of a list ({problem}); delete it or make the list again")
+    return Record(**values)
+
+
+def matches(list_path: str | os.PathLike[str], record: Record) -> bool:
+    """Tell whether a list's bytes are those that its record was made of."""
+    return file_sha256(list_path) == record.list_sha256
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while data := f.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def combined_sha256(digests: Iterable[str]) -> str:
+    """Return the SHA-256 over other digests, a line each."""
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+
+
+def protocol_sha256(trials: Iterable[Trial]) -> str:
+    """Return the SHA-256 of a protocol's trials, a line each.
+
+    For a file without blank lines, CRLF or a byte-order mark that is what ``sha256sum`` says.
+    """
+    return combined_sha256(trial.line for trial in trials)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that feature numbers depend on."""
+    from importlib.metadata import version
+
+    return {"countermeasure": __version__, "numpy": np.__version__, "spafe": version("spafe")}

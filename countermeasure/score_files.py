@@ -1,0 +1,338 @@
+"""Score files: one trial a line, the score last.
+
+Files are read column by column, so that a million trials cost neither minutes nor gigabytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from countermeasure.errors import InputError
+from countermeasure.files import replace_when_whole
+from countermeasure.protocol import BONAFIDE, LABELS, SPOOF, Trial, parse_trial
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Names = npt.NDArray[np.bytes_]
+
+TARGET = "target"
+NONTARGET = "nontarget"
+ASV_KEYS = (TARGET, NONTARGET, SPOOF)
+
+CM_EXAMPLE = "LA_0039 LA_E_2834763 - A11 spoof -3.123456"
+_LONGEST_FIELD = 1000  # bytes; a column takes its longest field times the number of lines
+_BLOCK = 1 << 16  # lines worked on at once where temporary arrays are wider than the result
+_BLANK = np.isin(np.arange(256), [9, 10, 11, 12, 13, 32])
+
+
+@dataclass(frozen=True)
+class CmScores:
+    """The trials of a countermeasure's score file.
+
+    Attributes
+    ----------
+    path : str
+        The file they come from.
+    sha256 : str
+        Checksum of that file, in hexadecimal.
+    utterances : ndarray of bytes, shape [n_trials]
+    scores : ndarray of float64, shape [n_trials]
+        Higher = more bona fide.
+    bonafide : ndarray of bool, shape [n_trials]
+    attacks, speakers : ndarray of bytes, shape [n_trials]
+        Empty where the file names none; bona fide trials have no attack.
+    unscored : int
+        Trials of the protocol that the file has no score for; 0 where no protocol was joined.
+    """
+
+    path: str
+    sha256: str
+    utterances: Names
+    scores: Floats
+    bonafide: Bools
+    attacks: Names
+    speakers: Names
+    unscored: int = 0
+
+
+@dataclass(frozen=True)
+class AsvScores:
+    """The trials of a speaker verification system's score file.
+
+    Attributes
+    ----------
+    path, sha256 : str
+    scores : ndarray of float64, shape [n_trials]
+        Higher = more likely the claimed speaker.
+    keys : ndarray of bytes, shape [n_trials]
+        ``target``, ``nontarget`` or ``spoof``.
+    attacks : ndarray of bytes, shape [n_trials]
+        Meant for spoof trials only.
+    """
+
+    path: str
+    sha256: str
+    scores: Floats
+    keys: Names
+    attacks: Names
+
+
+def read_cm_scores(path: str | os.PathLike[str], protocol: Mapping[str, Trial] | None = None) -> CmScores:
+    """Read a countermeasure's score file.
+
+    The last field of a line is the score, the rest a line of a protocol (utterance 2nd, label
+    last); ``UTTERANCE SCORE`` and ``UTTERANCE ATTACK LABEL SCORE`` are known too. Blank lines, CRLF,
+    tabs, a byte-order mark and a first line that ends in the word *score* are accepted.
+
+    Parameters
+    ----------
+    path : path of the file
+    protocol : mapping from utterance to trial, optional
+        Gives labels, attacks and speakers to a file without labels.
+
+    Raises
+    ------
+    InputError
+        When the file is no text or has no trial; with the line where a field is missing, a score is
+        no finite number, a label is neither ``bonafide`` nor ``spoof``, an utterance occurs twice,
+        or the protocol does not have it; when it has no labels and there is no protocol.
+    """
+    table = _Table(path, f"lines like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'")
+    if table.n_fields < 2:
+        raise table.error(0, f"one field only; expected a line like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'")
+    n_leading = table.n_fields - 1
+    labels = table.column(n_leading - 1)
+    labelled: Bools = np.isin(labels, [name.encode() for name in LABELS])
+    short = bool(labelled.any()) and n_leading in (2, 3)  # UTTERANCE [ATTACK] LABEL
+    utterances = table.column(0 if short or n_leading == 1 else 1)
+    scores = table.scores()
+    if not labelled.any():
+        _refuse_asv(table, labels)
+    _refuse_repeated(table, utterances, short)
+    if not labelled.any():
+        return _join(table, utterances, scores, protocol)
+    if not labelled.all():
+        row = int(np.argmin(labelled))
+        raise table.error(row, f"label {labels[row].decode()!r}; expected 'bonafide' or 'spoof' before the score")
+    bonafide = labels == BONAFIDE.encode()
+    none = np.zeros(len(scores), "S1")
+    attacks = none if n_leading < 3 else _without(table.column(n_leading - 2), b"-", SPOOF.encode())
+    # The first field of the four-field form is the audio's format.
+    speakers = none if short else _without(table.column(0), b"flac", b"wav", b"-")
+    return CmScores(str(path), table.sha256, utterances, scores, bonafide, np.where(bonafide, b"", attacks), speakers)
+
+
+def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
+    """Read a speaker verification system's score file.
+
+    Three fields (``A07 spoof -2.51``) or six (attack 4th, or 1st where the 4th is ``-``; key 5th,
+    score 6th).
+
+    Raises
+    ------
+    InputError
+        As for `read_cm_scores`, and when one of the keys ``target``, ``nontarget`` and ``spoof``
+        does not occur.
+    """
+    expected = "lines like 'A07 spoof -2.51', or of six fields with the key 5th and the score 6th"
+    table = _Table(path, expected)
+    if table.n_fields not in (3, 6):
+        raise table.error(0, f"{table.n_fields} fields; an ASV score file has {expected}")
+    key_column = table.n_fields - 2
+    keys = table.column(key_column)
+    known = np.isin(keys, [name.encode() for name in ASV_KEYS])
+    if not known.all():
+        row = int(np.argmin(known))
+        key = keys[row].decode()
+        hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" if key in LABELS else ""
+        raise table.error(row, f"key {key!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
+    for name in ASV_KEYS:
+        if not (keys == name.encode()).any():
+            raise InputError(f"{path}: no {name} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
+    attacks = table.column(key_column - 1)
+    if table.n_fields == 6 and (attacks[keys == SPOOF.encode()] == b"-").any():
+        attacks = table.column(0)
+    return AsvScores(str(path), table.sha256, table.scores(), keys, attacks)
+
+
+def write_scores(path: str | os.PathLike[str], lines: Sequence[str], scores: Iterable[float]) -> None:
+    """Write a score file: each protocol line, a blank and its score with six decimals.
+
+    Parameters
+    ----------
+    path : path of the file
+        Replaced when the new file is whole.
+    lines : sequence of str
+        The protocol's lines.
+    scores : iterable of float
+        LLR of each line's utterance; higher = more bona fide.
+
+    Raises
+    ------
+    InputError
+        When there are not as many scores as lines, or a score is not finite. Nothing is written.
+    """
+    values = np.fromiter((float(score) for score in scores), np.float64)
+    if len(values) != len(lines):
+        raise InputError(f"{path}: {len(values)} scores for a protocol of {len(lines)} trials")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        utterance = parse_trial(lines[bad[0]]).utterance
+        raise InputError(
+            f"{path}: not written, for the score of {utterance} is {values[bad[0]]} ({bad.size} such of {len(lines)}); "
+            "look at its features"
+        )
+    with replace_when_whole(path, text=True) as f:
+        f.writelines(f"{line} {value:.6f}\n" for line, value in zip(lines, values.tolist(), strict=True))
+
+
+class _Table:
+    """A text file of lines with equally many fields, found without a Python loop over lines.
+
+    Attributes
+    ----------
+    n_fields : int
+    sha256 : str
+    """
+
+    def __init__(self, path: str | os.PathLike[str], expected: str):
+        self.path = path
+        content = Path(path).read_bytes()
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        content = content.removeprefix(b"\xef\xbb\xbf")
+        try:
+            content.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
+        self._bytes = np.frombuffer(content, np.uint8)
+        blank = np.ones(len(content) + 2, bool)
+        blank[1:-1] = _BLANK[self._bytes]
+        edges = np.flatnonzero(blank[1:] != blank[:-1])
+        starts, ends = edges[0::2], edges[1::2]
+        line_ends = np.append(np.flatnonzero(self._bytes == ord("\n")), len(content))
+        counts = np.diff(np.searchsorted(starts, line_ends), prepend=0)
+        self._lines = np.flatnonzero(counts)  # of each row, from 0
+        if self._lines.size and content[starts[counts[self._lines[0]] - 1] :][:20].split()[0].lower().endswith(
+            b"score"
+        ):
+            heading = counts[self._lines[0]]
+            starts, ends, self._lines = starts[heading:], ends[heading:], self._lines[1:]
+        if not self._lines.size:
+            raise InputError(f"{path}: no trial in it; expected {expected}")
+        counts = counts[self._lines]
+        self.n_fields = int(counts[0])
+        uneven = np.flatnonzero(counts != self.n_fields)
+        if uneven.size:
+            raise self.error(
+                int(uneven[0]),
+                f"{counts[uneven[0]]} fields, where line {self._lines[0] + 1} has {self.n_fields}; expected {expected}",
+            )
+        self._starts = starts.reshape(-1, self.n_fields)
+        self._widths = (ends - starts).reshape(-1, self.n_fields)
+        row, field = np.unravel_index(int(self._widths.argmax()), self._widths.shape)
+        if self._widths[row, field] > _LONGEST_FIELD:
+            raise self.error(int(row), f"a field of {self._widths[row, field]} bytes; expected {expected}")
+
+    def column(self, index: int) -> Names:
+        """Return one field of every line."""
+        starts, widths = self._starts[:, index], self._widths[:, index]
+        places = np.arange(widths.max())
+        out = np.empty((len(starts), len(places)), np.uint8)
+        for first in range(0, len(starts), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            at = np.minimum(starts[block, None] + places, len(self._bytes) - 1)
+            out[block] = np.where(places < widths[block, None], self._bytes[at], 0)
+        return out.view(f"S{len(places)}")[:, 0]
+
+    def scores(self) -> Floats:
+        """Return the last field of every line as numbers.
+
+        Raises
+        ------
+        InputError
+            With the line, when one is not a finite number.
+        """
+        fields = self.column(self.n_fields - 1)
+        try:
+            scores = fields.astype(np.float64)
+        except ValueError:
+            row = next(row for row, field in enumerate(fields) if not _is_number(field))
+            raise self.error(row, f"score {fields[row].decode()!r} is no number") from None
+        finite = np.isfinite(scores)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise self.error(row, f"score {fields[row].decode()!r} is not finite; give the trial a real score")
+        return scores
+
+    def line(self, row: int) -> int:
+        """Return the number of a row's line, from 1."""
+        return int(self._lines[row]) + 1
+
+    def error(self, row: int, message: str) -> InputError:
+        """Return an error that names and quotes the line of `row`."""
+        number = self.line(row)
+        text = self._bytes.tobytes().split(b"\n")[number - 1].decode().strip()
+        return InputError(f"{self.path}:{number}: {message}: {text[:200]!r}")
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        np.array([field]).astype(np.float64)
+    except ValueError:
+        return False
+    return True
+
+
+def _without(names: Names, *placeholders: bytes) -> Names:
+    return np.where(np.isin(names, placeholders), b"", names)
+
+
+def _refuse_repeated(table: _Table, utterances: Names, short: bool) -> None:
+    if len(set(utterances.tolist())) == len(utterances):
+        return
+    seen: dict[bytes, int] = {}
+    for row, utterance in enumerate(utterances.tolist()):
+        if utterance in seen:
+            form = "; lines of this length are read as UTTERANCE [ATTACK] LABEL SCORE" if short else ""
+            raise table.error(
+                row, f"utterance {utterance.decode()} stands on line {table.line(seen[utterance])} already{form}"
+            )
+        seen[utterance] = row
+
+
+def _refuse_asv(table: _Table, labels: Names) -> None:
+    asv = np.isin(labels, [TARGET.encode(), NONTARGET.encode()])
+    if asv.any():
+        row = int(np.argmax(asv))
+        raise table.error(row, f"key {labels[row].decode()!r} belongs into an ASV score file, which --asv_score takes")
+
+
+def _join(table: _Table, utterances: Names, scores: Floats, protocol: Mapping[str, Trial] | None) -> CmScores:
+    """Take labels, attacks and speakers from a protocol."""
+    if protocol is None:
+        raise table.error(0, "no label ('bonafide' or 'spoof') before the score; give the trials' --protocol")
+    trials = []
+    for row, utterance in enumerate(utterances.tolist()):
+        trial = protocol.get(utterance.decode())
+        if trial is None:
+            raise table.error(row, f"utterance {utterance.decode()} is not in the protocol; give the protocol it is in")
+        if trial.label is None:
+            raise table.error(row, f"the protocol has no label for {trial.utterance}; give one with labels")
+        trials.append(trial)
+    return CmScores(
+        str(table.path),
+        table.sha256,
+        utterances,
+        scores,
+        np.array([trial.label == BONAFIDE for trial in trials]),
+        np.array([(trial.attack or "").encode() for trial in trials]),
+        np.array([(trial.speaker or "").encode() for trial in trials]),
+        len(protocol) - len(trials),
+    )

@@ -1,0 +1,66 @@
+"""Extract features from the recordings of a protocol into one list a feature type.
+
+  python gmm_data_processing.py --data_split train --ftype mfcc \\
+      --data_path ./LA/ASVspoof2019_LA_train/flac \\
+      --label_path ./LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt \\
+      --output_path ./data/train/
+
+  python gmm_data_processing.py --data_split eval --ftype lfcc mfcc silence \\
+      --data_path ./LA/ASVspoof2019_LA_eval/flac \\
+      --label_path ./LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt \\
+      --output_path ./data/eval/
+
+Gives OUTPUT_PATH/SPLIT-TYPE.pkl, a pickled list of (array [frames, 60], label), and beside it
+SPLIT-TYPE.pkl.json, which says what is in the list. Typed again after an interruption, the command
+goes on where it was; a list that is finished is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from countermeasure import cli, features
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the options, which are the keyword arguments of `extraction.extract`."""
+    parser = cli.parser(__doc__)
+    rows = "\n".join(f"  {names:<18} {description}" for names, description in features.describe())
+    parser.epilog = (
+        f"feature types:\n{rows}\n"
+        "Names ending in -25 have a window of 25 ms every 10 ms, the others one of 30 ms every 15 ms."
+    )
+    parser.add_argument("--data_split", required=True, choices=["train", "dev", "eval"], help="name of the split")
+    parser.add_argument("--data_path", required=True, metavar="DIR", help="folder with UTTERANCE.flac or .wav")
+    parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol of the split")
+    parser.add_argument("--output_path", required=True, metavar="DIR", help="folder for the lists; made when missing")
+    parser.add_argument("--ftype", required=True, nargs="+", metavar="TYPE", help="feature types, see below")
+    parser.add_argument(
+        "--n_jobs", type=int, metavar="N", help="number of processes (default: one a core); changes no result"
+    )
+    parser.add_argument(
+        "--dtype", default="float32", choices=features.DTYPES, help="type of the arrays (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--skip_bad",
+        action="store_true",
+        help="leave recordings that cannot be used out and write their names to SPLIT-TYPE.skipped.txt "
+        "(default: name them and write no list)",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="compute everything again (default: keep what is there and current)"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script with the given arguments (default: the command line's)."""
+    arguments = build_parser().parse_args(argv)
+    from countermeasure.extraction import extract
+
+    extract(**vars(arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Set up .venv where it is missing and run the tests; arguments go to pytest.
+#
+#   ./run_tests.sh
+#   ./run_tests.sh -k mixture
+#
+# Tests on real recordings look for them in ../shared/data and are skipped, saying so, where it is missing.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+source ./setup_environment.sh
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,57 @@
+"""Measure leading and trailing silence in samples, a line a recording: FILE LEADING TRAILING.
+
+  python silence_measure.py ./LA/ASVspoof2019_LA_train/flac
+  python silence_measure.py recording.wav
+
+From Python: `from silence_measure import get_silence`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from countermeasure import audio, cli
+from countermeasure.errors import InputError
+from countermeasure.silence import get_silence
+
+__all__ = ["build_parser", "get_silence", "main"]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the one argument."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("path", metavar="PATH", help="a recording (.flac or .wav), or a folder of them")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script with the given arguments (default: the command line's)."""
+    arguments = build_parser().parse_args(argv)
+    bad = []
+    paths = _recordings(Path(arguments.path))
+    for path in paths:
+        try:
+            recording = audio.read(path)
+        except InputError as error:
+            cli.log(str(error))
+            bad.append(path)
+            continue
+        leading, trailing = get_silence(recording.signal, recording.rate)
+        print(path, leading, trailing)
+    if bad:
+        raise InputError(f"{len(bad)} of {len(paths)} recordings cannot be used, first {bad[0]}; see above")
+    return 0
+
+
+def _recordings(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.iterdir() if p.suffix in audio.SUFFIXES)
+    if not found:
+        raise InputError(f"{path}: no .flac or .wav file in this folder")
+    return found
+
+
+if __name__ == "__main__":
+    cli.run(main)

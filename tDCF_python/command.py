@@ -1,0 +1,214 @@
+"""The evaluation's command line, shared by ``score_eval.py`` and ``python -m tDCF_python``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from countermeasure import cli
+from countermeasure.errors import InputError
+from countermeasure.files import replace_when_whole
+from tDCF_python.defaults import FEWEST_REPLICATES, FEWEST_SPEAKERS, LA_EVAL_NAME, N_REPLICATES
+
+if TYPE_CHECKING:
+    from countermeasure.protocol import Trial
+    from tDCF_python.asv import AsvSystem
+    from tDCF_python.study import Study
+
+
+def build_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the evaluation's options."""
+    parser = cli.parser(description)
+    parser.add_argument(
+        "--cm_score",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="score files of the countermeasures, higher score = bona fide: a protocol line and the score, "
+        "'UTTERANCE ATTACK LABEL SCORE', or 'UTTERANCE SCORE' with --protocol; several files give one table",
+    )
+    parser.add_argument(
+        "--asv_score",
+        metavar="FILE",
+        help=f"score file of the speaker verification system, of three or six fields, or the word {LA_EVAL_NAME} "
+        "for its error rates on the evaluation set of ASVspoof 2019 LA (default: none, and no t-DCF)",
+    )
+    parser.add_argument(
+        "--legacy",
+        nargs="?",
+        type=_truth,
+        const=True,
+        default=True,
+        metavar="True|False",
+        help="True: the t-DCF of 2019; False: the revisited one (default: True); a table of systems shows both",
+    )
+    parser.add_argument(
+        "--name",
+        nargs="+",
+        metavar="NAME",
+        help="names of the systems, in the order of --cm_score (default: the files')",
+    )
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        metavar="FILE",
+        help="protocols with the labels of score files that have none (default: none)",
+    )
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        choices=["attack", "speaker"],
+        default=[],
+        help="break the figures down, pooled last (default: not; by attack in a report or with --plot)",
+    )
+    parser.add_argument(
+        "--bootstrap",
+        nargs="?",
+        type=_count,
+        const=N_REPLICATES,
+        metavar="N",
+        help="intervals of 95 %% from N resampled sets, and each further system compared with the first "
+        f"(default: none; in a report or with --plot, and without a number: {N_REPLICATES})",
+    )
+    parser.add_argument(
+        "--bootstrap_over",
+        choices=["speakers", "trials"],
+        help=f"what is drawn (default: speakers, or trials where fewer than {FEWEST_SPEAKERS} speakers are named)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--threshold_from",
+        nargs="+",
+        metavar="FILE",
+        help="score files of other trials, development ones for instance, one for each of --cm_score: their "
+        "thresholds (of the EER and of min DCF) are applied here (default: none)",
+    )
+    parser.add_argument("--plot", metavar="DIR", help="write pictures into this folder, as PNG and SVG (default: none)")
+    parser.add_argument("--report", metavar="FILE", help="write a report as one HTML file (default: none)")
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON; -: print it instead of the text")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each system and group; -: print it likewise")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -> int:
+    """Evaluate the score files that the arguments name and print the report."""
+    parser = build_parser(description)
+    args = parser.parse_args(argv)
+    if args.json == args.csv == "-":
+        parser.error("--json - and --csv - would print one into the other; give one of them a file")
+    names = system_names(args.cm_score, args.name)
+    if args.threshold_from and len(args.threshold_from) != len(names):
+        raise InputError(
+            f"--threshold_from: {len(args.threshold_from)} files for {len(names)} systems; give one for each"
+        )
+    illustrated = bool(args.plot or args.report)
+    if args.bootstrap is None:
+        args.bootstrap = N_REPLICATES if illustrated else 0
+
+    from countermeasure.score_files import read_cm_scores
+    from tDCF_python import report
+    from tDCF_python.study import ATTACK, run_study
+
+    protocols = read_protocols(args.protocol)
+    systems = {name: read_cm_scores(path, protocols) for name, path in zip(names, args.cm_score, strict=True)}
+    if illustrated and not args.by and all((scores.attacks != b"").any() for scores in systems.values()):
+        args.by = [ATTACK]
+    others = [read_cm_scores(path, protocols) for path in args.threshold_from or []]
+    study = run_study(
+        systems,
+        read_asv(args.asv_score),
+        legacy=args.legacy,
+        by=args.by,
+        bootstrap=args.bootstrap,
+        bootstrap_over=args.bootstrap_over,
+        seed=args.seed,
+        threshold_from=dict(zip(names, others, strict=False)),
+        watch=lambda items: cli.progress(items, len(items), "evaluating", "systems"),
+    )
+    write_outputs(study, args.plot, args.report, args.json, args.csv)
+    if "-" not in (args.json, args.csv):
+        print(report.text(study))
+    return 0
+
+
+def write_outputs(study: Study, plot: str | None, report: str | None, json: str | None, csv: str | None) -> None:
+    """Write what the options of these names ask for."""
+    if plot or report:
+        from tDCF_python import page, plots
+
+        pictures = plots.pictures(study)
+        if plot:
+            plots.save_all(pictures, plot)
+        if report:
+            _write(report, page.page(study, pictures))
+    if json or csv:
+        from tDCF_python import machine
+
+        if json:
+            _write(json, machine.to_json(study))
+        if csv:
+            _write(csv, machine.to_csv(study))
+
+
+def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]:
+    """Return the systems' names: those given, or the files' without folder and ending where these differ.
+
+    Raises
+    ------
+    InputError
+        When there are not as many names as files, or two are the same.
+    """
+    if names is None:
+        names = [Path(path).stem for path in paths]
+        if len(set(names)) < len(names):
+            names = list(paths)
+    if len(names) != len(paths):
+        raise InputError(f"--name: {len(names)} names for {len(paths)} score files; give one for each")
+    repeated = sorted({name for name in names if list(names).count(name) > 1})
+    if repeated:
+        raise InputError(f"two systems are called {repeated[0]}; tell them apart with --name")
+    return list(names)
+
+
+def read_asv(source: str | None) -> AsvSystem | None:
+    """Return the verification system that ``--asv_score`` means."""
+    from countermeasure.score_files import read_asv_scores
+    from tDCF_python import asv
+
+    if source is None:
+        return None
+    return asv.LA_EVAL if source == LA_EVAL_NAME else asv.from_scores(read_asv_scores(source))
+
+
+def read_protocols(paths: Sequence[str] | None) -> dict[str, Trial] | None:
+    """Return the trials of several protocols by utterance."""
+    from countermeasure.protocol import read_protocol
+
+    if paths is None:
+        return None
+    return {trial.utterance: trial for path in paths for trial in read_protocol(path)}
+
+
+def _write(path: str, text: str) -> None:
+    """Write a text, or print it where the path is ``-``."""
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    with replace_when_whole(path, text=True) as f:
+        f.write(text)
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or 0 < int(word) < FEWEST_REPLICATES:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither 0 nor a number from {FEWEST_REPLICATES} on")
+    return int(word)
+
+
+def _truth(word: str) -> bool:
+    try:
+        return {"true": True, "false": False}[word.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither True nor False") from None

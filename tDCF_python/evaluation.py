@@ -1,0 +1,106 @@
+"""The evaluation of a countermeasure as a function: all figures of one set of scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy.typing as npt
+
+from tDCF_python import metrics
+from tDCF_python.metrics import COSTS, AsvRates, Costs, LinearCost, Point
+
+EER = "eer"
+MIN_TDCF_2019 = "min_tdcf_2019"
+MIN_TDCF_REVISITED = "min_tdcf_revisited"
+MIN_DCF = "min_dcf"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of one set of scores; rates are fractions.
+
+    Attributes
+    ----------
+    n_bonafide, n_spoof : int
+        Trials of each class.
+    eer : Point
+        Equal error rate.
+    min_tdcf_2019, min_tdcf_revisited : Point or None
+        Minimum normalised t-DCF in its two formulations; None without a verification system.
+    min_dcf : Point
+        Minimum normalised DCF.
+    actual_dcf : float
+        Normalised DCF when the scores are taken as log-likelihood ratios.
+    cllr : float
+        Cost of log-likelihood ratios, in bits.
+    """
+
+    n_bonafide: int
+    n_spoof: int
+    eer: Point
+    min_tdcf_2019: Point | None
+    min_tdcf_revisited: Point | None
+    min_dcf: Point
+    actual_dcf: float
+    cllr: float
+
+    def min_tdcf(self, legacy: bool) -> Point | None:
+        """Return the minimum of one formulation: that of 2019 (legacy) or the revisited one."""
+        return self.min_tdcf_2019 if legacy else self.min_tdcf_revisited
+
+
+def tdcf_name(legacy: bool) -> str:
+    """Return the name of the attribute that holds a formulation's minimum."""
+    return MIN_TDCF_2019 if legacy else MIN_TDCF_REVISITED
+
+
+def cost_functions(asv: AsvRates | None, costs: Costs = COSTS) -> dict[str, LinearCost]:
+    """Return the costs whose minimum is a figure, by the name of its attribute in `Evaluation`.
+
+    Raises
+    ------
+    InputError
+        When the verification system's rates leave the t-DCF without meaning.
+    """
+    functions = {MIN_DCF: metrics.dcf(costs)}
+    if asv is not None:
+        functions[MIN_TDCF_2019] = metrics.tdcf(asv, True, costs)
+        functions[MIN_TDCF_REVISITED] = metrics.tdcf(asv, False, costs)
+    return functions
+
+
+def evaluate(
+    bonafide_scores: npt.ArrayLike,
+    spoof_scores: npt.ArrayLike,
+    asv: AsvRates | None = None,
+    costs: Costs = COSTS,
+) -> Evaluation:
+    """Return all figures of a countermeasure's scores.
+
+    Parameters
+    ----------
+    bonafide_scores : array_like, shape [n_bonafide]
+        Higher = more bona fide.
+    spoof_scores : array_like, shape [n_spoof]
+    asv : AsvRates, optional
+        Error rates of the verification system; without them there is no t-DCF.
+    costs : Costs
+
+    Raises
+    ------
+    InputError
+        When a class is empty, a score is not finite, or the verification system's rates leave the
+        t-DCF without meaning.
+    """
+    curve = metrics.det_curve(bonafide_scores, spoof_scores)
+    minima = {name: metrics.min_cost(curve, cost) for name, cost in cost_functions(asv, costs).items()}
+    return Evaluation(
+        int(curve.misses[-1]),
+        int(curve.alarms[0]),
+        metrics.eer_point(curve),
+        minima.get(MIN_TDCF_2019),
+        minima.get(MIN_TDCF_REVISITED),
+        minima[MIN_DCF],
+        metrics.actual_dcf(bonafide_scores, spoof_scores, costs),
+        metrics.cllr(bonafide_scores, spoof_scores),
+    )

@@ -1,0 +1,361 @@
+"""The metrics, as pure functions of scores.
+
+Everywhere a higher score means bona fide (for speaker verification: the claimed speaker), and
+error rates are fractions from 0 to 1.
+
+Sources
+-------
+t-DCF of 2019 ("legacy"): T. Kinnunen et al., Odyssey 2018. Revisited t-DCF: T. Kinnunen et al.,
+IEEE/ACM TASLP 28, 2020. DCF and C_llr as in ASVspoof 5: X. Wang et al., ASVspoof 2024 workshop;
+C_llr: N. Brümmer and J. du Preez, Computer Speech & Language 20, 2006.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from countermeasure.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Rate = TypeVar("Rate", float, Floats)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Priors and costs of the decisions.
+
+    Attributes
+    ----------
+    p_spoof : float
+        Prior probability of a spoof.
+    p_target, p_nontarget : float
+        Those of the claimed speaker and of another one; the three sum to 1.
+    c_miss, c_fa : float
+        Costs of a miss and of a false alarm, the same for the countermeasure, for the verification
+        system and for a spoof that passes both.
+    """
+
+    p_spoof: float = 0.05
+    p_target: float = 0.95 * 0.99
+    p_nontarget: float = 0.95 * 0.01
+    c_miss: float = 1.0
+    c_fa: float = 10.0
+
+
+COSTS = Costs()
+
+
+@dataclass(frozen=True)
+class DetCurve:
+    """Error rates at every point where they can change.
+
+    Point k is what happens when the k lowest scores are rejected, k = 0 … n.
+
+    Attributes
+    ----------
+    thresholds : ndarray, shape [n + 1]
+        The last rejected score; before the first, the lowest − 0.001.
+    misses : ndarray of int, shape [n + 1]
+        Bona fide trials that are rejected; rises from 0 to all.
+    alarms : ndarray of int, shape [n + 1]
+        Spoofs that are accepted; falls from all to 0.
+    """
+
+    thresholds: Floats
+    misses: Counts
+    alarms: Counts
+
+    @property
+    def p_miss(self) -> Floats:
+        """`misses` as a fraction of all bona fide trials."""
+        return self.misses / self.misses[-1]
+
+    @property
+    def p_fa(self) -> Floats:
+        """`alarms` as a fraction of all spoofs."""
+        return self.alarms / self.alarms[0]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All scores in ascending order; at ties bona fide first, so that ties count against the detector.
+
+    Attributes
+    ----------
+    scores : ndarray, shape [n]
+    bonafide : ndarray of bool, shape [n]
+        Which of them are bona fide.
+    order : ndarray of int, shape [n]
+        Where each was in the bona fide scores followed by the spoof scores.
+    """
+
+    scores: Floats
+    bonafide: npt.NDArray[np.bool_]
+    order: npt.NDArray[np.intp]
+
+    def curve(self, weights: Counts) -> DetCurve:
+        """Return the DET curve of a set in which each trial occurs as often as its weight says.
+
+        Parameters
+        ----------
+        weights : ndarray of int, shape [n]
+            In the order of `scores`. Copies of a trial are rejected together, which leaves the least
+            cost as it is and moves the EER by at most the share that one trial's copies are.
+        """
+        thresholds = np.empty(len(self.scores) + 1)
+        thresholds[0], thresholds[1:] = self.scores[0] - 0.001, self.scores
+        misses = np.zeros(len(self.scores) + 1, np.int64)
+        np.cumsum(weights * self.bonafide, out=misses[1:])
+        rejected = np.zeros_like(misses)
+        np.cumsum(weights, out=rejected[1:])
+        n_spoof = rejected[-1] - misses[-1]
+        return DetCurve(thresholds, misses, n_spoof - (rejected - misses))
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric's value and the operating point where it is reached."""
+
+    value: float
+    threshold: float
+    p_miss: float
+    p_fa: float
+
+
+@dataclass(frozen=True)
+class LinearCost:
+    """A cost that is linear in the two error rates: constant + miss · P_miss + false_alarm · P_fa.
+
+    All of this module's costs are; what they differ in is how the weights come about. The weights
+    are normalised already.
+    """
+
+    constant: float
+    miss: float
+    false_alarm: float
+
+    def __call__(self, p_miss: Rate, p_fa: Rate) -> Rate:
+        """Return the cost at a pair of error rates, or at each pair."""
+        return self.constant + self.miss * p_miss + self.false_alarm * p_fa
+
+
+@dataclass(frozen=True)
+class AsvRates:
+    """A speaker verification system's error rates at its own equal error rate's threshold.
+
+    Attributes
+    ----------
+    eer, threshold : float
+        Targets against nontargets.
+    p_miss : float
+        Fraction of targets below the threshold.
+    p_fa : float
+        Fraction of nontargets at or above it.
+    p_miss_spoof : float
+        Fraction of spoofs below it, which the system rejects by itself.
+    """
+
+    eer: float
+    threshold: float
+    p_miss: float
+    p_fa: float
+    p_miss_spoof: float
+
+
+def checked(scores: npt.ArrayLike, what: str) -> Floats:
+    """Return scores as a float64 vector.
+
+    Parameters
+    ----------
+    scores : array_like, shape [n]
+    what : str
+        Name of the class, for the message.
+
+    Raises
+    ------
+    InputError
+        When there is none, or one that is not finite, or when they are no vector.
+    """
+    values = np.asarray(scores, np.float64)
+    if values.ndim != 1:
+        raise InputError(f"{what} scores must be a vector; got an array of shape {values.shape}")
+    if not values.size:
+        raise InputError(f"no {what} score; error rates need both classes")
+    if not np.isfinite(values).all():
+        raise InputError(f"{np.count_nonzero(~np.isfinite(values))} {what} scores are not finite; give real scores")
+    return values
+
+
+def ranking(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> Ranking:
+    """Sort the scores of two classes.
+
+    Parameters
+    ----------
+    bonafide_scores : array_like, shape [n_bonafide]
+        For a verification system, those of the targets.
+    spoof_scores : array_like, shape [n_spoof]
+        For a verification system, those of the nontargets.
+
+    Raises
+    ------
+    InputError
+        When a class is empty or a score is not finite.
+    """
+    bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
+    scores = np.concatenate([bonafide, spoof])
+    order = np.argsort(scores, kind="stable")
+    return Ranking(scores[order], order < len(bonafide), order)
+
+
+def det_curve(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> DetCurve:
+    """Return the error rates after rejecting the first 0, 1, 2, … scores in ascending order.
+
+    Parameters and errors are those of `ranking`.
+    """
+    ranked = ranking(bonafide_scores, spoof_scores)
+    return ranked.curve(np.ones(len(ranked.scores), np.int64))
+
+
+def eer_point(curve: DetCurve) -> Point:
+    """Return the first point where the two error rates differ least; its value is their mean."""
+    # In whole numbers, for rounding must not choose between two equal differences.
+    at = int(np.argmin(np.abs(curve.misses * curve.alarms[0] - curve.alarms * curve.misses[-1])))
+    p_miss, p_fa = float(curve.misses[at] / curve.misses[-1]), float(curve.alarms[at] / curve.alarms[0])
+    return Point((p_miss + p_fa) / 2, float(curve.thresholds[at]), p_miss, p_fa)
+
+
+def eer(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:
+    """Return the equal error rate, as a fraction, and its threshold.
+
+    Raises
+    ------
+    InputError
+        When a class is empty or a score is not finite.
+    """
+    point = eer_point(det_curve(bonafide_scores, spoof_scores))
+    return point.value, point.threshold
+
+
+def min_cost(curve: DetCurve, cost: LinearCost) -> Point:
+    """Return the first point of a curve where a cost is least."""
+    p_miss, p_fa = curve.p_miss, curve.p_fa
+    values = cost(p_miss, p_fa)
+    at = int(np.argmin(values))
+    return Point(float(values[at]), float(curve.thresholds[at]), float(p_miss[at]), float(p_fa[at]))
+
+
+def min_costs(curve: DetCurve, costs: Mapping[str, LinearCost]) -> dict[str, float]:
+    """Return the least values of several costs, without the points where they are reached."""
+    p_miss, p_fa = curve.p_miss, curve.p_fa
+    return {name: float(cost(p_miss, p_fa).min()) for name, cost in costs.items()}
+
+
+def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:
+    """Return (P_miss, P_fa) at a threshold: miss below it, false alarm at or above it.
+
+    Raises
+    ------
+    InputError
+        When a class is empty or a score is not finite.
+    """
+    bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
+    return float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold))
+
+
+def asv_rates(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> AsvRates:
+    """Return a speaker verification system's error rates at its own EER's threshold, recounted there.
+
+    Raises
+    ------
+    InputError
+        When a class is empty or a score is not finite.
+    """
+    targets, nontargets = checked(target_scores, "target"), checked(nontarget_scores, "nontarget")
+    error_rate, threshold = eer(targets, nontargets)
+    p_miss, p_fa = rates_at(threshold, targets, nontargets)
+    p_miss_spoof = float(np.mean(checked(spoof_scores, "spoof") < threshold))
+    return AsvRates(error_rate, threshold, p_miss, p_fa, p_miss_spoof)
+
+
+def tdcf(asv: AsvRates, legacy: bool, costs: Costs = COSTS) -> LinearCost:
+    """Return the normalised tandem detection cost as a function of the countermeasure's error rates.
+
+    Legacy: (C1·P_miss + C2·P_fa) / min(C1, C2) with
+    C1 = P_tar·(C_miss − C_miss·P_miss,asv) − P_non·C_fa·P_fa,asv and
+    C2 = C_fa·P_spoof·(1 − P_miss,spoof,asv).
+    Revisited: (C0 + C1·P_miss + C2·P_fa) / (C0 + min(C1, C2)) with
+    C0 = P_tar·C_miss·P_miss,asv + P_non·C_fa·P_fa,asv, C1 = P_tar·C_miss − C0 and
+    C2 = P_spoof·C_fa·P_fa,spoof,asv.
+
+    Parameters
+    ----------
+    asv : AsvRates
+    legacy : bool
+        Whether the formulation of 2019 is meant, not the revisited one.
+    costs : Costs
+
+    Raises
+    ------
+    InputError
+        When the verification system errs so much that C1 or C2 is not positive: the cost then has
+        no meaning.
+    """
+    c0 = costs.p_target * costs.c_miss * asv.p_miss + costs.p_nontarget * costs.c_fa * asv.p_fa
+    c1 = costs.p_target * costs.c_miss - c0  # the same in both formulations, as all C_miss and all C_fa are equal
+    c2 = costs.c_fa * costs.p_spoof * (1 - asv.p_miss_spoof)
+    if c1 <= 0 or c2 <= 0:
+        raise InputError(
+            f"t-DCF has no meaning with these ASV error rates: C1 = {c1:.6f} and C2 = {c2:.6f} must be above 0 "
+            f"(P_miss {asv.p_miss:.4f}, P_fa {asv.p_fa:.4f}, P_miss of spoofs {asv.p_miss_spoof:.4f}); "
+            "look at the ASV scores"
+        )
+    constant = 0.0 if legacy else c0
+    scale = constant + min(c1, c2)
+    return LinearCost(constant / scale, c1 / scale, c2 / scale)
+
+
+def dcf(costs: Costs = COSTS) -> LinearCost:
+    """Return the normalised detection cost of a countermeasure on its own, as in ASVspoof 5.
+
+    (C_miss·(1 − P_spoof)·P_miss + C_fa·P_spoof·P_fa) / min(C_miss·(1 − P_spoof), C_fa·P_spoof).
+    """
+    miss, alarm = costs.c_miss * (1 - costs.p_spoof), costs.c_fa * costs.p_spoof
+    return LinearCost(0.0, miss / min(miss, alarm), alarm / min(miss, alarm))
+
+
+def bayes_threshold(costs: Costs = COSTS) -> float:
+    """Return the threshold that is best for true log-likelihood ratios: log(C_fa·P_spoof / (C_miss·(1 − P_spoof)))."""
+    return math.log(costs.c_fa * costs.p_spoof / (costs.c_miss * (1 - costs.p_spoof)))
+
+
+def actual_dcf(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike, costs: Costs = COSTS) -> float:
+    """Return the normalised detection cost at `bayes_threshold`: what scores cost if taken as LLRs.
+
+    Raises
+    ------
+    InputError
+        When a class is empty or a score is not finite.
+    """
+    p_miss, p_fa = rates_at(bayes_threshold(costs), bonafide_scores, spoof_scores)
+    return dcf(costs)(p_miss, p_fa)
+
+
+def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
+    """Return the cost of log-likelihood ratios, in bits: 0 perfect, 1 no information.
+
+    (mean log2(1 + exp(−s)) over bona fide + mean log2(1 + exp(s)) over spoof) / 2.
+
+    Raises
+    ------
+    InputError
+        When a class is empty or a score is not finite.
+    """
+    bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
+    return float(np.mean(np.logaddexp(0, -bonafide)) + np.mean(np.logaddexp(0, spoof))) / (2 * math.log(2))

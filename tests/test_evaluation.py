@@ -1,0 +1,405 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import score_eval
+from countermeasure import __version__
+from countermeasure.errors import InputError
+from countermeasure.score_files import CmScores, read_cm_scores
+from tDCF_python import metrics, resampling, tables
+from tDCF_python.asv import LA_EVAL
+from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, cost_functions, evaluate
+from tDCF_python.resampling import Units
+from tDCF_python.study import ATTACK, SPEAKER, run_study, signature
+
+ROOT = Path(__file__).parents[1]
+LA = ROOT.parent / "shared" / "data" / "asvspoof2019"
+CM_FILE, ASV_FILE = LA / "B01_LA_primary_eval.txt", LA / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+needs_la = pytest.mark.skipif(not CM_FILE.exists(), reason="the ASVspoof 2019 LA score files are not on this machine")
+
+
+def lines(seed=0, n=300, speakers=12, shift=2.0, noise=1.0):
+    """Lines of a score file: three attacks, the third one hard to tell."""
+    fixed, rng = np.random.default_rng(99), np.random.default_rng(seed)
+    voice = fixed.normal(0, 1, n)
+    out = []
+    for k in range(n):
+        speaker, attack = f"LA_{k % speakers:04d}", ("-", "A01", "A02", "A03")[k // speakers % 4]
+        mean = {"-": shift, "A01": -shift, "A02": -shift / 2, "A03": shift / 2}[attack]
+        score = mean + voice[k] + rng.normal(0, noise)
+        label = "bonafide" if attack == "-" else "spoof"
+        out.append(f"{speaker} LA_E_{k} - {attack} {label} {score:.6f}\n")
+    return out
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(name="scores.txt", content=None, **kwargs):
+        path = tmp_path / name
+        path.write_text("".join(content or lines(**kwargs)))
+        return path
+
+    return write
+
+
+def run(capsys, *arguments):
+    status = score_eval.main([str(argument) for argument in arguments])
+    return status, capsys.readouterr().out
+
+
+def script(*arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+# --- figures
+
+
+@needs_la
+def test_official_figures_in_the_plain_report(capsys):
+    for source in (ASV_FILE, "asvspoof2019-la-eval"):
+        _, out = run(capsys, "--cm_score", CM_FILE, "--asv_score", source)
+        for figure in ("2.457784 %", "-5.680051", "2.460467 %", "2.458101 %", "23.934755 %", "9.57203 %"):
+            assert figure in out
+        assert "min t-DCF (2019)      0.235936" in out
+        _, out = run(capsys, "--cm_score", CM_FILE, "--asv_score", source, "--legacy", "False")
+        assert "min t-DCF (revisited) 0.283868" in out
+
+
+def test_evaluation_is_that_of_the_single_functions():
+    rng = np.random.default_rng(5)
+    bonafide, spoof = rng.normal(1, 1, 50), rng.normal(-1, 1, 70)
+    found = evaluate(bonafide, spoof, LA_EVAL.rates)
+    assert (found.n_bonafide, found.n_spoof) == (50, 70)
+    assert (found.eer.value, found.eer.threshold) == metrics.eer(bonafide, spoof)
+    assert found.actual_dcf == metrics.actual_dcf(bonafide, spoof)
+    assert found.actual_dcf >= found.min_dcf.value
+    assert found.min_tdcf(legacy=True) is found.min_tdcf_2019
+    assert found.min_tdcf(legacy=False) is found.min_tdcf_revisited
+    without = evaluate(bonafide, spoof)
+    assert without.min_tdcf_2019 is None
+    assert without.min_tdcf_revisited is None
+
+
+def test_turning_scores_round_mirrors_the_eer():
+    rng = np.random.default_rng(6)
+    bonafide, spoof = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
+    assert metrics.eer(-bonafide, -spoof)[0] == pytest.approx(1 - metrics.eer(bonafide, spoof)[0])
+
+
+# --- groups
+
+
+def test_an_attack_stands_against_all_bona_fide_trials(file):
+    scores = read_cm_scores(file())
+    system = run_study({"s": scores}, LA_EVAL, by=[ATTACK]).systems[0]
+    assert [group.name for group in system.groups(ATTACK)] == ["A01", "A02", "A03", "pooled"]
+    for group in system.attacks:
+        assert group.evaluation
+        spoof = scores.scores[scores.attacks == group.name.encode()]
+        assert group.evaluation.eer.value == metrics.eer(scores.scores[scores.bonafide], spoof)[0]
+    assert getattr(system.worst(ATTACK), "name", None) == "A03"
+
+
+def test_an_attack_has_the_asv_rates_of_its_own(file):
+    content = [line.replace(" A01 ", " A07 ").replace(" A02 ", " A17 ") for line in lines()]
+    scores = read_cm_scores(file(content=content))
+    study = run_study({"s": scores}, LA_EVAL, by=[ATTACK])
+    by_name = {group.name: group for group in study.systems[0].attacks}
+    rates = metrics.AsvRates(
+        LA_EVAL.rates.eer, LA_EVAL.rates.threshold, LA_EVAL.rates.p_miss, LA_EVAL.rates.p_fa, 4571 / 4914
+    )
+    expected = evaluate(scores.scores[scores.bonafide], scores.scores[scores.attacks == b"A17"], rates)
+    assert by_name["A17"].evaluation == expected
+    assert any("the ASV scores have no A03;" in note for note in study.notes)
+
+
+def test_a_speaker_stands_alone(file):
+    content = [line for line in lines() if not (line.startswith("LA_0003") and "spoof" in line)]
+    scores = read_cm_scores(file(content=content))
+    groups = {group.name: group for group in run_study({"s": scores}, by=[SPEAKER]).systems[0].speakers}
+    own = scores.speakers == b"LA_0000"
+    expected = metrics.eer(scores.scores[own & scores.bonafide], scores.scores[own & ~scores.bonafide])[0]
+    found = groups["LA_0000"].evaluation
+    assert found
+    assert found.eer.value == expected
+    assert groups["LA_0003"].evaluation is None
+    assert groups["LA_0003"].n_spoof == 0
+
+
+# --- intervals and comparisons
+
+
+def test_speakers_are_drawn_whole():
+    """A bootstrap worked out speaker by speaker, from the same draws."""
+    rng = np.random.default_rng(7)
+    codes = np.repeat(np.arange(10), 20)
+    bonafide = np.tile([True, False], 100)
+    scores = rng.normal(0, 1, 200) + bonafide + 0.5 * (codes % 3)
+    cost = cost_functions(LA_EVAL.rates)
+    found = resampling.replicates(scores, bonafide, Units("speakers", codes), cost, 20, seed=3)
+    draws = np.random.default_rng(3)
+    for k in range(20):
+        times = draws.multinomial(10, np.full(10, 0.1))
+        sample = np.concatenate([np.flatnonzero(codes == unit) for unit in np.repeat(np.arange(10), times)])
+        curve = metrics.det_curve(scores[sample][bonafide[sample]], scores[sample][~bonafide[sample]])
+        for name in cost:
+            assert found[name][k] == pytest.approx(metrics.min_cost(curve, cost[name]).value)
+        # Copies of a trial are rejected together, so the EER may be off by part of one trial's share.
+        assert found[EER][k] == pytest.approx(metrics.eer_point(curve).value, abs=times.max() / 100)
+
+
+def test_interval_over_trials_has_the_binomial_width():
+    """With well separated thresholds in between, P_miss is a binomial share; so is min DCF here."""
+    bonafide_scores, spoof_scores = np.r_[np.full(900, 2.0), np.full(100, -2.0)], np.full(1000, -1.0)
+    scores = np.r_[bonafide_scores, spoof_scores] + np.arange(2000) * 1e-9
+    bonafide = np.arange(2000) < 1000
+    drawn = resampling.replicates(scores, bonafide, Units("trials", np.arange(2000)), {"c": metrics.dcf()}, 2000, 0)
+    # At the best threshold nothing but the 100 low bona fide scores is wrong: 1.9 · P_miss.
+    assert np.mean(drawn["c"]) == pytest.approx(0.19, abs=0.002)
+    assert np.std(drawn["c"]) == pytest.approx(1.9 * np.sqrt(0.1 * 0.9 / 1000), rel=0.06)
+
+
+def test_every_draw_has_both_classes():
+    codes = np.array([0, 0, 1, 2, 3])
+    bonafide = np.array([True, True, False, False, False])  # one speaker has all bona fide trials
+    found = resampling.replicates(np.arange(5.0), bonafide, Units("speakers", codes), {}, 200, 0)
+    assert np.isfinite(found[EER]).all()
+
+
+@pytest.mark.parametrize(("speakers", "over"), [(10, "speakers"), (9, "trials")])
+def test_speakers_are_drawn_from_ten_on(file, speakers, over):
+    study = run_study({"s": read_cm_scores(file(speakers=speakers))}, bootstrap=1000)
+    assert getattr(study.systems[0].resampling, "over", None) == over
+    assert any("fewer than 10 speakers" in note for note in study.notes) == (over == "trials")
+
+
+def test_draws_depend_on_the_seed_and_not_on_the_order_of_lines(file):
+    content = lines(n=120)
+    first = read_cm_scores(file("a.txt", content))
+    turned = read_cm_scores(file("b.txt", content[::-1]))
+    for over in ("speakers", "trials"):
+        a, b, other = (
+            run_study({"s": scores}, bootstrap=1000, bootstrap_over=over, seed=seed).systems[0].replicates[EER]
+            for scores, seed in ((first, 1), (turned, 1), (first, 2))
+        )
+        np.testing.assert_array_equal(a, b)
+        assert (a != other).any()
+
+
+def test_a_clear_difference_is_told_from_noise(file):
+    scores = {
+        "base": read_cm_scores(file("a.txt", n=1200)),
+        "same": read_cm_scores(file("b.txt", n=1200, seed=1)),
+        "worse": read_cm_scores(file("c.txt", n=1200, seed=2, noise=6.0)),
+    }
+    study = run_study(scores, LA_EVAL, bootstrap=1000)
+    same, worse, *costs = study.comparisons
+    assert (same.system, worse.system, worse.reference) == ("same", "worse", "base")
+    assert same.interval.low < 0 < same.interval.high
+    assert same.p > 0.05
+    assert worse.p < 0.05
+    assert worse.interval.low > 0
+    assert worse.difference == pytest.approx(
+        study.systems[2].evaluation.eer.value - study.systems[0].evaluation.eer.value
+    )
+    assert {comparison.figure for comparison in costs} == {MIN_TDCF_2019}
+    sentences = tables.sentences(study)
+    assert sentences[0].endswith("may be noise.")
+    assert sentences[1].endswith("more than noise.")
+
+
+def test_other_trials_are_not_compared(file):
+    scores = {"a": read_cm_scores(file("a.txt")), "b": read_cm_scores(file("b.txt", n=200))}
+    study = run_study(scores, bootstrap=1000)
+    assert study.comparisons == ()
+    assert study.notes == ("b is not compared with a: their files have different trials",)
+
+
+def test_p_value_by_hand():
+    differences = np.r_[np.full(97, 1.0), -1.0, -1.0]
+    assert resampling.p_value(differences) == pytest.approx(2 * 3 / 100)
+    assert resampling.p_value(np.zeros(99)) == 1
+
+
+def test_holm_by_hand():
+    # Smallest times 3, next times 2, last times 1, never falling.
+    assert resampling.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+
+
+# --- thresholds from elsewhere
+
+
+def test_threshold_of_a_development_set(file):
+    dev, evaluated = read_cm_scores(file("dev.txt", seed=1)), read_cm_scores(file("eval.txt", seed=2))
+    found = run_study({"s": evaluated}, threshold_from={"s": dev}).systems[0].applied
+    assert [applied.rule for applied in found] == [EER, MIN_DCF]
+    for applied in found:
+        accepted = evaluated.scores >= applied.threshold
+        p_miss = np.mean(~accepted[evaluated.bonafide])
+        p_fa = np.mean(accepted[~evaluated.bonafide])
+        assert (applied.p_miss, applied.p_fa) == (p_miss, p_fa)
+        assert applied.dcf == pytest.approx(1.9 * p_miss + p_fa)
+    assert found[0].threshold == metrics.eer(dev.scores[dev.bonafide], dev.scores[~dev.bonafide])[1]
+
+
+# --- the script
+
+
+def test_several_files_make_one_table(capsys, file):
+    status, out = run(
+        capsys, "--cm_score", file("a.txt"), file("b.txt", seed=1), "--name", "A", "B", "--asv_score", LA_EVAL.source
+    )
+    assert status == 0
+    header = out.splitlines()[1]
+    for word in ("EER", "min t-DCF", "min DCF", "act. DCF", "C_llr"):
+        assert word in header
+    assert "2019" in out
+    assert "revisited" in out
+    assert [line.split()[0] for line in out.splitlines()[4:6]] == ["A", "B"]
+    assert out.count("Signature: ") == 2
+
+
+def test_without_asv_scores_it_says_what_is_missing(capsys, file):
+    for arguments in ([file("a.txt")], [file("a.txt"), file("b.txt", seed=1)]):
+        status, out = run(capsys, "--cm_score", *arguments)
+        assert status == 0
+        assert "min t-DCF needs" in out
+        assert "--asv_score asvspoof2019-la-eval" in out
+
+
+def test_same_file_names_are_told_apart(capsys, file, tmp_path):
+    (tmp_path / "x").mkdir()
+    _, out = run(capsys, "--cm_score", file("a.txt"), file("x/a.txt", seed=1))
+    assert str(tmp_path / "x" / "a.txt") in out
+
+
+@pytest.mark.parametrize(("sign", "hint"), [(1, False), (-1, True)], ids=["higher is bona fide", "lower is bona fide"])
+def test_hint_at_a_turned_sign(capsys, file, sign, hint):
+    content = [f"{' '.join(line.split()[:-1])} {sign * float(line.split()[-1])}\n" for line in lines()]
+    _, out = run(capsys, "--cm_score", file(content=content))
+    assert ("sign may be turned" in out) == hint
+
+
+def test_equal_scores_are_no_turned_sign(capsys, file):
+    _, out = run(capsys, "--cm_score", file(content=["a - bonafide 1\n", "b A01 spoof 1\n"]))
+    assert "all scores are equal" in out
+    assert "sign" not in out.replace("Signature", "")
+
+
+def test_two_fields_with_a_protocol(capsys, file):
+    content = lines()
+    protocol = file("protocol.txt", [" ".join(line.split()[:-1]) + "\n" for line in content])
+    short = file("short.txt", [f"{line.split()[1]} {line.split()[-1]}\n" for line in content[:-1]])
+    full = file("full.txt", content[:-1])
+    _, expected = run(capsys, "--cm_score", full, "--by", "attack", "--name", "s")
+    _, out = run(capsys, "--cm_score", short, "--by", "attack", "--name", "s", "--protocol", protocol)
+    assert out.split("Note:")[0] == expected.split("Signature:")[0]
+    assert "1 trials of the protocol have no score" in out
+
+
+def test_json_and_csv_say_what_the_report_says(capsys, file, tmp_path):
+    scores = file()
+    out_json, out_csv = tmp_path / "new" / "a.json", tmp_path / "new" / "a.csv"
+    run(capsys, "--cm_score", scores, "--asv_score", LA_EVAL.source, "--by", "attack", "--bootstrap",
+        "--json", out_json, "--csv", out_csv)  # fmt: skip
+    content = json.loads(out_json.read_text())
+    cm = read_cm_scores(scores)
+    expected = evaluate(cm.scores[cm.bonafide], cm.scores[~cm.bonafide], LA_EVAL.rates)
+    assert expected.min_tdcf_2019
+    pooled = content["systems"][0]["pooled"]
+    assert pooled["evaluation"]["min_tdcf_2019"]["value"] == expected.min_tdcf_2019.value
+    assert pooled["intervals"]["eer"]["low"] <= expected.eer.value <= pooled["intervals"]["eer"]["high"]
+    rows = list(csv.DictReader(io.StringIO(out_csv.read_text())))
+    assert [row["group"] for row in rows] == ["A01", "A02", "A03", "pooled"]
+    assert float(rows[-1]["eer"]) == expected.eer.value
+    assert float(rows[-1]["eer_low"]) == pooled["intervals"]["eer"]["low"]
+    assert content["systems"][0]["signature"].endswith(f"|suite={__version__}")
+
+
+def test_json_on_standard_output(capsys, file):
+    _, out = run(capsys, "--cm_score", file(), "--json", "-")
+    assert json.loads(out)["systems"][0]["name"] == "scores"
+
+
+def test_signature_names_what_moves_a_figure(file):
+    scores = read_cm_scores(file())
+    study = run_study({"s": scores}, LA_EVAL, bootstrap=1000, seed=5)
+    line = signature(study.systems[0], study)
+    for part in ("P_spoof:0.05", "C_fa:10", scores.sha256[:12], "trials=", "over:12 speakers,seed:5", __version__):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (["a - bonafide 1\n"], [], "no spoof trial in it"),
+        (["a A01 spoof 1\n"], [], "no bona fide trial in it"),
+        (["a - bonafide nan\n"], [], "not finite"),
+        (["a 1\n"], [], "--protocol"),
+        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--by", "speaker"], "no trial names its speaker"),
+        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--bootstrap", "--bootstrap_over", "speakers"], "at least two"),
+        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--name", "x", "y"], "2 names for 1 score files"),
+        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--threshold_from", "x", "y"], "2 files for 1 systems"),
+        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--asv_score", "__no_such_file"], "__no_such_file"),
+    ],
+)
+def test_wrong_calls(file, content, arguments, message):
+    error = OSError if message == "__no_such_file" else InputError
+    with pytest.raises(error, match=message):
+        score_eval.main(["--cm_score", str(file(content=content)), *arguments])
+
+
+@pytest.mark.parametrize("door", [["score_eval.py"], ["-m", "tDCF_python"]])
+def test_doors(file, door):
+    done = script(*door, "--cm_score", file())
+    assert done.returncode == 0, done.stderr
+    assert "EER" in done.stdout
+    missing = script(*door, "--cm_score", "nowhere.txt")
+    assert missing.returncode == 2
+    assert missing.stderr.count("\n") == 1
+    assert "nowhere.txt" in missing.stderr
+
+
+def test_help_needs_no_numpy():
+    code = "import sys, score_eval; score_eval.build_parser().format_help(); sys.exit('numpy' in sys.modules)"
+    assert script("-c", code).returncode == 0
+    assert "higher score = bona fide" in score_eval.build_parser().format_help().replace("\n" + " " * 24, " ")
+
+
+def test_plain_report_loads_neither_scipy_nor_matplotlib(file):
+    code = (
+        "import sys, score_eval; score_eval.main(sys.argv[1:]); "
+        "sys.exit('scipy' in sys.modules or 'matplotlib' in sys.modules)"
+    )
+    assert script("-c", code, "--cm_score", file(), "--by", "attack", "--bootstrap").returncode == 0
+
+
+@needs_la
+def test_known_figures_by_attack():
+    """A17 is the attack that B01 and the ASV system both miss; figures counted with sorted lists."""
+    scores = read_cm_scores(CM_FILE)
+    groups = {group.name: group for group in run_study({"B01": scores}, by=[ATTACK]).systems[0].attacks}
+    bonafide = np.sort(scores.scores[scores.bonafide])
+    for attack in ("A10", "A17"):
+        spoof = np.sort(scores.scores[scores.attacks == attack.encode()])
+        p_miss = np.searchsorted(bonafide, spoof, "right") / len(bonafide)
+        p_fa = 1 - np.arange(1, len(spoof) + 1) / len(spoof)
+        at = np.argmin(np.abs(p_miss - p_fa))
+        expected = (p_miss[at] + p_fa[at]) / 2
+        found = groups[attack].evaluation
+        assert found
+        assert found.eer.value == pytest.approx(expected, abs=1 / len(spoof))
+
+
+def test_scores_are_a_value():
+    empty = np.zeros(2, "S1")
+    scores = CmScores("x", "0", np.array([b"a", b"b"]), np.array([1.0, 0.0]), np.array([True, False]), empty, empty)
+    assert run_study({"s": scores}).systems[0].evaluation.eer.value == 0

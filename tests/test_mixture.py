@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
+
+from countermeasure.mixture import (
+    Parameters,
+    Standardisation,
+    Statistics,
+    Workspace,
+    accumulate,
+    coefficients,
+    frame_log_likelihoods,
+    seeds,
+    update,
+)
+
+
+@pytest.fixture
+def frames(rng):
+    return np.concatenate([rng.normal(centre, 0.6, size=(700, 5)) for centre in (-1.0, 0.0, 1.2)]).astype(np.float32)
+
+
+def reference(parameters):
+    """Return scikit-learn's mixture with the same parameters."""
+    mixture = GaussianMixture(parameters.n_components, covariance_type="diag")
+    mixture.weights_, mixture.means_, mixture.covariances_ = (
+        parameters.weights,
+        parameters.means,
+        parameters.variances,
+    )
+    mixture.precisions_cholesky_ = parameters.variances**-0.5
+    return mixture
+
+
+def e_step(frames, parameters):
+    return accumulate(frames, coefficients(parameters), Workspace(parameters.n_components, parameters.n_dims))
+
+
+def m_step(statistics, parameters, floor=0.0):
+    return update(statistics, parameters, floor)
+
+
+def test_log_likelihoods_are_those_of_scikit_learn(frames, rng):
+    parameters = seeds(frames, 16, rng)
+    ours = frame_log_likelihoods(frames, coefficients(parameters), Workspace(16, 5))
+    np.testing.assert_allclose(ours, reference(parameters).score_samples(frames), atol=2e-5)
+
+
+def test_statistics_are_the_sums_over_scikit_learns_responsibilities(frames, rng):
+    parameters = seeds(frames, 16, rng)
+    statistics = e_step(frames, parameters)
+    shares = reference(parameters).predict_proba(frames)
+    x = frames.astype(np.float64)
+    np.testing.assert_allclose(
+        statistics.sums, np.hstack([x**2, x, np.ones((len(x), 1))]).T @ shares, rtol=1e-4, atol=1e-3
+    )
+    assert statistics.n_frames == len(frames)
+
+
+def test_one_component_is_mean_and_variance_of_the_data(frames):
+    start = Parameters(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
+    result = m_step(e_step(frames, start), start)
+    np.testing.assert_allclose(result.means[0], frames.mean(axis=0, dtype=np.float64), atol=1e-6)
+    np.testing.assert_allclose(result.variances[0], frames.var(axis=0, dtype=np.float64), rtol=1e-5)
+    assert result.weights[0] == 1
+
+
+def test_the_log_likelihood_never_falls_without_a_floor(frames, rng):
+    parameters = seeds(frames, 16, rng)
+    values = []
+    for _ in range(40):
+        statistics = e_step(frames, parameters)
+        values.append(statistics.log_likelihood / len(frames))
+        parameters = m_step(statistics, parameters)
+    assert (np.diff(values) > -1e-6).all()
+    assert values[-1] > values[0] + 0.01
+
+
+def test_statistics_add_up_over_any_division(frames, rng):
+    parameters = seeds(frames, 16, rng)
+    whole = e_step(frames, parameters)
+    parts = Statistics.zero(16, 5)
+    for part in np.split(frames, [1, 5, 1024, 1500]):
+        parts = parts + e_step(part, parameters)
+    np.testing.assert_allclose(parts.sums, whole.sums, rtol=1e-5, atol=1e-4)
+    assert parts.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-7)
+    assert parts.n_frames == whole.n_frames
+
+
+def test_statistics_of_other_shapes_do_not_add_up():
+    with pytest.raises(ValueError, match="do not add up"):
+        Statistics.zero(3, 5) + Statistics.zero(4, 5)
+
+
+def test_no_frames_give_no_statistics(rng):
+    parameters = Parameters(np.ones(2) / 2, np.zeros((2, 3)), np.ones((2, 3)))
+    statistics = e_step(np.empty((0, 3), np.float32), parameters)
+    assert statistics.n_frames == 0
+    assert not statistics.sums.any()
+
+
+def test_a_component_without_frames_stays_where_it_is_and_is_never_nan(frames):
+    start = Parameters(np.array([0.5, 0.5]), np.array([np.zeros(5), np.full(5, 1e3)]), np.ones((2, 5)))
+    result = m_step(e_step(frames, start), start)
+    np.testing.assert_array_equal(result.means[1], start.means[1])
+    np.testing.assert_array_equal(result.variances[1], start.variances[1])
+    assert result.weights[1] < 1e-9
+    again = e_step(frames, result)
+    assert np.isfinite(again.sums).all()
+    assert np.isfinite(again.log_likelihood)
+
+
+def test_the_floor_holds_variances_up(rng):
+    frames = np.repeat(rng.normal(size=(4, 3)), 100, axis=0).astype(np.float32)
+    parameters = seeds(frames, 4, rng)
+    for _ in range(30):
+        parameters = m_step(e_step(frames, parameters), parameters, floor=1e-2)
+    assert parameters.variances.min() == pytest.approx(1e-2)
+
+
+def test_far_frames_keep_finite_log_likelihoods(rng):
+    parameters = Parameters(np.ones(2) / 2, rng.normal(size=(2, 4)), np.full((2, 4), 1e-3))
+    far = np.full((3, 4), 1e4, np.float32)
+    values = frame_log_likelihoods(far, coefficients(parameters), Workspace(2, 4))
+    np.testing.assert_allclose(values, reference(parameters).score_samples(far.astype(np.float64)), rtol=1e-5)
+
+
+def test_seeds_are_frames_far_from_each_other(rng):
+    clusters = rng.normal(size=(8, 4)) * 100
+    frames = (clusters[:, None] + rng.normal(size=(8, 50, 4))).reshape(-1, 4)
+    means = seeds(frames, 8, rng).means
+    nearest = np.linalg.norm(means[:, None] - clusters, axis=2).argmin(axis=1)
+    assert sorted(nearest) == list(range(8))
+
+
+def test_seeds_of_fewer_different_frames_than_components(rng):
+    parameters = seeds(np.zeros((5, 3)), 4, rng)
+    assert np.isfinite(parameters.means).all()
+    assert (parameters.variances > 0).all()
+
+
+def test_standardisation_goes_there_and_back(rng):
+    standard = Standardisation(rng.normal(size=4) * 100, rng.uniform(1e-3, 1e3, size=4))
+    parameters = Parameters(np.ones(3) / 3, rng.normal(size=(3, 4)), rng.uniform(0.5, 2, size=(3, 4)))
+    raw = standard.backward(parameters)
+    back = standard.forward(raw)
+    np.testing.assert_allclose(back.means, parameters.means, atol=1e-5)
+    np.testing.assert_allclose(back.variances, parameters.variances)
+    x = parameters.means * standard.scale + standard.mean
+    np.testing.assert_allclose(
+        reference(raw).score_samples(x),
+        reference(parameters).score_samples(standard.apply(x).astype(np.float64)) - standard.log_volume,
+        rtol=1e-5,
+    )

@@ -1,0 +1,174 @@
+import os
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+from countermeasure.errors import InputError
+from countermeasure.score_files import CmScores
+from tDCF_python import page, plots
+from tDCF_python.asv import LA_EVAL
+from tDCF_python.study import ATTACK, run_study
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def scores(seed=0, n=240, shift=2.0, attacks=("A01", "A02", "A03")):
+    rng = np.random.default_rng(seed)
+    bonafide = np.arange(n) % 4 == 0
+    names = np.where(bonafide, "", np.array(attacks)[np.arange(n) % len(attacks)]).astype(bytes)
+    speakers = np.char.add("LA_", (np.arange(n) // 4 % 12).astype(str)).astype(bytes)
+    values = rng.normal(0, 1, n) + shift * bonafide
+    return CmScores(f"{seed}.txt", "0" * 64, np.arange(n).astype(bytes), values, bonafide, names, speakers)
+
+
+def study(n_systems=1, name="system-{}", asv=LA_EVAL, **kwargs):
+    systems = {name.format(k): scores(k, shift=1.5 + 0.4 * k, **kwargs) for k in range(n_systems)}
+    return run_study(systems, asv, by=[ATTACK], bootstrap=1000)
+
+
+def drawn_words(figure):
+    """Return the words of a picture and the places where they are drawn, as (text, box)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    beyond = set()  # ticks beyond an axis' ends exist and are not drawn
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            slack = 1e-6 * (high - low)
+            for tick in axis.get_major_ticks():
+                if not low - slack <= tick.get_loc() <= high + slack:
+                    beyond |= {tick.label1, tick.label2}
+    words = [word for word in figure.findobj(Text) if word.get_visible() and word.get_text() and word not in beyond]
+    return [(word.get_text(), word.get_window_extent(renderer)) for word in words]
+
+
+@pytest.mark.parametrize("n_systems", [1, 2, 6])
+def test_no_words_overlap_or_are_cut(n_systems):
+    attacks = [f"A{k:02d}" for k in range(7, 20)]
+    pictures = plots.pictures(study(n_systems, name="ensemble-gfcc+lfcc+mfcc+msrcc+psrcc-{}", n=480, attacks=attacks))
+    assert list(pictures) == ["det", "histograms", "cost", "attacks"]
+    for name, figure in pictures.items():
+        with plots._look():
+            words = drawn_words(figure)
+        assert len(words) > 10
+        paper = figure.bbox
+        for k, (text, box) in enumerate(words):
+            whole = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= paper.x1 + 1 and box.y1 <= paper.y1 + 1
+            assert whole, f"{name}: {text!r} is cut"
+            for other, other_box in words[k + 1 :]:
+                assert not _overlap(box, other_box), f"{name}: {text!r} and {other!r} overlap"
+
+
+def _overlap(a, b):
+    return min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
+
+
+def test_pictures_are_written_in_both_formats(tmp_path):
+    paths = plots.save_all(plots.pictures(study()), tmp_path / "plots")
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(path.name for path in paths)
+    for path in paths:
+        if path.suffix == ".svg":
+            ET.parse(path)
+        else:
+            assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_scores_give_the_same_svg(tmp_path):
+    for name in ("a.svg", "b.svg"):
+        plots.det({"s": (np.array([1.0, 2, 3]), np.array([0.0, 1.5]))}, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("bonafide", "spoof"),
+    [
+        ([2.0, 3.0], [0.0, 1.0]),  # perfect separation
+        ([0.0, 1.0], [2.0, 3.0]),  # turned round
+        ([1.0, 1.0], [1.0, 1.0]),  # all equal
+        ([1.0, 3.0], [2.0]),  # three trials
+        ([1e6, 2e6], [-1e6, 1.5e6]),
+    ],
+)
+def test_extreme_scores_can_be_drawn(tmp_path, bonafide, spoof):
+    plots.det({"s": (np.array(bonafide), np.array(spoof))}, tmp_path / "det.png")
+    n = len(bonafide) + len(spoof)
+    names = np.arange(n).astype(bytes)
+    is_bonafide = np.arange(n) < len(bonafide)
+    cm = CmScores("x", "0", names, np.array(bonafide + spoof), is_bonafide, np.where(is_bonafide, b"", b"A01"), names)
+    plots.save_all(plots.pictures(run_study({"s": cm}, by=[ATTACK])), tmp_path)
+
+
+def test_points_of_the_det_curve_lie_where_they_should(tmp_path):
+    rng = np.random.default_rng(0)
+    # Two unit normals d' apart: a straight line at -45° and an EER of Φ(-d'/2).
+    bonafide, spoof = rng.normal(2, 1, 50_000), rng.normal(0, 1, 50_000)
+    curve = plots._drawn({"s": (bonafide, spoof)}, None, True)[0]
+    assert curve.eer.value == pytest.approx(0.158655, abs=0.004)
+
+
+def test_a_picture_of_no_known_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"ends in \.png, \.svg or \.pdf"):
+        plots.det({"s": (np.array([1.0]), np.array([0.0]))}, tmp_path / "det.gif")
+
+
+def test_a_system_without_a_class_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no spoof score"):
+        plots.det({"s": (np.array([1.0]), np.array([]))}, tmp_path / "det.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_page_is_one_whole_file():
+    content = study(2, name="<b>{}&")
+    text = page.page(content, plots.pictures(content))
+    assert "<b>0&" not in text  # names are escaped
+    assert "&lt;b&gt;0&amp;" in text
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#)|@import|url\((?!["']?#)""", text)  # nothing from elsewhere
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+    for used in re.findall(r'xlink:href="#([^"]+)"|url\(#([^)]+)\)', text):
+        assert (used[0] or used[1]) in identifiers
+    for word in ("min t-DCF (2019)", "Signature", "more than noise", "Worst attack", "prefers-color-scheme: dark"):
+        assert word in text
+    assert text.count("<svg") == 4
+
+
+def test_page_without_asv_and_attacks():
+    plain = run_study({"s": scores()})
+    text = page.page(plain, plots.pictures(plain))
+    assert "min t-DCF needs" in text
+    assert text.count("<svg") == 3
+    assert "By attack" not in text
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("dark", [False, True])
+def test_page_renders_in_a_browser(tmp_path, dark):
+    from matplotlib.image import imread
+
+    content = study(2)
+    path, picture = tmp_path / "out.html", tmp_path / "out.png"
+    path.write_text(page.page(content, plots.pictures(content)), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    options += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    options += ["--window-size=1200,2400", f"--screenshot={picture}", *(["--force-dark-mode"] if dark else [])]
+    command = [str(BROWSER), *options, path.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=60, env={**os.environ, "HOME": str(tmp_path)})
+    pixels = imread(picture)[..., :3]
+    background = pixels[5, 5]
+    assert (background.mean() < 0.2) == dark
+    inked = np.abs(pixels - background).max(axis=2) > 0.3
+    # Words, tables and curves: something on every tenth of the page, and not all of it.
+    assert all(stripe.any() for stripe in np.array_split(inked, 10))
+    assert 0.005 < inked.mean() < 0.5
+    blue = np.array([0, 0x72, 0xB2]) / 255
+    assert (np.abs(pixels - blue).max(axis=2) < 0.02).sum() > 500  # the first system's curve is there

@@ -1,0 +1,147 @@
+import re
+
+import numpy as np
+import pytest
+
+from countermeasure.errors import InputError
+from countermeasure.protocol import read_protocol
+from countermeasure.score_files import read_asv_scores, read_cm_scores, write_scores
+
+SIX = "LA_0001 LA_E_1 - - bonafide 1.5\nLA_0002 LA_E_2 - A07 spoof -2.5\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content, name="scores.txt"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def columns(scores):
+    return [
+        (u.decode(), s, bool(b), a.decode(), p.decode())
+        for u, s, b, a, p in zip(
+            scores.utterances, scores.scores, scores.bonafide, scores.attacks, scores.speakers, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "speakers"),
+    [
+        (SIX, ("LA_0001", "LA_0002")),
+        ("flac LA_E_1 - bonafide 1.5\nflac LA_E_2 A07 spoof -2.5\n", ("", "")),
+        ("LA_0001 LA_E_1 - bonafide 1.5\nLA_0002 LA_E_2 A07 spoof -2.5\n", ("LA_0001", "LA_0002")),
+        ("LA_E_1 - bonafide 1.5\nLA_E_2 A07 spoof -2.5\n", ("", "")),
+        ("LA_0001 LA_E_1 x y - bonafide 1.5\nLA_0002 LA_E_2 x y A07 spoof -25e-1", ("LA_0001", "LA_0002")),
+    ],
+)
+def test_forms_of_cm_scores(file, content, speakers):
+    expected = [("LA_E_1", 1.5, True, "", speakers[0]), ("LA_E_2", -2.5, False, "A07", speakers[1])]
+    assert columns(read_cm_scores(file(content))) == expected
+
+
+def test_two_fields_take_labels_from_the_protocol(file):
+    protocol = file("LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\nLA_0003 LA_E_3 - - bonafide\n", "p.txt")
+    trials = {trial.utterance: trial for trial in read_protocol(protocol)}
+    scores = read_cm_scores(file("LA_E_2 -2.5\nLA_E_1 1.5\n"), trials)
+    assert columns(scores) == [("LA_E_2", -2.5, False, "A07", "LA_0002"), ("LA_E_1", 1.5, True, "", "LA_0001")]
+    assert scores.unscored == 1
+    with pytest.raises(InputError, match=r"scores.txt:1: .*LA_E_9.*not in the protocol.*'LA_E_9 1'"):
+        read_cm_scores(file("LA_E_9 1\n"), trials)
+
+
+def test_blind_lines_take_labels_from_the_protocol(file):
+    trials = {t.utterance: t for t in read_protocol(file("LA_0001 LA_E_1 - - bonafide\n", "p.txt"))}
+    assert columns(read_cm_scores(file("LA_0001 LA_E_1 0.5\n"), trials)) == [("LA_E_1", 0.5, True, "", "LA_0001")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SIX.replace("\n", "\r\n"),
+        b"\xef\xbb\xbf" + SIX.encode(),
+        SIX.replace(" ", "\t"),
+        "\n  \n" + SIX.replace("\n", "\n\n \t\n"),
+        SIX.rstrip("\n"),
+        "speaker utterance cm-score\n" + SIX,
+    ],
+)
+def test_layout_does_not_matter(file, content):
+    assert columns(read_cm_scores(file(content))) == columns(read_cm_scores(file(SIX, "plain.txt")))
+
+
+def test_names_beyond_ascii(file):
+    scores = read_cm_scores(file("größe - bonafide 1\nщ A1 spoof 0\n"))
+    assert [u.decode() for u in scores.utterances] == ["größe", "щ"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no trial in it; expected"),
+        ("\n\n", "no trial in it; expected"),
+        (b"\xff\xfe\x00", "not a text file"),
+        ("LA_E_1\n", ":1: one field only"),
+        (SIX + "LA_0003 LA_E_3 - bonafide 1\n", ":3: 5 fields, where line 1 has 6.*'LA_0003 LA_E_3 - bonafide 1'"),
+        (SIX + "\nLA_0003 LA_E_3 - - bonafide nan\n", ":4: score 'nan' is not finite.*LA_0003"),
+        (SIX + "LA_0003 LA_E_3 - - bonafide -inf\n", ":3: score '-inf' is not finite"),
+        (SIX + "LA_0003 LA_E_3 - - bonafide 0,5\n", ":3: score '0,5' is no number"),
+        (SIX + "LA_0003 LA_E_1 - - bonafide 0.5\n", ":3: utterance LA_E_1 stands on line 1 already"),
+        (SIX + "LA_0003 LA_E_3 - - genuine 0.5\n", ":3: label 'genuine'; expected 'bonafide' or 'spoof'"),
+        ("LA_E_1 1\nLA_E_2 2\n", ":1: no label .* --protocol"),
+        ("bonafide target 1\nbonafide target 2\n", ":1: key 'target' belongs into an ASV score file"),
+        (f"{'x' * 2000} - bonafide 1\n", ":1: a field of 2000 bytes"),
+    ],
+)
+def test_mistakes_in_cm_scores(file, content, message):
+    with pytest.raises(InputError, match=message):
+        read_cm_scores(file(content))
+
+
+def test_forms_of_asv_scores(file):
+    three = read_asv_scores(file("bonafide target 2\nbonafide nontarget -1\nA07 spoof 0.5\n"))
+    six = read_asv_scores(file("s u1 - bonafide target 2\ns u2 - bonafide nontarget -1\ns u3 - A07 spoof 0.5\n"))
+    for scores in (three, six):
+        assert scores.keys.tolist() == [b"target", b"nontarget", b"spoof"]
+        assert scores.scores.tolist() == [2, -1, 0.5]
+        assert scores.attacks[2] == b"A07"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a target 1\nb nontarget 2\n", "no spoof trial; t-DCF needs"),
+        ("a target 1\nb other 2\n", ":2: key 'other'; expected 'target', 'nontarget' or 'spoof': 'b other 2'"),
+        (SIX, "key 'bonafide'.*--cm_score takes"),
+        ("a target\n", "2 fields; an ASV score file has"),
+        ("a target 1\nb nontarget 2\nA07 spoof inf\n", ":3: score 'inf' is not finite"),
+    ],
+)
+def test_mistakes_in_asv_scores(file, content, message):
+    with pytest.raises(InputError, match=message):
+        read_asv_scores(file(content))
+
+
+def test_written_scores_are_read_back(tmp_path):
+    lines = [f"LA_{k:04d} LA_E_{k} - {'- bonafide' if k % 3 else 'A07 spoof'}" for k in range(50)]
+    values = np.random.default_rng(0).normal(0, 10, 50)
+    path = tmp_path / "deep" / "scores.txt"
+    write_scores(path, lines, values)
+    assert path.read_text().splitlines()[1] == f"{lines[1]} {values[1]:.6f}"
+    back = read_cm_scores(path)
+    np.testing.assert_allclose(back.scores, values, atol=5.1e-7)
+    assert back.utterances.tolist() == [f"LA_E_{k}".encode() for k in range(50)]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_score_is_made_up(tmp_path, bad):
+    path = tmp_path / "scores.txt"
+    with pytest.raises(InputError, match=re.escape("score of LA_E_2")):
+        write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], [1.0, bad])
+    with pytest.raises(InputError, match="1 scores for a protocol of 2"):
+        write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], [1.0])
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,389 @@
+"""Every script: its documented commands on a small corpus, and what it says to wrong ones."""
+
+import importlib.util
+import itertools
+import pickle
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import corpus
+import numpy as np
+import pytest
+
+from countermeasure import cli
+from countermeasure.models import model_files
+from countermeasure.pickles import ListWriter, read_list
+from countermeasure.protocol import read_protocol
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))
+# Scripts in an order in which each finds what those before it have made.
+CHAIN = [
+    "gmm_data_processing",
+    "silence_measure",
+    "gmm_train_recur",
+    "gmm_train",
+    "gmm_test",
+    "gmm_ensemble_preprocess",
+    "gmm_ensemble_train",
+    "gmm_ensemble_train_recur",
+    "gmm_ensemble_test",
+    "gmm_filelevel_preprocess",
+    "gmm_filelevel_train",
+    "gmm_filelevel_test",
+    "score_eval",
+]
+TYPES = ("lfcc", "mfcc", "silence")
+FUSION = "lfcc+mfcc"
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def run(name, *arguments):
+    """Run a script as `python NAME.py ARGUMENTS` does; return its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: module(name).main([str(argument) for argument in arguments]))
+    return ended.value.code
+
+
+def commands(text):
+    """Return the arguments of the documented commands, by script."""
+    lines = text.replace("\\\n", " ").splitlines()
+    words = [shlex.split(line) for line in lines if line.strip().startswith("python ")]
+    return [(Path(line[1]).stem, line[2:]) for line in words]
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory):
+    return corpus.make(tmp_path_factory.mktemp("data") / "LA")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, data_set):
+    """A folder in which the documented commands are run one after another."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "LA").symlink_to(data_set)
+    shutil.copy(next((folder / "LA").glob("*_train/flac/*")), folder / "recording.wav")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for split in ("train", "dev", "eval"):
+            extract(split, *TYPES)
+    return folder
+
+
+def lists(folder, model, kind=""):
+    return [f"ensemble/{model}/{{split}}/{model}-{c}-{{split}}{kind}.pkl" for c in ("bon", "sp")]
+
+
+def fill(workplace):
+    """Fill experiment/ by hand, as users do, from whatever score lists are there by now."""
+    fusions = {
+        FUSION: lists(workplace, "lfcc") + lists(workplace, "mfcc"),
+        f"filelevel-{FUSION}": lists(workplace, f"ensemble-{FUSION}", "-filelevel"),
+    }
+    fusions["my-fusion"] = fusions[FUSION]
+    fusions["my-files"] = [*fusions[f"filelevel-{FUSION}"], "data/{split}/{split}-silence.pkl"]
+    for name, paths in fusions.items():
+        for split in ("train", "dev", "eval"):
+            target = workplace / "experiment" / name / split
+            target.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                source = workplace / path.format(split=split)
+                if source.exists():
+                    shutil.copy(source, target)
+
+
+@pytest.mark.parametrize("name", CHAIN)
+def test_documented_commands_run(workplace, monkeypatch, name, capsys):
+    monkeypatch.chdir(workplace)
+    if name == "score_eval":
+        asv = workplace / "tDCF_python/scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+        asv.parent.mkdir(parents=True)
+        asv.write_text("".join(f"- {key} {i}\n" for i, key in enumerate(["target", "nontarget", "spoof"] * 4)))
+        module("gmm_test").main(test_arguments("lfcc", "eval"))
+    if name == "gmm_ensemble_train":  # which needs more of them than the examples make
+        for split, ftype in itertools.product(("train", "dev", "eval"), ("lfcc", "mfcc")):
+            frame_scores(split, ftype)
+    if name == "gmm_filelevel_train":
+        for split in ("train", "dev", "eval"):
+            file_scores(split)
+    fill(workplace)
+    documented = commands(module(name).__doc__)
+    assert len(documented) >= 2
+    for script, arguments in documented:
+        assert script == name
+        assert module(script).main(arguments) == 0
+        for option in ("--output_path", "--model_path"):
+            if option in arguments:
+                assert Path(arguments[arguments.index(option) + 1]).exists()
+
+
+def extract(split, *types):
+    folder = f"LA/ASVspoof2019_LA_{split}/flac"
+    label_path = corpus.protocol(Path("LA"), split)
+    assert run(
+        "gmm_data_processing", "--data_split", split, "--data_path", folder, "--label_path", label_path,
+        "--output_path", f"data/{split}", "--ftype", *types, "--n_jobs", 1,
+    ) == 0  # fmt: skip
+
+
+def frame_scores(split, ftype):
+    assert run(
+        "gmm_ensemble_preprocess", "--data_split", split, "--data_path", f"data/{split}/{split}-{ftype}.pkl",
+        "--model_path", f"model/{ftype}", "--model_name", ftype, "--output_path", f"ensemble/{ftype}",
+    ) == 0  # fmt: skip
+
+
+def file_scores(split):
+    name = f"ensemble-{FUSION}"
+    assert run(
+        "gmm_filelevel_preprocess", "--data_split", split, "--data_dir", f"experiment/{FUSION}/{split}",
+        "--model_path", f"model/{name}", "--model_name", name, "--output_path", f"ensemble/{name}",
+    ) == 0  # fmt: skip
+
+
+def test_arguments(ftype, split):
+    return [
+        "--data_path", f"data/{split}/{split}-{ftype}.pkl", "--model_path_bon", f"model/{ftype}/bon.gmm",
+        "--model_path_sp", f"model/{ftype}/sp.gmm", "--label_path", str(corpus.protocol(Path("LA"), split)),
+        "--output_path", f"output/{ftype}-{split}.txt",
+    ]  # fmt: skip
+
+
+test_arguments.__test__ = False
+
+
+# -- what is written -------------------------------------------------------------------------------
+
+
+def test_llrs_are_those_of_the_models_own_score_samples(workplace, monkeypatch):
+    """In a process without this suite: nothing but the lists, the models and scikit-learn."""
+    monkeypatch.chdir(workplace)
+    assert run("gmm_test", *test_arguments("mfcc", "eval")) == 0
+    program = (
+        "import pickle\n"
+        "load = lambda path: pickle.load(open(path, 'rb'))\n"
+        "bon, sp = load('model/mfcc/bon.gmm'), load('model/mfcc/sp.gmm')\n"
+        "for feature, label in load('data/eval/eval-mfcc.pkl'):\n"
+        "    print(bon.score(feature) - sp.score(feature))\n"
+    )
+    out = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True).stdout
+    expected = [float(line) for line in out.split()]
+    lines = Path("output/mfcc-eval.txt").read_text().splitlines()
+    assert [line.rsplit(" ", 1)[0] for line in lines] == [
+        trial.line for trial in read_protocol(corpus.protocol(Path("LA"), "eval"))
+    ]
+    np.testing.assert_allclose([float(line.split()[-1]) for line in lines], expected, atol=1e-4)
+
+
+def test_frame_scores_and_file_scores_have_the_documented_forms(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    features = list(read_list("data/eval/eval-lfcc.pkl"))
+    scores = list(read_list("ensemble/lfcc/eval/lfcc-bon-eval.pkl"))
+    assert [(array.shape, label) for array, label in scores] == [((len(array),), label) for array, label in features]
+    with open("model/lfcc/bon.gmm", "rb") as f:
+        model = pickle.load(f)
+    np.testing.assert_allclose(scores[0][0], model.score_samples(features[0][0]), rtol=1e-5, atol=2e-3)
+    name = f"ensemble-{FUSION}"
+    means = list(read_list(f"ensemble/{name}/eval/{name}-sp-eval-filelevel.pkl"))
+    assert [(array.shape, label) for array, label in means] == [((1, 1), label) for _, label in features]
+
+
+def test_left_out_entries_get_no_score(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    items = list(read_list("data/eval/eval-mfcc.pkl"))
+    with open(tmp_path / "eval-mfcc.pkl", "wb") as f:
+        pickle.dump([items[0], None, *items[2:]], f)
+    arguments = test_arguments("mfcc", "eval")
+    arguments[1], arguments[-1] = tmp_path / "eval-mfcc.pkl", tmp_path / "scores.txt"
+    assert run("gmm_test", *arguments) == 0
+    assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(items) - 1
+    assert "1 trial of" in capsys.readouterr().err
+
+
+def test_blind_protocols_are_scored_without_an_eer(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    blind = tmp_path / "blind.txt"
+    trials = read_protocol(corpus.protocol(Path("LA"), "eval"))
+    blind.write_text("\n".join(trial.utterance for trial in trials))
+    arguments = test_arguments("mfcc", "eval")
+    arguments[7], arguments[-1] = blind, tmp_path / "scores.txt"
+    assert run("gmm_test", *arguments) == 0
+    out, err = capsys.readouterr()
+    assert "EER" not in out
+    assert "no EER" in err
+    assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(trials)
+
+
+# -- wrong calls -----------------------------------------------------------------------------------
+
+
+def replaced(arguments, option, value):
+    arguments = list(arguments)
+    arguments[arguments.index(option) + 1] = value
+    return arguments
+
+
+def assert_refused(name, arguments, message, capsys, target):
+    before = target.exists() and target.stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(name, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1, err
+    assert (target.exists() and target.stat().st_mtime_ns) == before
+    assert not list(target.parent.glob(".*.part"))
+
+
+def shortened(path, tmp_path):
+    items = list(read_list(path))[:-1]
+    with ListWriter(tmp_path / Path(path).name) as out:
+        for item in items:
+            out.append(*item)
+    return tmp_path / Path(path).name
+
+
+def test_gmm_test_refuses(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    good = test_arguments("mfcc", "eval")
+    target = tmp_path / "scores.txt"
+    good = replaced(good, "--output_path", target)
+
+    def refused(option, value, message):
+        assert_refused("gmm_test", replaced(good, option, value), message, capsys, target)
+
+    refused("--data_path", "data/eval/absent.pkl", "no such file")
+    refused("--data_path", "data/eval/mfcc.pkl", "did you mean data/eval/eval-mfcc.pkl?")
+    refused("--data_path", "data/test/eval-mfcc.pkl", "did you mean data/eval/eval-mfcc.pkl?")
+    refused("--data_path", shortened("data/eval/eval-mfcc.pkl", tmp_path), "11 items, but")
+    refused("--data_path", "data/eval/eval-silence.pkl", "60 dimensions")
+    refused("--model_path_bon", "model/lfcc/bon.gmm", "different trainings")
+    refused("--model_path_bon", "data/eval/eval-mfcc.pkl", "no Gaussian mixture")
+    refused("--label_path", "absent.txt", "no such file")
+
+    lines = corpus.protocol(Path("LA"), "eval").read_text().splitlines()
+    lines[4] = lines[4].removesuffix(" bonafide")
+    (tmp_path / "protocol.txt").write_text("\n".join(lines))
+    refused("--label_path", tmp_path / "protocol.txt", "protocol.txt:5: no label at the end")
+    (tmp_path / "protocol.txt").write_text(
+        "\n".join(reversed(corpus.protocol(Path("LA"), "eval").read_text().splitlines()))
+    )
+    refused("--label_path", tmp_path / "protocol.txt", "item 1 ")
+
+
+def test_gmm_train_refuses(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    target = tmp_path / "model" / "bon.gmm"
+    for name in ("gmm_train", "gmm_train_recur"):
+        good = ["--data_path", "data/train/train-mfcc.pkl", "--model_path", target.parent]
+        refused = replaced(good, "--data_path", "data/train/mfcc.pkl")
+        assert_refused(name, refused, "did you mean data/train/train-mfcc.pkl?", capsys, target)
+        assert_refused(name, [*good, "--n_components", 0], "--n_components 0", capsys, target)
+        assert_refused(name, [*good, "--n_components", "many"], "invalid int value", capsys, target)
+        assert_refused(name, [*good, "--load_model_path", tmp_path], "bon.gmm: no such file", capsys, target)
+        assert_refused(name, good[:2], "required: --model_path", capsys, target)
+
+
+def test_fusion_scripts_refuse(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    target = tmp_path / "model" / "bon.gmm"
+
+    def train_refused(message, name="gmm_ensemble_train"):
+        arguments = ["--data_dir", tmp_path / "lists", "--model_path", target.parent]
+        assert_refused(name, arguments, message, capsys, target)
+
+    train_refused("no such folder")
+    (tmp_path / "lists").mkdir()
+    train_refused("no .pkl in it", "gmm_filelevel_train")
+    shutil.copy("ensemble/lfcc/train/lfcc-bon-train.pkl", tmp_path / "lists")
+    shutil.copy("ensemble/lfcc/eval/lfcc-bon-eval.pkl", tmp_path / "lists")
+    train_refused("both the column 'lfcc-bon'")
+    (tmp_path / "lists" / "lfcc-bon-eval.pkl").unlink()
+    shutil.copy("data/train/train-silence.pkl", tmp_path / "lists")
+    train_refused("frames", "gmm_ensemble_train_recur")
+    (tmp_path / "lists" / "train-silence.pkl").unlink()
+    shutil.move(shortened("ensemble/lfcc/train/lfcc-sp-train.pkl", tmp_path), tmp_path / "lists")
+    train_refused("11 items, but")
+
+    # Columns other than the model's, for the test and for the preprocessing.
+    shutil.copytree(f"experiment/{FUSION}/eval", tmp_path / "columns")
+    (tmp_path / "columns" / "mfcc-sp-eval.pkl").unlink()
+    scores = tmp_path / "scores.txt"
+    model = Path(f"model/ensemble-{FUSION}")
+    arguments = [
+        "--data_dir", tmp_path / "columns", "--model_path_bon", model / "bon.gmm", "--model_path_sp", model / "sp.gmm",
+        "--label_path", corpus.protocol(Path("LA"), "eval"), "--output_path", scores,
+    ]  # fmt: skip
+    assert_refused("gmm_ensemble_test", arguments, "lacks mfcc-sp", capsys, scores)
+    preprocess = [
+        "--data_split", "eval", "--data_dir", tmp_path / "columns", "--model_path", model,
+        "--model_name", "x", "--output_path", tmp_path / "out",
+    ]  # fmt: skip
+    assert_refused("gmm_filelevel_preprocess", preprocess, "lacks mfcc-sp", capsys, tmp_path / "out")
+    shutil.copy(f"experiment/{FUSION}/eval/mfcc-sp-eval.pkl", tmp_path / "columns")
+    shutil.copy("data/eval/eval-silence.pkl", tmp_path / "columns")
+    assert_refused("gmm_ensemble_test", arguments, "has silence too many", capsys, scores)
+
+
+def test_preprocessing_refuses(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    arguments = [
+        "--data_split", "eval", "--data_path", "data/eval/eval-silence.pkl", "--model_path", "model/lfcc",
+        "--model_name", "lfcc", "--output_path", tmp_path / "out",
+    ]  # fmt: skip
+    assert_refused("gmm_ensemble_preprocess", arguments, "60 dimensions", capsys, tmp_path / "out")
+    wrong_split = replaced(arguments, "--data_split", "test")
+    assert_refused("gmm_ensemble_preprocess", wrong_split, "invalid choice", capsys, tmp_path / "out")
+
+
+# -- help ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_shows_examples_and_imports_nothing_heavy(name):
+    program = (
+        "import runpy, sys\n"
+        "sys.argv = [sys.argv[1], '-h']\n"
+        "try:\n"
+        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code\n"
+        "heavy = {'scipy', 'sklearn', 'spafe', 'soundfile', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    path = ROOT / f"{name}.py"
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len([script for script, _ in commands(done.stdout) if script == name]) >= 1
+
+
+def actions(name):
+    return [action for action in module(name).build_parser()._actions if action.option_strings != ["-h", "--help"]]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_option_is_described_and_its_default_shown(name):
+    for action in actions(name):
+        assert action.help, action.dest
+        if action.option_strings and action.default not in (None, False, []):
+            default = " ".join(map(str, action.default)) if isinstance(action.default, list) else str(action.default)
+            shown = action.help % {"default": action.default} if "%(" in action.help else action.help
+            assert default in shown, f"{name} {action.dest}: {shown}"
+
+
+def test_every_script_is_in_the_chain():
+    assert set(SCRIPTS) - set(CHAIN) == {"make_demo_data"}  # has tests of its own
+
+
+def test_models_are_a_pair(workplace):
+    for folder in ("mfcc", f"ensemble-{FUSION}"):
+        assert all(path.is_file() for path in model_files(workplace / "model" / folder))

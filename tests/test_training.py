@@ -1,0 +1,239 @@
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
+
+from countermeasure import training
+from countermeasure.errors import InputError
+from countermeasure.models import model_files, read_model, read_pair
+from countermeasure.options import TrainingOptions
+from countermeasure.pickles import ListWriter
+
+SMALL = TrainingOptions(n_components=8, max_iter=40)
+LABELS = ("bonafide", "spoof")
+
+
+def write_list(path, items):
+    with ListWriter(path) as out:
+        for item in items:
+            out.append(*item)
+    return path
+
+
+@pytest.fixture
+def items(rng):
+    """60 recordings, sorted by class as the real protocol is, with other statistics in each class."""
+    found = []
+    for label, centre in (("bonafide", 3.0), ("spoof", -2.0)):
+        for n in rng.integers(5, 60, size=30):
+            means = rng.choice([centre, centre + 2, centre - 1], size=(n, 1))
+            found.append(((means + rng.normal(size=(n, 4))) * [1, 10, 0.01, 5] + 100, label))
+    return [(array.astype(np.float32), label) for array, label in found]
+
+
+@pytest.fixture
+def data(tmp_path, items):
+    return write_list(tmp_path / "train-mfcc.pkl", items)
+
+
+def frames_of(items, label):
+    return np.concatenate([array for array, own in items if own == label]).astype(np.float64)
+
+
+def contents(folder):
+    return [path.read_bytes() for path in model_files(folder)]
+
+
+def loaded(folder):
+    models = []
+    for path in model_files(folder):
+        with open(path, "rb") as f:
+            models.append(pickle.load(f))
+    return models
+
+
+def test_models_are_fitted_mixtures_of_scikit_learn(tmp_path, data, items):
+    training.train(data, tmp_path / "model", SMALL)
+    for label, model in zip(LABELS, loaded(tmp_path / "model"), strict=True):
+        frames = frames_of(items, label)
+        assert type(model) is GaussianMixture
+        assert model.covariance_type == "diag"
+        assert model.n_features_in_ == 4
+        assert model.weights_.sum() == pytest.approx(1)
+        np.testing.assert_allclose(model.precisions_, 1 / model.covariances_)
+        np.testing.assert_allclose(model.precisions_cholesky_**2, model.precisions_)
+        assert 1 < model.n_iter_ <= 40
+        # The bound is that of the model as it is, over the data.
+        assert model.lower_bound_ == pytest.approx(model.score(frames), abs=1e-4)
+        # As good as scikit-learn's own fit, up to what another start may bring.
+        own = GaussianMixture(8, covariance_type="diag", random_state=0).fit(frames)
+        assert model.score(frames) > own.score(frames) - 0.1
+
+
+def test_models_open_where_there_is_only_scikit_learn(tmp_path, data, items):
+    training.train(data, tmp_path / "model", SMALL)
+    program = (
+        "import pickle, sys, numpy, warnings\n"
+        "warnings.simplefilter('error')\n"
+        "model = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "print(model.score_samples(numpy.full((1, 4), 100.0))[0])\n"
+        "assert not any(name.startswith('countermeasure') for name in sys.modules)\n"
+    )
+    path = tmp_path / "model" / "bon.gmm"
+    out = subprocess.run(
+        [sys.executable, "-I", "-c", program, path], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
+    assert float(out) == pytest.approx(loaded(tmp_path / "model")[0].score_samples(np.full((1, 4), 100.0))[0])
+
+
+@pytest.mark.parametrize("n_passes", [1, 10])
+def test_the_same_start_gives_scikit_learns_parameters(tmp_path, rng, n_passes):
+    # Scales as different as features' are, and clusters that overlap.
+    frames = np.concatenate([rng.normal(c, 1, size=(3000, 5)) for c in (-1.5, 0, 1.5)]) * [1, 30, 0.01, 5, 1] + 7
+    data = write_list(tmp_path / "list.pkl", [(frames, "bonafide"), (frames, "spoof")])
+    options = TrainingOptions(n_components=4, max_iter=1, tol=0, var_floor=0, reg_covar=1e-6, em="batch")
+    training.train(data, tmp_path / "start", options)
+    training.train(data, tmp_path / "model", replace(options, max_iter=n_passes), load_model_path=tmp_path / "start")
+
+    start = read_model(tmp_path / "start" / "bon.gmm").parameters
+    expected = GaussianMixture(
+        4,
+        covariance_type="diag",
+        max_iter=n_passes,
+        tol=0,
+        reg_covar=1e-6,
+        weights_init=start.weights,
+        means_init=start.means,
+        precisions_init=1 / start.variances,
+    )
+    with pytest.warns(UserWarning, match="converge"):
+        expected.fit(frames)
+    result = read_model(tmp_path / "model" / "bon.gmm").parameters
+    spread = frames.std(axis=0)
+    np.testing.assert_allclose(result.weights, expected.weights_, rtol=1e-5)
+    np.testing.assert_allclose(result.means / spread, expected.means_ / spread, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(result.variances, expected.covariances_, rtol=1e-5)
+
+
+def test_one_component_is_mean_and_variance_of_the_data(tmp_path, data, items):
+    training.train(data, tmp_path / "model", replace(SMALL, n_components=1))
+    for label, model in zip(LABELS, loaded(tmp_path / "model"), strict=True):
+        frames = frames_of(items, label)
+        np.testing.assert_allclose(model.means_[0], frames.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(model.covariances_[0], frames.var(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("em", ["incremental", "batch"])
+def test_bytes_depend_neither_on_threads_nor_on_where_the_frames_are(tmp_path, data, em):
+    options = replace(SMALL, em=em)
+    training.train(data, tmp_path / "a", options, n_jobs=1)
+    training.train(data, tmp_path / "b", options, n_jobs=3)
+    training.train(data, tmp_path / "c", options, n_jobs=2, in_memory=True)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") == contents(tmp_path / "c")
+    training.train(data, tmp_path / "d", replace(options, seed=1))
+    assert contents(tmp_path / "a") != contents(tmp_path / "d")
+
+
+def test_both_ways_of_em_come_to_the_same_optimum(tmp_path, data, items):
+    for em in ("incremental", "batch"):
+        options = TrainingOptions(n_components=3, tol=1e-7, var_floor=0, em=em)
+        training.train(data, tmp_path / em, options)
+    for one, other in zip(loaded(tmp_path / "incremental"), loaded(tmp_path / "batch"), strict=True):
+        assert one.lower_bound_ == pytest.approx(other.lower_bound_, abs=1e-3)
+
+
+def test_all_chunks_count_and_not_only_the_last(tmp_path, rng):
+    """The first half of the list is unlike the second; a model that forgets it gives it a poor likelihood."""
+    halves = [rng.normal(centre, 1, size=(400, 3)) for centre in (-20, 20)]
+    items = [(frames, label) for frames in halves for label in LABELS]
+    training.train(write_list(tmp_path / "list.pkl", items), tmp_path / "model", replace(SMALL, n_components=2))
+    model = loaded(tmp_path / "model")[0]
+    assert min(model.score(half) for half in halves) > -3 * (0.5 * np.log(2 * np.pi) + 0.6) - np.log(2)
+
+
+def test_frames_of_older_lists_give_the_same_models(tmp_path, data, items):
+    training.train(data, tmp_path / "model", SMALL)
+    for protocol in (2, 4):
+        with open(tmp_path / "old.pkl", "wb") as f:
+            pickle.dump([*items, None], f, protocol=protocol)
+        training.train(tmp_path / "old.pkl", tmp_path / "old", SMALL)
+        for one, other in zip(loaded(tmp_path / "model"), loaded(tmp_path / "old"), strict=True):
+            np.testing.assert_array_equal(one.means_, other.means_)
+
+
+def test_training_continues_from_given_models(tmp_path, data):
+    training.train(data, tmp_path / "first", replace(SMALL, max_iter=3))
+    training.train(data, tmp_path / "more", replace(SMALL, max_iter=30), load_model_path=tmp_path / "first")
+    for first, more in zip(loaded(tmp_path / "first"), loaded(tmp_path / "more"), strict=True):
+        assert more.lower_bound_ > first.lower_bound_
+
+
+def test_training_continues_from_models_of_scikit_learn_alone(tmp_path, data, items):
+    for path, label in zip(model_files(tmp_path), LABELS, strict=True):
+        model = GaussianMixture(5, covariance_type="diag", random_state=0, max_iter=100).fit(frames_of(items, label))
+        path.write_bytes(pickle.dumps(model))
+    training.train(data, tmp_path / "more", SMALL, load_model_path=tmp_path)
+    assert read_pair(*model_files(tmp_path / "more"))[0].parameters.n_components == 5
+
+
+def test_a_constant_dimension_survives(tmp_path, items):
+    constant = [(np.column_stack([array, np.full(len(array), 7.3)]), label) for array, label in items]
+    training.train(write_list(tmp_path / "list.pkl", constant), tmp_path / "model", SMALL)
+    for label, model in zip(LABELS, loaded(tmp_path / "model"), strict=True):
+        assert np.isfinite(model.score_samples(frames_of(constant, label))).all()
+        np.testing.assert_allclose(model.means_[:, -1], 7.3, rtol=1e-6)
+
+
+def test_a_class_of_few_rows_gets_fewer_components_and_says_so(tmp_path, items, capsys):
+    few = [(array[:1], label) for array, label in items[:5] + items[-30:]]
+    training.train(write_list(tmp_path / "list.pkl", few), tmp_path / "model", SMALL)
+    bonafide, spoof = loaded(tmp_path / "model")
+    assert len(bonafide.weights_) == 2
+    assert len(spoof.weights_) == 8
+    assert capsys.readouterr().err.count("bonafide: 5 rows allow 2 components of the 8 asked for") == 1
+
+
+def test_both_models_carry_one_training_id_and_a_mixed_pair_is_refused(tmp_path, data):
+    training.train(data, tmp_path / "a", SMALL)
+    training.train(data, tmp_path / "b", replace(SMALL, seed=1))
+    bonafide, spoof = read_pair(*model_files(tmp_path / "a"))
+    assert bonafide.record["training_id"] == spoof.record["training_id"]
+    with pytest.raises(InputError, match="different trainings"):
+        read_pair(tmp_path / "a" / "bon.gmm", tmp_path / "b" / "sp.gmm")
+    with pytest.raises(InputError, match="swap"):
+        read_pair(tmp_path / "a" / "sp.gmm", tmp_path / "a" / "bon.gmm")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda items: [], "empty"),
+        (lambda items: [item for item in items if item[1] == "spoof"], "no bonafide item"),
+        (lambda items: [*items, (items[0][0], None)], "item 61 has the label None"),
+        (lambda items: [*items, (items[0][0], "fake")], "'fake'"),
+        (lambda items: [*items, (items[0][0][:, :2], "spoof")], "item 61 has 2 dimensions"),
+        (lambda items: [*items, (items[0][0] * np.nan, "spoof")], "item 61 holds a value that is NaN"),
+    ],
+)
+def test_lists_that_cannot_be_trained_on_are_refused(tmp_path, items, change, message):
+    data = write_list(tmp_path / "list.pkl", change(items))
+    with pytest.raises(InputError, match=message):
+        training.train(data, tmp_path / "model", SMALL)
+    assert not (tmp_path / "model").exists()
+
+
+def test_models_of_other_features_are_no_start(tmp_path, data, items):
+    training.train(data, tmp_path / "model", SMALL)
+    narrow = write_list(tmp_path / "narrow.pkl", [(array[:, :3], label) for array, label in items])
+    with pytest.raises(InputError, match="4 dimensions, but the data have 3"):
+        training.train(narrow, tmp_path / "more", SMALL, load_model_path=tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["n_components", "max_iter", "tol", "var_floor", "reg_covar", "seed"])
+def test_options_out_of_range_are_refused(name):
+    with pytest.raises(InputError, match=f"--{name}"):
+        TrainingOptions(**{name: -1})
