@@ -86,6 +86,15 @@ _DET_TICKS = (
     0.99,
     0.999,
 )
+_EER_MARK: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": ""}
+_COST_MARK: dict[str, Any] = {
+    "marker": "D",
+    "markersize": 8,
+    "linestyle": "",
+    "markerfacecolor": "none",
+    "markeredgewidth": 1.4,
+}
+_PANEL = {True: (5.4, 3.0), False: (3.2, 2.3)}  # width and height in inches, of a single one and of several
 _LONGEST_NAME = 34  # letters; a longer one loses its middle
 
 
@@ -183,7 +192,15 @@ def write(figure: Figure, file: IO[bytes], kind: str) -> None:
 
 
 def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> list[Path]:
-    """Write pictures into a folder, each as PNG and as SVG, and return their paths."""
+    """Write pictures into a folder, each as PNG and as SVG, and return their paths.
+
+    Raises
+    ------
+    InputError
+        When there is a file of the folder's name.
+    """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise InputError(f"{folder}: is a file; give the name of a folder for the pictures")
     paths = [Path(folder) / f"{name}.{kind}" for name in figures for kind in FORMATS]
     for path in paths:
         save(figures[path.stem], path)
@@ -261,22 +278,13 @@ def _det(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
             f"{system.name}: EER {percent(system.eer.value, 2)}, {FIGURES[cost_figure]} {system.cheapest.value:.4f}"
         )
         handles.append(line)
-        for point, marker, filled in ((system.eer, "o", True), (system.cheapest, "D", False)):
-            at = ndtri(np.clip([point.p_fa, point.p_miss], low, high))
-            axes.plot(
-                *at,
-                marker=marker,
-                markersize=6,
-                color=system.colour,
-                markerfacecolor=system.colour if filled else PAPER,
-                markeredgewidth=1.4,
-                clip_on=False,
-                zorder=4,
-            )
-    marks: dict[str, Any] = {"color": INK, "linestyle": "", "markersize": 6, "markeredgewidth": 1.4}
-    handles.append(Line2D([], [], marker="o", label="equal error rate", **marks))
-    handles.append(Line2D([], [], marker="D", markerfacecolor=PAPER, label=FIGURES[cost_figure], **marks))
-    ticks = [tick for tick in _DET_TICKS if low <= tick <= high]
+        for point, mark in ((system.eer, _EER_MARK), (system.cheapest, _COST_MARK)):
+            if max(point.p_fa, point.p_miss) <= high:
+                at = ndtri(np.maximum([point.p_fa, point.p_miss], low))
+                axes.plot(*at, color=system.colour, clip_on=False, zorder=4, **mark)
+    handles.append(Line2D([], [], color=INK, label="equal error rate", **_EER_MARK))
+    handles.append(Line2D([], [], color=INK, label=FIGURES[cost_figure], **_COST_MARK))
+    ticks = _apart([tick for tick in _DET_TICKS if low <= tick <= high])
     names = [f"{100 * tick:g}" for tick in ticks]
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="false alarms: spoofs accepted, %")
     axes.set(ylabel="misses: bona fide rejected, %", title="Detection error trade-off")
@@ -288,14 +296,27 @@ def _det(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
 
 def _det_limits(systems: Sequence[_Drawn]) -> tuple[float, float]:
     """Return the least and the greatest error rate to show."""
-    rates = [
-        rate for system in systems for point in (system.eer, system.cheapest) for rate in (point.p_miss, point.p_fa)
-    ]
+    points = [point for system in systems for point in (system.eer, system.cheapest)]
+    rates = [rate for point in points for rate in (point.p_miss, point.p_fa)]
     lowest = min([0.005, *(rate / 2 for rate in rates if rate > 0)])
-    highest = max(0.4, *(system.eer.value * 1.3 for system in systems), *rates)
+    # The least cost may be where nearly everything is accepted; the picture need not reach that far.
+    highest = max(0.4, *(system.eer.value * 1.3 for system in systems), *(min(rate, 0.8) for rate in rates))
     low = max((tick for tick in _DET_TICKS if tick <= lowest), default=_DET_TICKS[0])
     high = min((tick for tick in _DET_TICKS if tick >= highest), default=_DET_TICKS[-1])
     return low, high
+
+
+def _apart(ticks: Sequence[float]) -> list[float]:
+    """Return the first and last tick and those between that leave room for their names."""
+    from scipy.special import ndtri
+
+    places = ndtri(ticks)
+    room = 0.05 * (places[-1] - places[0])
+    kept = [0]
+    for k in range(1, len(ticks) - 1):
+        if places[k] - places[kept[-1]] >= room and places[-1] - places[k] >= room:
+            kept.append(k)
+    return [ticks[k] for k in (*kept, len(ticks) - 1)]
 
 
 def _thinned(x: Floats, y: Floats, steps: int) -> tuple[Floats, Floats]:
@@ -314,7 +335,7 @@ def _score_range(system: _Drawn) -> tuple[float, float]:
 
 
 def _histograms(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
-    figure, panels = _panels(len(systems), 5.4 if len(systems) == 1 else 3.2, 3.0 if len(systems) == 1 else 2.3, 0.5)
+    figure, panels = _panels(len(systems), *_PANEL[len(systems) == 1], below=0.5)
     for system, axes in zip(systems, panels, strict=True):
         low, high = _score_range(system)
         edges = np.linspace(low, high, 61)
@@ -332,13 +353,13 @@ def _histograms(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
         axes.set(title=system.name, xlabel="score (higher = bona fide)", xlim=(low, high))
         axes.set_ylim(bottom=0)
     _label_left(panels, "trials of the class, %")
-    _one_legend(figure, panels[0], 4 if len(systems) > 1 else 2)
+    _one_legend(figure, panels)
     return figure
 
 
 def _cost(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
     name = FIGURES[cost_figure].removeprefix("min ")
-    figure, panels = _panels(len(systems), 5.4 if len(systems) == 1 else 3.2, 3.0 if len(systems) == 1 else 2.3, 0.5)
+    figure, panels = _panels(len(systems), *_PANEL[len(systems) == 1], below=0.5)
     for system, axes in zip(systems, panels, strict=True):
         low, high = _score_range(system)
         values = system.cost(system.curve.p_miss, system.curve.p_fa)
@@ -351,21 +372,17 @@ def _cost(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
         axes.plot(
             system.cheapest.threshold,
             system.cheapest.value,
-            marker="D",
-            markersize=6,
             color=COLOURS[0],
-            markerfacecolor=PAPER,
-            markeredgewidth=1.4,
-            linestyle="",
             label="minimum",
             zorder=4,
+            **_COST_MARK,
         )
         axes.set(
             title=f"{system.name}\nminimum {system.cheapest.value:.4f}", xlabel="threshold (score)", xlim=(low, high)
         )
         axes.set_ylim(0, min(max(1.25, float(values[shown].max()) * 1.05), 2.0))
     _label_left(panels, f"normalised {name}")
-    _one_legend(figure, panels[0], 4 if len(systems) > 1 else 2)
+    _one_legend(figure, panels)
     return figure
 
 
@@ -377,7 +394,7 @@ def _attacks(systems: Sequence[tuple[SystemResult, _Drawn]]) -> Figure:
     longest = max(len(group.name) for system, _ in systems for group in system.groups("attack"))
     width = max(6.2 if single else 3.4, (0.42 if single else 0.22) * most + 0.8)
     upright = longest * 0.065 > (width - 0.8) / most
-    figure, panels = _panels(len(systems), width, 2.6 if single else 2.3, 0.35)
+    figure, panels = _panels(len(systems), width, 2.6 if single else 2.3, below=0.35)
     for (system, look), axes in zip(systems, panels, strict=True):
         _bars(axes, [group for group in system.groups("attack") if group.evaluation], look.colour, single)
         axes.set_title(look.name)
@@ -432,6 +449,7 @@ def _label_left(panels: Sequence[Axes], label: str) -> None:
             axes.set_ylabel(label)
 
 
-def _one_legend(figure: Figure, axes: Axes, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+def _one_legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    handles, labels = panels[0].get_legend_handles_labels()
+    # Four entries fit beside each other under three panels, two under fewer.
+    figure.legend(handles, labels, loc="outside lower center", ncols=4 if len(panels) > 4 else 2)
