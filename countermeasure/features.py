@@ -292,7 +292,7 @@ def _constant_q_kernel(shared_window: Window, rate: int) -> Matrix:
 
 
 def _floored(x: Matrix) -> Matrix:
-    return np.where(x == 0, _FLOOR, x)
+    return x if x.all() else np.where(x == 0, _FLOOR, x)
 
 
 def _filtered(

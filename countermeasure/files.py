@@ -20,7 +20,7 @@ _TEXT: dict[str, Any] = {"encoding": "utf-8", "newline": "\n"}
 
 
 @contextlib.contextmanager
-def replace_when_whole(path: str | os.PathLike[str], text: bool = False) -> Iterator[IO]:
+def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: bool = True) -> Iterator[IO]:
     """Open a file that takes its final name only when the block ends without an error.
 
     What is written goes to ``.NAME.part`` beside `path`; at the end it is flushed to the disk and
@@ -49,13 +49,36 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False) -> Iter
             f.truncate()
             yield f
             f.flush()
-            os.fsync(f.fileno())
+            if flush:
+                os.fsync(f.fileno())
             # Renamed while the lock is held: nobody else can have started on this part.
             os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+@contextlib.contextmanager
+def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Let no other run work into `folder` during the block; the folder is made where it is missing.
+
+    Raises
+    ------
+    InputError
+        When another run is at work there.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / ".running.part"
+    descriptor = _open_locked(mark, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            mark.unlink()
+            folder.rmdir()  # where nothing came of it
+        os.close(descriptor)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -99,7 +122,7 @@ def _open_locked(part: Path, path: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise InputError(f"{path}: another run is writing this file; wait for it or choose another name") from None
+            raise InputError(f"{path}: another run is at work on it; wait for it or choose another name") from None
         except OSError:  # a file system without locks
             return descriptor
         # The run that held the lock may have renamed or removed the file that was just opened.

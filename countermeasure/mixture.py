@@ -139,28 +139,79 @@ def coefficients(parameters: Parameters) -> np.ndarray:
     return np.vstack([-0.5 * precisions.T, (parameters.means * precisions).T, constant]).astype(np.float32)
 
 
-class Workspace:
-    """The arrays that one thread needs over and over for tiles of frames."""
+class Kernel:
+    """A mixture made ready to be evaluated on raw frames.
 
-    def __init__(self, n_components: int, n_dims: int):
-        self.xi: np.ndarray = np.ones((TILE, 2 * n_dims + 1), np.float32)
-        self.joint: np.ndarray = np.empty((TILE, n_components), np.float32)
-        self.ones: np.ndarray = np.ones(n_components, np.float32)
+    Parameters
+    ----------
+    parameters : Parameters
+        The mixture of standardised frames.
+    standard : Standardisation
+    """
 
+    def __init__(self, parameters: Parameters, standard: Standardisation):
+        self._shape = parameters.means.shape
+        self._matrix = coefficients(parameters)
+        self._mean, self._inverse_scale = standard.mean, 1 / standard.scale
+        self._log_volume = standard.log_volume
 
-_thread = threading.local()
+    @classmethod
+    def of_raw(cls, parameters: Parameters) -> Kernel:
+        """Return the kernel of a mixture of raw frames."""
+        standard = Standardisation.of_mixture(parameters)
+        return cls(standard.forward(parameters), standard)
 
+    def log_likelihoods(self, frames: np.ndarray) -> np.ndarray:
+        """Return log p(x_t) of each frame, in nats.
 
-def workspace(n_components: int, n_dims: int) -> Workspace:
-    """Return this thread's workspace for mixtures of that shape."""
-    held = getattr(_thread, "workspace", None)
-    if held is None or held[0] != (n_components, n_dims):
-        held = _thread.workspace = ((n_components, n_dims), Workspace(n_components, n_dims))
-    return held[1]
+        Parameters
+        ----------
+        frames : array [n, D]
+
+        Returns
+        -------
+        array [n], float64
+        """
+        result = np.empty(len(frames))
+        for start in range(0, len(frames), TILE):
+            tile = self._evaluate(frames[start : start + TILE])
+            result[start : start + TILE] = tile.log_likelihood
+        return result
+
+    def accumulate(self, frames: np.ndarray) -> Statistics:
+        """Return the E-step's statistics of raw frames, array [n, D]."""
+        sums = np.zeros(self._matrix.shape)
+        log_likelihood = 0.0
+        for start in range(0, len(frames), TILE):
+            tile = self._evaluate(frames[start : start + TILE])
+            # Dividing ξ by the totals normalises the responsibilities at a quarter of the cost.
+            tile.xi[:] /= tile.totals[:, None]
+            sums += tile.xi.T @ tile.shares
+            log_likelihood += tile.log_likelihood.sum()
+        return Statistics(sums, float(log_likelihood), len(frames))
+
+    def _evaluate(self, frames: np.ndarray) -> _Tile:
+        n, n_dims = frames.shape
+        work = _workspace(*self._shape)
+        xi, joint = work.xi[:n], work.joint[:n]
+        z = xi[:, n_dims:-1]
+        # Float64 frames are rounded to float32 only after their mean is off.
+        np.subtract(frames, self._mean, out=z, casting="same_kind")
+        z *= self._inverse_scale
+        np.multiply(z, z, out=xi[:, :n_dims])
+        xi[:, -1] = 1
+        np.matmul(xi, self._matrix, out=joint)
+        largest = joint.max(axis=1)
+        joint -= largest[:, None]
+        # Below float32's normal numbers, products take ten times as long; e⁻⁶⁰ is nothing already.
+        np.maximum(joint, _NEGLIGIBLE, out=joint)
+        np.exp(joint, out=joint)
+        totals = joint @ work.ones
+        return _Tile(xi, joint, totals, largest + np.log(totals, dtype=np.float64) - self._log_volume)
 
 
 class _Tile(NamedTuple):
-    """A mixture evaluated on one tile of `n` frames.
+    """A mixture evaluated on one tile of `n` frames; the first two are overwritten by the next tile.
 
     Attributes
     ----------
@@ -179,41 +230,24 @@ class _Tile(NamedTuple):
     log_likelihood: np.ndarray
 
 
-def _evaluate(frames: np.ndarray, matrix: np.ndarray, work: Workspace) -> _Tile:
-    n, n_dims = frames.shape
-    xi, joint = work.xi[:n], work.joint[:n]
-    np.multiply(frames, frames, out=xi[:, :n_dims])
-    xi[:, n_dims:-1] = frames
-    np.matmul(xi, matrix, out=joint)
-    largest = joint.max(axis=1)
-    joint -= largest[:, None]
-    # Below float32's normal numbers, products take ten times as long; e⁻⁶⁰ is nothing already.
-    np.maximum(joint, _NEGLIGIBLE, out=joint)
-    np.exp(joint, out=joint)
-    totals = joint @ work.ones
-    return _Tile(xi, joint, totals, largest + np.log(totals, dtype=np.float64))
+class _Workspace:
+    """The arrays that one thread needs over and over for tiles of frames."""
+
+    def __init__(self, n_components: int, n_dims: int):
+        self.shape = (n_components, n_dims)
+        self.xi: np.ndarray = np.empty((TILE, 2 * n_dims + 1), np.float32)
+        self.joint: np.ndarray = np.empty((TILE, n_components), np.float32)
+        self.ones: np.ndarray = np.ones(n_components, np.float32)
 
 
-def frame_log_likelihoods(frames: np.ndarray, matrix: np.ndarray, work: Workspace) -> np.ndarray:
-    """Return log p(x_t) of standardised frames [n, D]; array [n], float64."""
-    result = np.empty(len(frames))
-    for start in range(0, len(frames), TILE):
-        tile = frames[start : start + TILE]
-        result[start : start + len(tile)] = _evaluate(tile, matrix, work).log_likelihood
-    return result
+_thread = threading.local()
 
 
-def accumulate(frames: np.ndarray, matrix: np.ndarray, work: Workspace) -> Statistics:
-    """Return the E-step's statistics of standardised frames [n, D]."""
-    sums = np.zeros(matrix.shape)
-    log_likelihood = 0.0
-    for start in range(0, len(frames), TILE):
-        tile = frames[start : start + TILE]
-        xi, shares, totals, tile_log_likelihood = _evaluate(tile, matrix, work)
-        # Dividing ξ by the totals normalises the responsibilities at a quarter of the cost.
-        sums += (xi / totals[:, None]).T @ shares
-        log_likelihood += tile_log_likelihood.sum()
-    return Statistics(sums, float(log_likelihood), len(frames))
+def _workspace(n_components: int, n_dims: int) -> _Workspace:
+    held = getattr(_thread, "workspace", None)
+    if held is None or held.shape != (n_components, n_dims):
+        held = _thread.workspace = _Workspace(n_components, n_dims)
+    return held
 
 
 def update(

@@ -81,6 +81,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -
         default=default.em,
         help="update the parameters after each block of the data, or once a pass (default %(default)s)",
     )
+    parser.add_argument("--log", metavar="FILE", help="keep the history of the passes in this CSV file")
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="start over instead of going on from the last pass of a run that was killed",
+    )
     add_n_jobs(parser)
 
 

@@ -14,25 +14,11 @@ from countermeasure.cli import log, progress
 from countermeasure.compute import Threads
 from countermeasure.errors import InputError
 from countermeasure.frames import Part, Table
-from countermeasure.mixture import Standardisation, coefficients, frame_log_likelihoods, workspace
+from countermeasure.mixture import Kernel
 from countermeasure.models import Model, model_files, read_pair
 from countermeasure.pickles import ListWriter
 from countermeasure.protocol import Trial, read_protocol
 from countermeasure.score_files import write_scores
-
-
-class Mixture:
-    """A model made ready for scoring."""
-
-    def __init__(self, model: Model):
-        self._standard = Standardisation.of_mixture(model.parameters)
-        self._matrix = coefficients(self._standard.forward(model.parameters))
-        self._shape = model.parameters.means.shape
-
-    def log_likelihoods(self, frames: np.ndarray) -> np.ndarray:
-        """Return log p(x_t) of each frame, in nats; array [n], float64."""
-        standardised = self._standard.apply(frames)
-        return frame_log_likelihoods(standardised, self._matrix, workspace(*self._shape)) - self._standard.log_volume
 
 
 class Scores(NamedTuple):
@@ -45,12 +31,12 @@ class Scores(NamedTuple):
 
 def score_items(table: Table, pair: tuple[Model, Model], n_jobs: int | None = None) -> Iterator[Scores]:
     """Yield the frame log-likelihoods of every item that has frames, in order."""
-    mixtures = [Mixture(model) for model in pair]
+    kernels = [Kernel.of_raw(model.parameters) for model in pair]
 
     def scores(part: Part) -> list[Scores]:
         frames = table.read(part)
         ends = np.cumsum([segment.stop - segment.start for segment in part])[:-1]
-        bonafide, spoof = (np.split(mixture.log_likelihoods(frames), ends) for mixture in mixtures)
+        bonafide, spoof = (np.split(kernel.log_likelihoods(frames), ends) for kernel in kernels)
         return [Scores(segment.item, *pair) for segment, *pair in zip(part, bonafide, spoof, strict=True)]
 
     with Threads(n_jobs) as threads:

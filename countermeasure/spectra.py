@@ -17,8 +17,8 @@ from numpy.typing import DTypeLike, NDArray
 ZEROS_BECOME = 1e-5
 MIN_N_FFT = 1024
 _TILT = 0.9
-# Spectra of that many frames fit into a core's cache, and a long recording needs no more memory.
-_FRAMES_PER_BLOCK = 256
+# Spectra of so many frames stay in a core's cache, and those of a long recording need no more memory.
+_FRAMES_PER_BLOCK = 96
 
 
 class Window(NamedTuple):
@@ -53,7 +53,7 @@ class Frames:
     def __init__(self, signal: NDArray[np.floating], length: int, hop: int):
         if len(signal) < length:
             signal = np.concatenate([signal, np.zeros(length - len(signal), signal.dtype)])
-        self._signal, self._length, self._hop = signal, length, hop
+        self._signal, self.length, self._hop = signal, length, hop
         self.plain = self._cut(signal)
 
     @cached_property
@@ -68,7 +68,7 @@ class Frames:
         return self._cut(np.where(zeros, self._signal.dtype.type(ZEROS_BECOME), self._signal))
 
     def _cut(self, signal: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.lib.stride_tricks.sliding_window_view(signal, self._length)[:: self._hop]
+        return np.lib.stride_tricks.sliding_window_view(signal, self.length)[:: self._hop]
 
 
 class Block:
@@ -138,11 +138,11 @@ class Block:
 
         windowed = self.windowed(dtype, filled)
         if tilted:
-            # Behind the window function, where it multiplies the spectrum and nothing else; the zeros
-            # that follow the frame (or, where it fills the FFT, the circle) take the last difference.
-            last = windowed[:, -1].copy()
-            windowed[:, 1:] -= dtype.type(_TILT) * windowed[:, :-1]
-            windowed[:, 0] -= dtype.type(_TILT) * last
+            # Behind the window function, where it multiplies the spectrum and nothing else. The FFT sees
+            # a circle: the sample before the first is the last, a zero unless the frame fills the FFT.
+            end = min(self._frames.length + 1, self.n_fft)
+            before = dtype.type(_TILT) * np.hstack([windowed[:, -1:], windowed[:, : end - 1]])
+            windowed[:, :end] -= before
         return scipy.fft.rfft(windowed)
 
 

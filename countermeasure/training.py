@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from countermeasure import em, files, fusion
+from countermeasure import checkpoints, em, files, fusion
 from countermeasure.cli import log
 from countermeasure.compute import Threads
 from countermeasure.errors import InputError
-from countermeasure.frames import PART, Table, sample, standardisation
-from countermeasure.mixture import Parameters, Statistics, accumulate, coefficients, seeds, update, workspace
-from countermeasure.models import Model, model_files, read_pair, write_model
+from countermeasure.frames import PART, Part, Table, sample, standardisation
+from countermeasure.mixture import Kernel, Parameters, Statistics, seeds, update
+from countermeasure.models import Model, model_files, read_model, read_pair, write_model
 from countermeasure.options import TrainingOptions
 from countermeasure.protocol import BONAFIDE, LABELS, SPOOF
 
@@ -30,16 +32,41 @@ N_SAMPLE = 20_000
 _SMALLEST_PART = 512
 _PARTS_PER_BLOCK = 8
 
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a training is carried out; its models do not depend on any of this.
+
+    Attributes
+    ----------
+    n_jobs : int or None
+        Threads; None: one a core.
+    in_memory : bool
+        Hold the frames in memory instead of reading them in every pass.
+    log : path or None
+        CSV file for the history.
+    restart : bool
+        Start over, whatever a checkpoint says and whatever models are there.
+    """
+
+    n_jobs: int | None = None
+    in_memory: bool = False
+    log: PathLike | None = None
+    restart: bool = False
+
 
 def train(
-    data_path: str | os.PathLike[str],
-    model_path: str | os.PathLike[str],
+    data_path: PathLike,
+    model_path: PathLike,
     options: TrainingOptions,
-    load_model_path: str | os.PathLike[str] | None = None,
-    n_jobs: int | None = None,
-    in_memory: bool = False,
+    load_model_path: PathLike | None = None,
+    **conduct: Any,
 ) -> None:
     """Train on a feature list; write ``bon.gmm`` and ``sp.gmm``.
+
+    A run that was killed goes on from its last pass; a training that is finished is not done again.
 
     Parameters
     ----------
@@ -48,55 +75,75 @@ def train(
     options : TrainingOptions
     load_model_path : folder or None
         Continue from the models there.
-    n_jobs : int or None
-        Threads; the models do not depend on it.
-    in_memory : bool
-        Hold the frames in memory instead of reading them in every pass; same models.
+    **conduct
+        See `Conduct`.
+
+    Raises
+    ------
+    InputError
+        When the list cannot be trained on, when the models to continue from do not suit it, or when
+        an unfinished training with other settings is in the folder.
     """
-    path = files.existing(data_path)
-    with Table([path], in_memory) as table:
-        _train(table, None, model_path, options, load_model_path, n_jobs)
+    _train([files.existing(data_path)], None, model_path, options, load_model_path, Conduct(**conduct))
 
 
 def train_fusion(
-    data_dir: str | os.PathLike[str],
-    model_path: str | os.PathLike[str],
+    data_dir: PathLike,
+    model_path: PathLike,
     options: TrainingOptions,
-    load_model_path: str | os.PathLike[str] | None = None,
-    n_jobs: int | None = None,
-    in_memory: bool = False,
+    load_model_path: PathLike | None = None,
+    **conduct: Any,
 ) -> None:
     """Train on all score lists of a folder, stacked as columns; else as `train`."""
     found = fusion.columns(data_dir)
-    with Table([column.path for column in found], in_memory) as table:
-        _train(table, [column.name for column in found], model_path, options, load_model_path, n_jobs)
+    names = [column.name for column in found]
+    _train([column.path for column in found], names, model_path, options, load_model_path, Conduct(**conduct))
 
 
 def _train(
-    table: Table,
+    paths: Sequence[Path],
     columns: Sequence[str] | None,
-    model_path: str | os.PathLike[str],
+    model_path: PathLike,
     options: TrainingOptions,
-    load_model_path: str | os.PathLike[str] | None,
-    n_jobs: int | None,
+    load_model_path: PathLike | None,
+    conduct: Conduct,
 ) -> None:
-    items = _items_by_label(table)
-    starts = _load_starts(load_model_path, table, columns) if load_model_path else dict.fromkeys(LABELS)
     record: dict[str, Any] = {
         "format": 1,
         "columns": list(columns) if columns else None,
-        "data_sha256": [files.sha256(path) for path in table.paths],
+        "data_sha256": [files.sha256(path) for path in paths],
         "options": asdict(options),
-        "start_sha256": [files.sha256(path) for path in model_files(load_model_path)] if load_model_path else None,
+        "start_sha256": [_start_sha256(path) for path in model_files(load_model_path)] if load_model_path else None,
     }
     record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-    # Both trained before one is written: the two of a folder always belong together.
-    models = {}
-    with Threads(n_jobs) as threads:
-        for label in LABELS:
-            models[label] = _train_class(table, items[label], label, starts[label], options, threads, record)
-    for path, label in zip(model_files(model_path), (BONAFIDE, SPOOF), strict=True):
-        write_model(path, models[label])
+    if not conduct.restart and _is_finished(model_path, record):
+        log(f"{model_path}: these models are trained on these data already; nothing to do (--restart trains again)")
+        return
+    with Table(paths, conduct.in_memory) as table:
+        items = _items_by_label(table)
+        starts = _load_starts(load_model_path, table, columns) if load_model_path else dict.fromkeys(LABELS)
+        with files.only_run(model_path), Threads(conduct.n_jobs) as threads:
+            # Both are looked through before one is trained, and trained before one is written.
+            trainings = [_ClassTraining(table, items[label], label, options, threads) for label in (BONAFIDE, SPOOF)]
+            diary = _Diary(conduct.log)
+            models = [one.run(starts[one.label], Path(model_path), record, diary, conduct.restart) for one in trainings]
+            for path, model in zip(model_files(model_path), models, strict=True):
+                write_model(path, model)
+            for one in trainings:
+                one.checkpoint(Path(model_path)).unlink(missing_ok=True)
+
+
+def _start_sha256(path: Path) -> str:
+    return files.sha256(files.existing(path))
+
+
+def _is_finished(model_path: PathLike, record: dict[str, Any]) -> bool:
+    try:
+        return all(
+            read_model(path).record.get("training_id") == record["training_id"] for path in model_files(model_path)
+        )
+    except InputError:  # missing or damaged: trained anew
+        return False
 
 
 def _items_by_label(table: Table) -> dict[str, np.ndarray]:
@@ -113,9 +160,7 @@ def _items_by_label(table: Table) -> dict[str, np.ndarray]:
     return items
 
 
-def _load_starts(
-    load_model_path: str | os.PathLike[str], table: Table, columns: Sequence[str] | None
-) -> dict[str, Parameters]:
+def _load_starts(load_model_path: PathLike, table: Table, columns: Sequence[str] | None) -> dict[str, Parameters]:
     pair = read_pair(*model_files(load_model_path))
     for model in pair:
         if model.parameters.n_dims != table.n_columns:
@@ -130,73 +175,114 @@ def _load_starts(
     return {label: model.parameters for label, model in zip((BONAFIDE, SPOOF), pair, strict=True)}
 
 
-def _train_class(
-    table: Table,
-    items: np.ndarray,
-    label: str,
-    start: Parameters | None,
-    options: TrainingOptions,
-    threads: Threads,
-    record: dict[str, Any],
-) -> Model:
-    n_frames = int(table.n_rows[items].sum())
-    rng = np.random.default_rng(options.seed)
-    standard = standardisation(table, items, threads)
-    if start is None:
-        n_components = _affordable(options.n_components, n_frames, label)
-        drawn = standard.apply(sample(table, items, N_SAMPLE, rng))
-        start = seeds(drawn, n_components, rng)
-    else:
-        start = standard.forward(start)
+class _Diary:
+    """The history of a training as CSV, kept whole after every pass; none where no file is named."""
 
-    n_blocks = N_BLOCKS if options.em == "incremental" else 1
-    n_rows = int(np.clip(n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
-    # Lists are sorted by speaker and attack as often as not; every block shall be like the whole.
-    order = rng.permutation(items)
-    blocks = [table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
-    blocks = [parts for parts in blocks if parts]
+    def __init__(self, path: PathLike | None):
+        self._path = path
+        self._rows: dict[str, list[tuple]] = {}
 
-    def e_step(block: int, parameters: Parameters) -> Statistics:
-        matrix = coefficients(parameters)
+    def write(self, label: str, history: Sequence[float], seconds: Sequence[float], n_frames: int) -> None:
+        if self._path is None:
+            return
+        gains = [float("inf"), *np.diff(history)]
+        self._rows[label] = [
+            (label, i, f"{value:.6f}", f"{gain:.6f}", f"{duration:.3f}", f"{n_frames / duration:.0f}")
+            for i, (value, gain, duration) in enumerate(zip(history, gains, seconds, strict=True), 1)
+        ]
+        with files.replace_when_whole(self._path, text=True, flush=False) as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(["class", "pass", "log_likelihood", "gain", "seconds", "frames_per_second"])
+            for rows in self._rows.values():
+                out.writerows(rows)
 
-        def statistics(part) -> Statistics:
-            frames = standard.apply(table.read(part))
-            return accumulate(frames, matrix, workspace(*start.means.shape))
 
-        total = Statistics.zero(*start.means.shape)
-        for one in threads.map(statistics, blocks[block]):
+class _ClassTraining:
+    """The training of one class's mixture on its items of a table."""
+
+    def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, threads: Threads):
+        self.label = label
+        self._table, self._items, self._options, self._threads = table, items, options, threads
+        self._n_frames = int(table.n_rows[items].sum())
+        self._rng = np.random.default_rng(options.seed)
+        self._standard = standardisation(table, items, threads)
+        self._regularisation = options.reg_covar / self._standard.scale.astype(np.float64) ** 2
+        self._blocks = self._divide()
+
+    def checkpoint(self, folder: Path) -> Path:
+        """Return where this training's checkpoint is kept."""
+        return folder / f"{self.label}.checkpoint.npz"
+
+    def run(
+        self, start: Parameters | None, folder: Path, record: dict[str, Any], diary: _Diary, restart: bool
+    ) -> Model:
+        """Train from `start`, from seeds where it is None, or from where the folder's checkpoint stands."""
+        checkpoint = self.checkpoint(folder)
+        found = None if restart else checkpoints.load(checkpoint, record)
+        if found:
+            state, seconds = found
+            log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
+        else:
+            state, seconds = em.State(self._standard.forward(start) if start else self._seeds()), []
+        began = time.monotonic()
+
+        def observe(state: em.State) -> None:
+            nonlocal began
+            seconds.append(max(time.monotonic() - began, 1e-9))
+            log(
+                f"{self.label}: pass {len(state.history)}, log-likelihood {state.history[-1]:.4f} a frame, "
+                f"gain {state.gain:.4f}, {seconds[-1]:.1f} s, {self._n_frames / seconds[-1]:,.0f} frames/s"
+            )
+            checkpoints.save(checkpoint, state, seconds, record)
+            diary.write(self.label, state.history, seconds, self._n_frames)
+            began = time.monotonic()
+
+        options = self._options
+        state = em.run(state, len(self._blocks), self._e_step, self._m_step, options.max_iter, options.tol, observe)
+        return self._model(state, record)
+
+    def _seeds(self) -> Parameters:
+        n_components = _affordable(self._options.n_components, self._n_frames, self.label)
+        drawn = sample(self._table, self._items, N_SAMPLE, self._rng)
+        return seeds(self._standard.apply(drawn).astype(np.float64), n_components, self._rng)
+
+    def _divide(self) -> list[list[Part]]:
+        """Divide the items into blocks, and each block into parts for the threads."""
+        n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
+        n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
+        # Lists are sorted by speaker and attack as often as not; every block shall be like the whole.
+        order = self._rng.permutation(self._items)
+        blocks = [self._table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
+        return [parts for parts in blocks if parts]
+
+    def _e_step(self, block: int, parameters: Parameters) -> Statistics:
+        kernel = Kernel(parameters, self._standard)
+        total = Statistics.zero(parameters.n_components, parameters.n_dims)
+        for one in self._threads.map(lambda part: kernel.accumulate(self._table.read(part)), self._blocks[block]):
             total = total + one
         return total
 
-    regularisation = options.reg_covar / standard.scale.astype(np.float64) ** 2
+    def _m_step(self, statistics: Statistics, previous: Parameters) -> Parameters:
+        return update(statistics, previous, self._options.var_floor, self._regularisation)
 
-    def m_step(statistics: Statistics, previous: Parameters) -> Parameters:
-        return update(statistics, previous, options.var_floor, regularisation)
-
-    clock = time.monotonic()
-
-    def observe(state: em.State) -> None:
-        nonlocal clock
-        now = time.monotonic()
-        log(
-            f"{label}: pass {len(state.history)}, "
-            f"log-likelihood {state.history[-1] - standard.log_volume:.4f} a frame, gain {state.gain:.4f}, "
-            f"{now - clock:.1f} s, {n_frames / (now - clock):,.0f} frames/s"
+    def _model(self, state: em.State, record: dict[str, Any]) -> Model:
+        # The passes' likelihoods belong to parameters on the way; the model's own takes one pass more.
+        total = Statistics.zero(state.parameters.n_components, state.parameters.n_dims)
+        for block in range(len(self._blocks)):
+            total = total + self._e_step(block, state.parameters)
+        lower_bound = total.log_likelihood / self._n_frames
+        ended = "converged" if state.converged else "stopped at the largest number of passes,"
+        starved = int((total.occupancy < 1).sum())
+        told = f"; {starved} components account for less than one frame" if starved else ""
+        log(f"{self.label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}")
+        return Model(
+            self._standard.backward(state.parameters),
+            len(state.history),
+            lower_bound,
+            state.converged,
+            state.history,
+            {**record, "label": self.label, "n_files": len(self._items), "n_frames": self._n_frames},
         )
-        clock = now
-
-    state = em.run(em.State(start), len(blocks), e_step, m_step, options.max_iter, options.tol, observe)
-    final = sum((e_step(b, state.parameters) for b in range(len(blocks))), Statistics.zero(*start.means.shape))
-    lower_bound = final.log_likelihood / n_frames - standard.log_volume
-    _report(label, state, lower_bound, final)
-    return Model(
-        standard.backward(state.parameters),
-        len(state.history),
-        lower_bound,
-        state.converged,
-        tuple(value - standard.log_volume for value in state.history),
-        {**record, "label": label, "n_files": len(items), "n_frames": n_frames},
-    )
 
 
 def _affordable(n_components: int, n_frames: int, label: str) -> int:
@@ -204,10 +290,3 @@ def _affordable(n_components: int, n_frames: int, label: str) -> int:
     if n_components > most:
         log(f"{label}: {n_frames} rows allow {most} components of the {n_components} asked for (two rows each)")
     return min(n_components, most)
-
-
-def _report(label: str, state: em.State, lower_bound: float, final: Statistics) -> None:
-    ended = "converged" if state.converged else "stopped at the largest number of passes"
-    starved = int((final.occupancy < 1).sum())
-    told = f"; {starved} components account for less than one frame" if starved else ""
-    log(f"{label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}")

@@ -2,17 +2,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure.mixture import (
-    Parameters,
-    Standardisation,
-    Statistics,
-    Workspace,
-    accumulate,
-    coefficients,
-    frame_log_likelihoods,
-    seeds,
-    update,
-)
+from countermeasure.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
 
 
 @pytest.fixture
@@ -32,8 +22,13 @@ def reference(parameters):
     return mixture
 
 
+def kernel(parameters):
+    n_dims = parameters.n_dims
+    return Kernel(parameters, Standardisation(np.zeros(n_dims), np.ones(n_dims)))
+
+
 def e_step(frames, parameters):
-    return accumulate(frames, coefficients(parameters), Workspace(parameters.n_components, parameters.n_dims))
+    return kernel(parameters).accumulate(frames)
 
 
 def m_step(statistics, parameters, floor=0.0):
@@ -42,7 +37,7 @@ def m_step(statistics, parameters, floor=0.0):
 
 def test_log_likelihoods_are_those_of_scikit_learn(frames, rng):
     parameters = seeds(frames, 16, rng)
-    ours = frame_log_likelihoods(frames, coefficients(parameters), Workspace(16, 5))
+    ours = kernel(parameters).log_likelihoods(frames)
     np.testing.assert_allclose(ours, reference(parameters).score_samples(frames), atol=2e-5)
 
 
@@ -121,7 +116,7 @@ def test_the_floor_holds_variances_up(rng):
 def test_far_frames_keep_finite_log_likelihoods(rng):
     parameters = Parameters(np.ones(2) / 2, rng.normal(size=(2, 4)), np.full((2, 4), 1e-3))
     far = np.full((3, 4), 1e4, np.float32)
-    values = frame_log_likelihoods(far, coefficients(parameters), Workspace(2, 4))
+    values = kernel(parameters).log_likelihoods(far)
     np.testing.assert_allclose(values, reference(parameters).score_samples(far.astype(np.float64)), rtol=1e-5)
 
 
@@ -139,16 +134,28 @@ def test_seeds_of_fewer_different_frames_than_components(rng):
     assert (parameters.variances > 0).all()
 
 
-def test_standardisation_goes_there_and_back(rng):
-    standard = Standardisation(rng.normal(size=4) * 100, rng.uniform(1e-3, 1e3, size=4))
+@pytest.fixture
+def far_off(rng):
+    """A mixture of frames whose means dwarf their deviations, and some of its frames."""
+    mean, scale = rng.normal(size=4) * 100, rng.uniform(1e-2, 1e2, size=4)
     parameters = Parameters(np.ones(3) / 3, rng.normal(size=(3, 4)), rng.uniform(0.5, 2, size=(3, 4)))
-    raw = standard.backward(parameters)
-    back = standard.forward(raw)
-    np.testing.assert_allclose(back.means, parameters.means, atol=1e-5)
+    frames = rng.normal(size=(2500, 4)) * scale + mean
+    return Standardisation(mean, scale), parameters, frames
+
+
+def test_standardisation_goes_there_and_back(far_off):
+    standard, parameters, _ = far_off
+    back = standard.forward(standard.backward(parameters))
+    np.testing.assert_allclose(back.means, parameters.means, atol=1e-9)
     np.testing.assert_allclose(back.variances, parameters.variances)
-    x = parameters.means * standard.scale + standard.mean
-    np.testing.assert_allclose(
-        reference(raw).score_samples(x),
-        reference(parameters).score_samples(standard.apply(x).astype(np.float64)) - standard.log_volume,
-        rtol=1e-5,
-    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_raw_frames_are_evaluated_as_scikit_learn_does(far_off, dtype):
+    standard, parameters, frames = far_off
+    raw = standard.backward(parameters)
+    frames = frames.astype(dtype)
+    expected = reference(raw).score_samples(frames.astype(np.float64))
+    for kernel in (Kernel(parameters, standard), Kernel.of_raw(raw)):
+        np.testing.assert_allclose(kernel.log_likelihoods(frames), expected, atol=5e-5)
+        assert kernel.accumulate(frames).log_likelihood == pytest.approx(expected.sum(), rel=1e-6)

@@ -1,0 +1,516 @@
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import gmm_data_processing
+from countermeasure import audio, compute, extraction, features, provenance
+from countermeasure.errors import InputError
+from countermeasure.extraction import extract
+from countermeasure.journal import Journal
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Corpus:
+    """Recordings of noise, their protocol, and a call of the stage over them."""
+
+    def __init__(self, folder, rng, n=7):
+        self.data_path, self.label_path, self.output_path = folder / "flac", folder / "protocol.txt", folder / "out"
+        self.data_path.mkdir()
+        self.rng = rng
+        self.utterances = [f"LA_T_{i:07d}" for i in range(n)]
+        for utterance in self.utterances:
+            self.record(utterance)
+        self.write_protocol()
+
+    def record(self, utterance, n_samples=4000, rate=16000, suffix=".flac", n_channels=1):
+        shape = (n_samples, n_channels) if n_channels > 1 else n_samples
+        soundfile.write(self.data_path / (utterance + suffix), 0.1 * self.rng.normal(size=shape), rate)
+
+    def path(self, utterance):
+        return self.data_path / f"{utterance}.flac"
+
+    def write_protocol(self, labelled=True):
+        labels = ["bonafide", "spoof"] if labelled else ["?", "?"]
+        lines = [f"LA_{i % 2:04d} {u} - - {labels[i % 2]}\n" for i, u in enumerate(self.utterances)]
+        self.label_path.write_text("".join(lines))
+
+    def extract(self, *ftype, **options):
+        options = {"n_jobs": 1, **options}
+        return extract("train", self.data_path, self.label_path, self.output_path, list(ftype), **options)
+
+    def files(self):
+        return {path.name: path.read_bytes() for path in self.output_path.iterdir()}
+
+
+@pytest.fixture
+def corpus(tmp_path, rng):
+    return Corpus(tmp_path, rng)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The utterances whose features are computed, in order."""
+    names = []
+    process = extraction._process
+
+    def spy(data_path, dtype, task):
+        result = process(data_path, dtype, task)
+        if result.found:
+            names.append(task.utterance)
+        return result
+
+    monkeypatch.setattr(extraction, "_process", spy)
+    return names
+
+
+def load(path):
+    with open(path, "rb") as f:
+        return pickle.load(f)
+
+
+# -- lists -------------------------------------------------------------------------------------------
+
+
+def test_lists_hold_features_and_labels_in_the_protocols_order(corpus):
+    corpus.utterances.reverse()
+    corpus.write_protocol()
+    paths = corpus.extract("mfcc", "lfcc-25", "silence")
+    assert [path.name for path in paths] == ["train-mfcc.pkl", "train-lfcc-25.pkl", "train-silence.pkl"]
+    for path, name in zip(paths, ["mfcc", "lfcc-25", "silence"], strict=True):
+        items = load(path)
+        assert [label for _, label in items] == [["bonafide", "spoof"][i % 2] for i in range(7)]
+        for (feature, _), utterance in zip(items, corpus.utterances, strict=True):
+            recording = audio.read(corpus.path(utterance))
+            assert feature.dtype == np.float32
+            np.testing.assert_array_equal(feature, features.extract(recording.signal, 16000, [name])[name])
+
+
+def test_float64_lists(corpus):
+    (path,) = corpus.extract("mfcc", dtype="float64")
+    feature, _ = load(path)[0]
+    recording = audio.read(corpus.path(corpus.utterances[0]))
+    np.testing.assert_array_equal(feature, features.extract(recording.signal, 16000, ["mfcc"], "float64")["mfcc"])
+
+
+def test_blind_protocols_give_no_labels(corpus):
+    corpus.write_protocol(labelled=False)
+    assert [label for _, label in load(corpus.extract("mfcc")[0])] == [None] * 7
+
+
+def test_recordings_that_no_line_names_are_left_alone(corpus):
+    corpus.path("LA_A_0000001").write_bytes(b"not even audio")
+    assert len(load(corpus.extract("mfcc")[0])) == 7
+
+
+def test_bytes_do_not_depend_on_the_number_of_processes(corpus, monkeypatch):
+    monkeypatch.setattr(extraction, "_BATCH_RECORDINGS", 2)
+    corpus.extract("mfcc", "psrcc", "silence", n_jobs=1)
+    alone = corpus.files()
+    corpus.extract("mfcc", "psrcc", "silence", n_jobs=2, restart=True)
+    assert corpus.files() == alone
+
+
+def test_bytes_do_not_depend_on_the_types_of_the_call(corpus):
+    names = ["mfcc", "imfcc", "msrcc", "psrcc", "pncc", "silence"]
+    corpus.extract(*names)
+    together = corpus.files()
+    for name in names:
+        corpus.extract(name, restart=True)
+    assert corpus.files() == together
+
+
+def test_a_type_named_twice_is_made_once(corpus):
+    assert len(corpus.extract("mfcc", "mfcc")) == 1
+
+
+# -- what stands beside a list -----------------------------------------------------------------------
+
+
+def test_the_record_says_what_the_list_holds(corpus):
+    corpus.record(corpus.utterances[1], n_samples=100)
+    corpus.record(corpus.utterances[2], n_channels=2)
+    (path,) = corpus.extract("mfcc")
+    record = provenance.read(path)
+    assert provenance.matches(path, record)
+    assert (record.kind, record.split, record.sampling_rate, record.dtype) == ("features", "train", 16000, "float32")
+    assert record.feature == features.settings("mfcc", 16000)
+    assert record.utterances == corpus.utterances
+    assert record.speakers == ["LA_0000", "LA_0001"] * 3 + ["LA_0000"]
+    assert record.n_frames == [len(feature) for feature, _ in load(path)]
+    assert (record.padded, record.mixed_down) == ([corpus.utterances[1]], [corpus.utterances[2]])
+    assert record.skipped == []
+    assert record.protocol_sha256 == provenance.file_sha256(corpus.label_path)
+    digests = [provenance.file_sha256(corpus.path(utterance)) for utterance in corpus.utterances]
+    assert record.audio_sha256 == provenance.combined_sha256(digests)
+    assert set(record.versions) == {"countermeasure", "numpy", "spafe"}
+
+
+def test_the_record_holds_nothing_that_varies(corpus, tmp_path, rng):
+    corpus.extract("mfcc")
+    first = provenance.path_of(corpus.output_path / "train-mfcc.pkl").read_bytes()
+    assert str(tmp_path).encode() not in first
+    moved = tmp_path / "moved"
+    corpus.data_path.rename(moved)
+    corpus.data_path, corpus.output_path = moved, tmp_path / "elsewhere"
+    corpus.extract("mfcc", n_jobs=2)
+    assert provenance.path_of(corpus.output_path / "train-mfcc.pkl").read_bytes() == first
+
+
+def test_a_changed_list_does_not_match_its_record(corpus):
+    (path,) = corpus.extract("mfcc")
+    record = provenance.read(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not provenance.matches(path, record)
+
+
+def test_lists_without_a_record(tmp_path):
+    assert provenance.read(tmp_path / "a.pkl") is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"format": 1}', b"\xff\xfe", b"[" * 100_000, b'{"format": "x"}']
+)
+def test_damaged_records_are_named(tmp_path, content):
+    (tmp_path / "a.pkl.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.pkl\.json: is (damaged|no record)"):
+        provenance.read(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize(("name", "value"), [("n_frames", [1]), ("feature", "mfcc"), ("sampling_rate", None)])
+def test_records_of_another_form_are_named(corpus, name, value):
+    (path,) = corpus.extract("mfcc")
+    values = json.loads(provenance.path_of(path).read_text())
+    provenance.path_of(path).write_text(json.dumps({**values, name: value}))
+    with pytest.raises(InputError, match="is no record of a list"):
+        provenance.read(path)
+    provenance.path_of(path).write_text(json.dumps({**values, "format": 99}))
+    assert provenance.read(path) is None
+
+
+# -- not twice ---------------------------------------------------------------------------------------
+
+
+def test_a_finished_list_is_not_made_again(corpus, computed):
+    (path,) = corpus.extract("mfcc")
+    inode = path.stat().st_ino
+    computed.clear()
+    corpus.path(corpus.utterances[0]).touch()  # file times say nothing
+    corpus.extract("mfcc")
+    assert (computed, path.stat().st_ino) == ([], inode)
+    corpus.extract("mfcc", "lfcc")
+    assert path.stat().st_ino == inode
+    corpus.extract("mfcc", restart=True)
+    assert path.stat().st_ino != inode
+
+
+@pytest.mark.parametrize("change", ["audio", "label", "order", "dtype", "list", "record", "no record", "version"])
+def test_a_list_is_made_again_when_something_changed(corpus, computed, monkeypatch, change):
+    (path,) = corpus.extract("mfcc")
+    inode = path.stat().st_ino
+    computed.clear()
+    options = {}
+    if change == "audio":
+        corpus.record(corpus.utterances[3])
+    elif change == "label":
+        corpus.label_path.write_text(corpus.label_path.read_text().replace("bonafide", "spoof"))
+    elif change == "order":
+        corpus.utterances.reverse()
+        corpus.write_protocol()
+    elif change == "dtype":
+        options = {"dtype": "float64"}
+    elif change == "list":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif change == "record":
+        provenance.path_of(path).write_text("{")
+    elif change == "no record":
+        provenance.path_of(path).unlink()
+    else:
+        monkeypatch.setattr(provenance, "__version__", "1.2.3")
+    corpus.extract("mfcc", **options)
+    assert len(computed) == 7
+    assert path.stat().st_ino != inode
+    assert provenance.matches(path, provenance.read(path))
+
+
+class Interruption(BaseException):
+    pass
+
+
+def interrupt_after(monkeypatch, n):
+    """Break off as Ctrl-C does, after `n` recordings were kept."""
+    keep, kept = extraction._keep, []
+
+    def breaking(lists, result):
+        if len(kept) == n:
+            raise Interruption
+        kept.append(result.utterance)
+        keep(lists, result)
+
+    monkeypatch.setattr(extraction, "_keep", breaking)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(corpus, computed, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        with pytest.raises(Interruption):
+            corpus.extract("mfcc", "silence")
+    assert not list(corpus.output_path.glob("*.pkl"))
+    computed.clear()
+    corpus.record("LA_T_0000001")  # changed meanwhile: computed again
+    corpus.extract("mfcc", "silence")
+    assert computed == ["LA_T_0000001", *corpus.utterances[4:]]
+    resumed = corpus.files()
+    corpus.extract("mfcc", "silence", restart=True)
+    assert corpus.files() == resumed
+    assert not [name for name in resumed if name.startswith(".")]
+
+
+def test_an_interrupted_run_gives_the_same_bytes(corpus, monkeypatch):
+    corpus.extract("mfcc", "silence")
+    undisturbed = corpus.files()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        with pytest.raises(Interruption):
+            corpus.extract("mfcc", "silence", restart=True)
+    assert {name: content for name, content in corpus.files().items() if name[0] != "."} == undisturbed
+    for name in ("train-mfcc.pkl", "train-silence.pkl"):
+        (corpus.output_path / name).unlink()
+    corpus.extract("mfcc", "silence")
+    assert corpus.files() == undisturbed
+
+
+def test_another_type_may_join_an_interrupted_run(corpus, computed, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        with pytest.raises(Interruption):
+            corpus.extract("mfcc")
+    computed.clear()
+    mfcc, lfcc = corpus.extract("mfcc", "lfcc")
+    assert len(computed) == 7  # for lfcc
+    assert len(load(mfcc)) == len(load(lfcc)) == 7
+
+
+def test_what_another_dtype_left_behind_is_not_used(corpus, computed, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        with pytest.raises(Interruption):
+            corpus.extract("mfcc", dtype="float64")
+    computed.clear()
+    (path,) = corpus.extract("mfcc")
+    assert len(computed) == 7
+    assert load(path)[0][0].dtype == np.float32
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "flip", "empty"])
+def test_journals_end_at_their_first_torn_entry(tmp_path, rng, damage):
+    path = tmp_path / "journal"
+    rows = {f"LA_{i}": rng.normal(size=(5, 60)).astype(np.float32) for i in range(4)}
+    with Journal(path, ["mfcc"], "float32") as journal:
+        for name, feature in rows.items():
+            journal.add(name, bytes(32), 16000, 1, 1000, feature)
+    content = path.read_bytes()
+    third = content.index(b"LA_2")
+    damaged = {
+        "cut": content[: third + 50],
+        "garbage": content[: third + 50] + bytes(2000),
+        "flip": content[: third + 50] + bytes([content[third + 50] ^ 1]) + content[third + 51 :],
+        "empty": b"",
+    }[damage]
+    path.write_bytes(damaged)
+    expected = [] if damage == "empty" else ["LA_0", "LA_1"]
+    with Journal(path, ["mfcc"], "float32") as journal:
+        assert list(journal.entries) == expected
+        journal.add("LA_9", bytes(32), 16000, 1, 1000, rows["LA_3"])
+    with Journal(path, ["mfcc"], "float32") as journal:
+        assert list(journal.entries) == [*expected, "LA_9"]
+        np.testing.assert_array_equal(journal.feature("LA_9"), rows["LA_3"])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_run_leaves_neither_lists_nor_processes(tmp_path, rng):
+    corpus = Corpus(tmp_path, rng, n=1)
+    corpus.record("LA_T_0000000", n_samples=200_000)
+    for i in range(150):  # the same recording many times over: enough work to be killed in
+        corpus.utterances.append(f"X_{i}")
+        os.link(corpus.path("LA_T_0000000"), corpus.path(f"X_{i}"))
+    corpus.write_protocol()
+    command = [sys.executable, str(ROOT / "gmm_data_processing.py"), "--data_split", "train", "--ftype", "mfcc"]
+    command += ["--data_path", str(corpus.data_path), "--label_path", str(corpus.label_path)]
+    command += ["--output_path", str(corpus.output_path), "--n_jobs", "2"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        journal = corpus.output_path / ".train-mfcc.pkl.journal"
+        wait_until(lambda: journal.exists() and journal.stat().st_size > 1000)
+        process.kill()
+    wait_until(lambda: not alive_in_session(process.pid))
+    assert not (corpus.output_path / "train-mfcc.pkl").exists()
+    (path,) = corpus.extract("mfcc")
+    assert len(load(path)) == 151
+    assert [name for name in corpus.files() if name.startswith(".")] == []
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def alive_in_session(session):
+    listing = subprocess.run(["ps", "-s", str(session), "-o", "stat="], capture_output=True, text=True, check=False)
+    return [state for state in listing.stdout.split() if not state.startswith("Z")]
+
+
+def test_two_runs_do_not_mix(corpus):
+    with extraction.ListWriter(corpus.output_path / "train-mfcc.pkl"), pytest.raises(InputError, match="another run"):
+        corpus.extract("mfcc")
+
+
+# -- bad recordings ----------------------------------------------------------------------------------
+
+
+def spoil(corpus):
+    """Return the utterances of two recordings that can no longer be used."""
+    missing, cut = corpus.utterances[2], corpus.utterances[5]
+    corpus.path(missing).unlink()
+    corpus.path(cut).write_bytes(corpus.path(cut).read_bytes()[:200])
+    return [missing, cut]
+
+
+def test_bad_recordings_are_all_named_and_no_list_is_written(corpus, capsys):
+    bad = spoil(corpus)
+    with pytest.raises(InputError, match=rf"2 of 7 recordings cannot be used: 2 \({bad[0]}, {bad[1]}\).*--skip_bad"):
+        corpus.extract("mfcc", "silence")
+    said = capsys.readouterr().err
+    assert f"{bad[0]}: neither .flac nor .wav is there" in said
+    assert f"{bad[1]}.flac: " in said
+    assert not list(corpus.output_path.glob("[!.]*"))
+
+
+def test_skip_bad_leaves_them_out(corpus, computed):
+    bad = spoil(corpus)
+    with pytest.raises(InputError):
+        corpus.extract("mfcc")
+    computed.clear()
+    (path,) = corpus.extract("mfcc", skip_bad=True)
+    assert computed == []  # the good ones were kept
+    record = provenance.read(path)
+    assert record.skipped == bad
+    assert record.utterances == [utterance for utterance in corpus.utterances if utterance not in bad]
+    assert len(load(path)) == 5
+    skipped = (corpus.output_path / "train-mfcc.skipped.txt").read_text().splitlines()
+    assert [line.split()[0] for line in skipped] == bad
+
+
+def test_a_list_with_gaps_counts_only_where_gaps_are_allowed(corpus, computed):
+    (bad, _) = spoil(corpus)
+    corpus.extract("mfcc", skip_bad=True)
+    inode = (corpus.output_path / "train-mfcc.pkl").stat().st_ino
+    corpus.extract("mfcc", skip_bad=True)
+    assert (corpus.output_path / "train-mfcc.pkl").stat().st_ino == inode
+    with pytest.raises(InputError):
+        corpus.extract("mfcc")
+    assert (corpus.output_path / "train-mfcc.pkl").stat().st_ino == inode
+    for utterance in corpus.utterances:
+        corpus.record(utterance)
+    (path,) = corpus.extract("mfcc")
+    assert bad in provenance.read(path).utterances
+    assert not (corpus.output_path / "train-mfcc.skipped.txt").exists()
+
+
+def test_ids_that_leave_the_folder_are_bad_recordings(corpus):
+    corpus.utterances[1] = "../flac/LA_T_0000001"
+    corpus.write_protocol()
+    with pytest.raises(InputError, match="1 of 7 recordings"):
+        corpus.extract("mfcc")
+
+
+def test_a_wrong_folder_is_suspected_when_nothing_is_found(corpus, tmp_path):
+    corpus.data_path = tmp_path
+    for options in ({}, {"skip_bad": True}):
+        with pytest.raises(InputError, match=r"7 of 7 recordings cannot be used; is .* their folder\?"):
+            corpus.extract("mfcc", **options)
+
+
+def test_recordings_of_two_rates_do_not_mix(corpus):
+    corpus.record(corpus.utterances[4], rate=8000)
+    with pytest.raises(InputError, match=rf"{corpus.utterances[4]} is sampled at 8000 Hz, but {corpus.utterances[0]}"):
+        corpus.extract("mfcc", skip_bad=True)
+
+
+def test_what_was_padded_or_mixed_down_is_said_once(corpus, capsys):
+    corpus.record(corpus.utterances[1], n_samples=100)
+    corpus.record(corpus.utterances[2], n_channels=2)
+    corpus.extract("mfcc", "silence")
+    said = capsys.readouterr().err
+    assert said.count(f"shorter than one window, filled up with zeros: 1 ({corpus.utterances[1]})") == 1
+    assert said.count(f"several channels, of which the mean is taken: 1 ({corpus.utterances[2]})") == 1
+
+
+def test_a_process_that_is_ended_is_reported():
+    with pytest.raises(ChildProcessError, match="ended from outside"):
+        list(compute.map_ordered(os._exit, [1, 2], n_jobs=2))
+
+
+def test_results_keep_their_order_and_are_not_taken_far_ahead():
+    taken = []
+
+    def items():
+        for i in range(40):
+            taken.append(i)
+            yield -i
+
+    results = compute.map_ordered(abs, items(), n_jobs=2)
+    assert next(results) == 0
+    assert len(taken) <= 4
+    assert list(results) == list(range(1, 40))
+
+
+# -- wrong calls and the script ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ftype": ["mfc"]}, "no feature type 'mfc'; there are mfcc"),
+        ({"ftype": []}, "no feature type; give some of mfcc"),
+        ({"data_split": "test"}, "no split 'test'; give one of train dev eval"),
+        ({"dtype": "float16"}, "no dtype 'float16'"),
+        ({"n_jobs": 0}, "n_jobs is 0"),
+        ({"data_path": "nowhere"}, "nowhere: no such folder"),
+        ({"label_path": "nowhere.txt"}, r"nowhere\.txt: no such file"),
+    ],
+)
+def test_wrong_calls_write_nothing(corpus, options, message):
+    call = {
+        "data_split": "train",
+        "data_path": corpus.data_path,
+        "label_path": corpus.label_path,
+        "output_path": corpus.output_path,
+        "ftype": ["mfcc"],
+    }
+    with pytest.raises(InputError, match=message):
+        extract(**{**call, **options})
+    assert not corpus.output_path.exists()
+
+
+def test_the_script_is_the_stage(corpus):
+    arguments = ["--data_split", "dev", "--data_path", str(corpus.data_path), "--label_path", str(corpus.label_path)]
+    arguments += ["--output_path", str(corpus.output_path), "--ftype", "mfcc", "lfcc", "--n_jobs", "1"]
+    assert gmm_data_processing.main(arguments) == 0
+    assert {name for name in corpus.files() if name.endswith(".pkl")} == {"dev-mfcc.pkl", "dev-lfcc.pkl"}
+
+
+def test_help_lists_every_type():
+    text = gmm_data_processing.build_parser().format_help()
+    for name in features.names():
+        assert f" {name}, " in text or f" {name} " in text

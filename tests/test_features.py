@@ -1,0 +1,190 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from reference_features import FUNCTIONS, reference
+
+from countermeasure import features
+from countermeasure.errors import InputError
+
+FRAME_LEVEL = [name for name in features.names() if features.window(name)]
+
+
+@pytest.fixture
+def speech(rng):
+    """Half a second that has what speech has: harmonics, a falling spectrum, pauses, some exact zeros."""
+    t = np.arange(8000) / 16000
+    pitch = 2 * np.pi * (120 * t + 20 * t**2)
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 40)) * (np.sin(2 * np.pi * 3 * t) > -0.5)
+    signal = np.round((0.1 * voice + 1e-3 * rng.normal(size=8000)) * 32768) / 32768
+    signal[3000:3100] = 0
+    return signal.astype(np.float32)
+
+
+def assert_like(found, expected, tolerance=1e-3):
+    """Compare to a part of each coefficient's standard deviation."""
+    assert found.shape == expected.shape
+    deviation = np.abs(found - expected).max(axis=0)
+    assert (deviation <= tolerance * expected.std(axis=0)).all()
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_equals_spafe(speech, name):
+    expected = reference(name, speech, 16000)
+    assert_like(features.extract(speech, 16000, [name])[name], expected)
+    assert_like(features.extract(speech, 16000, [name], "float64")[name], expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["mfcc", "imfcc", "lfcc", "bfcc", "gfcc", "ngcc", "msrcc", "psrcc"])
+def test_equals_spafe_on_real_recordings(shared_data, name):
+    paths = sorted((shared_data / "asvspoof2019").glob("*.flac"))
+    paths += sorted(shared_data.glob("LA_mini/ASVspoof2019_LA_dev/flac/*.flac"))[::16]
+    assert len(paths) > 3
+    for path in paths:
+        signal, rate = soundfile.read(path, dtype="float32")
+        assert_like(features.extract(signal, rate, [name])[name], reference(name, signal, rate))
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize("name", list(FUNCTIONS))
+def test_equals_spafe_at_other_rates(speech, name, rate):
+    # Above 34 kHz the window is longer than 1024 points and the FFT grows.
+    assert_like(features.extract(speech, rate, [name])[name], reference(name, speech, rate))
+
+
+def test_every_method_has_a_reference():
+    assert {name.removesuffix("-25") for name in FRAME_LEVEL} == set(FUNCTIONS)
+    assert [name.removesuffix("-25") + "-25" for name in FRAME_LEVEL] == [
+        name for name in FRAME_LEVEL if name.endswith("-25") for _ in range(2)
+    ]
+
+
+def test_all_types_of_a_window_have_as_many_frames(speech):
+    for suffix, n_frames in (("", (8000 - 480) // 240 + 1), ("-25", (8000 - 400) // 160 + 1)):
+        found = features.extract(speech, 16000, [name + suffix for name in FUNCTIONS])
+        assert {feature.shape for feature in found.values()} == {(n_frames, 60)}
+
+
+def test_deltas_by_hand():
+    x = np.array([[0.0], [1.0], [4.0], [9.0], [16.0]])
+    # (x[1] − x[0] + 2 (x[2] − x[0])) / 10 = 0.9 at the edge; (9 − 1 + 2 (16 − 0)) / 10 = 4 in the middle.
+    np.testing.assert_allclose(features.deltas(x)[:, 0], [0.9, 2.2, 4.0, 4.2, 3.1])
+    np.testing.assert_array_equal(features.deltas(x[:1]), [[0.0]])
+
+
+def test_a_type_does_not_depend_on_the_others_of_the_call(speech):
+    names = features.names()
+    together = features.extract(speech, 16000, names)
+    assert list(together) == names
+    for name in names:
+        np.testing.assert_array_equal(features.extract(speech, 16000, [name])[name], together[name])
+
+
+def test_silence_is_a_row_of_two():
+    signal = np.concatenate([np.zeros(1024), np.full(2048, 0.1), np.zeros(2048)])
+    for dtype in ("float32", "float64"):
+        found = features.extract(signal, 16000, ["silence"], dtype)["silence"]
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, [[768, 2048]])
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_shorter_than_a_window_is_one_frame_filled_with_zeros(speech, name):
+    length = 480 if features.window(name).length == 0.03 else 400
+    for n in (1, 2, 100, length - 1):
+        short = speech[:n]
+        padded = np.concatenate([short, np.zeros(length - n, np.float32)])
+        found = features.extract(short, 16000, [name])[name]
+        assert found.shape == (1, 60)
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(found, features.extract(padded, 16000, [name])[name])
+        assert features.is_padded(name, n, 16000)
+    assert not features.is_padded(name, length, 16000)
+    np.testing.assert_allclose(
+        features.extract(padded, 16000, [name], "float64")[name], reference(name, padded, 16000), rtol=1e-6, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_exactly_one_window_is_one_frame(speech, name):
+    length = 480 if features.window(name).length == 0.03 else 400
+    whole = features.extract(speech[:length], 16000, [name])[name]
+    assert whole.shape == (1, 60)
+    np.testing.assert_array_equal(whole[:, 20:], 0)
+    np.testing.assert_array_equal(features.extract(speech[: length + 1], 16000, [name])[name], whole)
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_digital_silence_is_finite(name):
+    found = features.extract(np.zeros(4000, np.float32), 16000, [name])[name]
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ["mfcc", "imfcc", "lfcc", "ngcc", "bfcc"])
+def test_the_floor_before_a_logarithm_is_the_rounding_unit(name):
+    found = features.extract(np.zeros(4000), 16000, [name], "float64")[name]
+    # The DCT of 70 equal values has one coefficient, √70 times the value.
+    np.testing.assert_allclose(found[:, 0], np.sqrt(70) * np.log(2.0**-52))
+    np.testing.assert_allclose(found[:, 1:], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_silence_amid_speech_is_finite(speech, name):
+    speech[1000:5000] = 0
+    assert np.isfinite(features.extract(speech, 16000, [name])[name]).all()
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_constant_and_clipped_signals(speech, name):
+    for signal in (np.full(4000, 0.5, np.float32), np.full(4000, -1, np.float32), np.clip(50 * speech, -1, 1)):
+        assert np.isfinite(features.extract(signal, 16000, [name])[name]).all()
+    clipped = np.clip(50 * speech, -1, 32767 / 32768).astype(np.float32)
+    assert_like(features.extract(clipped, 16000, [name])[name], reference(name, clipped, 16000))
+
+
+def test_ten_minutes_are_the_same_frames(speech):
+    # Block by block: the middle of a long recording is what the short one has.
+    long = np.tile(speech[:7200], 1334)  # 30 hops of 240 samples; ten minutes and some
+    for name in ("mfcc", "psrcc"):
+        found = features.extract(long, 16000, [name])[name]
+        assert found.shape == ((len(long) - 480) // 240 + 1, 60)
+        np.testing.assert_allclose(found[30:60], found[39000:39030], rtol=1e-5, atol=1e-5)
+
+
+def test_too_large_samples_are_refused():
+    signal = np.full(4000, 1e30, np.float32)
+    with pytest.raises(InputError, match="mfcc features are not finite"):
+        features.extract(signal, 16000, ["mfcc"])
+
+
+def test_too_low_a_rate_is_refused():
+    with pytest.raises(InputError, match="sampling rate of 50 Hz is too low"):
+        features.extract(np.zeros(100, np.float32), 50, ["mfcc"])
+
+
+def test_unknown_types_are_refused_with_the_known_ones():
+    for call in (features.window, lambda name: features.extract(np.zeros(1000), 16000, [name])):
+        with pytest.raises(InputError, match=r"no feature type 'mfc'; there are mfcc mfcc-25 .*silence"):
+            call("mfc")
+
+
+def test_windows_tell_which_types_belong_together():
+    assert features.window("mfcc") == features.window("cqcc") == (0.03, 0.015)
+    assert features.window("mfcc-25") == features.window("rplp-25") == (0.025, 0.01)
+    assert features.window("silence") is None
+
+
+def test_settings_say_what_the_numbers_are():
+    found = features.settings("msrcc", 44100)
+    assert found["type"] == "msrcc"
+    assert (found["window_length_samples"], found["window_hop_samples"], found["n_fft"]) == (1323, 661, 2048)
+    assert (found["high_hz"], found["zeros_become"]) == (22050, 1e-5)
+    everything = [str(features.settings(name, 16000)) for name in features.names()]
+    assert len(set(everything)) == len(everything)
+
+
+def test_importing_the_types_is_light():
+    code = "import sys, countermeasure.features; print(any(m in sys.modules for m in ('scipy', 'spafe', 'soundfile')))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+import soundfile
+
+import silence_measure
+from countermeasure.errors import InputError
+from countermeasure.silence import get_silence
+
+# A constant 0.1 is loud (power 1e-2) and zeros are quiet, so frames can be counted by hand: frame i
+# covers the halves i and i + 1 of 256 samples each.
+LOUD, QUIET = np.full(256, 0.1), np.zeros(256)
+# Power 5e-5 lies between the two thresholds.
+BETWEEN = np.full(256, np.sqrt(5e-5))
+
+
+def measure(*halves, rest=0):
+    return get_silence(np.concatenate([*halves, np.zeros(rest)]), 16000).tolist()
+
+
+def test_speech_between_silences():
+    # Frame 3 (half quiet, half loud) is the first loud one; frames 8 and 9 are the first two quiet ones.
+    assert measure(*[QUIET] * 4, *[LOUD] * 4, *[QUIET] * 4) == [3 * 256, 12 * 256 - 8 * 256]
+
+
+def test_samples_behind_the_last_whole_frame_belong_to_the_trailing_silence():
+    assert measure(*[LOUD] * 4, *[QUIET] * 4, rest=100) == [0, 4 * 256 + 100]
+
+
+def test_voice_to_the_end():
+    assert measure(*[QUIET] * 4, *[LOUD] * 4, rest=100) == [3 * 256, 0]
+
+
+def test_all_silence():
+    assert measure(*[QUIET] * 8, rest=5) == [8 * 256 + 5, 0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 511, 512, 767])
+def test_fewer_than_two_frames_hold_no_voice(n):
+    assert get_silence(np.full(n, 0.5), 16000).tolist() == [n, 0]
+
+
+def test_two_frames_are_enough():
+    assert get_silence(np.full(768, 0.5), 16000).tolist() == [0, 0]
+
+
+def test_one_loud_frame_is_no_voice():
+    # A click in one half is heard in two frames; at the very beginning, in one.
+    assert measure(LOUD, *[QUIET] * 6) == [7 * 256, 0]
+    assert measure(QUIET, LOUD, *[QUIET] * 6)[0] == 0
+
+
+def test_one_quiet_frame_ends_nothing():
+    # Two quiet halves make one quiet frame between speech.
+    assert measure(*[LOUD] * 4, QUIET, QUIET, *[LOUD] * 4) == [0, 0]
+
+
+def test_only_the_last_stretch_has_trailing_silence():
+    halves = [QUIET] * 3 + [LOUD] * 3 + [QUIET] * 4 + [LOUD] * 3 + [QUIET] * 5
+    assert measure(*halves) == [2 * 256, 5 * 256]
+
+
+def test_what_lies_between_the_thresholds_neither_begins_nor_ends_a_stretch():
+    # The frame that is half loud, half between still is loud; half between, half zeros (2.5e-5) is between.
+    assert measure(*[BETWEEN] * 4, *[LOUD] * 3, *[BETWEEN] * 5) == [3 * 256, 0]
+    assert measure(*[LOUD] * 3, *[BETWEEN] * 3, *[QUIET] * 3) == [0, 3 * 256]
+
+
+def test_thresholds_of_power():
+    # Powers of two keep the sums exact: 2^-14 < 1e-4 < 2^-13, and 2^-17 < 1e-5 < 2^-16.
+    assert get_silence(np.full(2048, 2**-7), 16000).tolist() == [2048, 0]
+    assert get_silence(np.full(2048, 2**-6.5), 16000).tolist() == [0, 0]
+    assert measure(*[LOUD] * 3, *[np.full(256, 2**-8.5)] * 3) == [0, 3 * 256]
+    assert measure(*[LOUD] * 3, *[np.full(256, 2**-8)] * 3) == [0, 0]
+
+
+@pytest.mark.parametrize(("period", "trailing"), [(18, 0), (20, 4 * 256)])
+def test_hiss_is_not_quiet(period, trailing):
+    # Square waves that change sign every 9 samples, 56 or 57 times in 512 (0.11), or every 10, at most 51 times
+    # (0.0996).
+    hiss = np.where(np.arange(4 * 256) % period < period // 2, 1e-3, -1e-3)
+    assert measure(*[LOUD] * 3, hiss)[1] == trailing
+
+
+def test_zero_counts_as_positive():
+    # 0 and positive in turn changes no sign; 0 and negative in turn does at each sample.
+    assert measure(*[LOUD] * 3, np.tile([0, 1e-3], 512))[1] == 4 * 256
+    assert measure(*[LOUD] * 3, np.tile([0, -1e-3], 512))[1] == 0
+
+
+def by_the_definition(signal):
+    """Go through the frames one after another, as the definition reads."""
+    loud, quiet = [], []
+    for start in range(0, len(signal) - 511, 256):
+        frame = signal[start : start + 512]
+        power = sum(x * x for x in frame) / 512
+        crossings = sum((a >= 0) != (b >= 0) for a, b in zip(frame[:-1], frame[1:], strict=True)) / 512
+        loud.append(power > 1e-4)
+        quiet.append(power <= 1e-5 and crossings <= 0.1)
+    voiced, first, last = False, None, None
+    for i in range(len(loud) - 1):
+        if not voiced and loud[i] and loud[i + 1]:
+            voiced, first, last = True, i if first is None else first, None
+        elif voiced and quiet[i] and quiet[i + 1]:
+            voiced, last = False, i
+    if first is None:
+        return [len(signal), 0]
+    return [first * 256, 0 if last is None else len(signal) - last * 256]
+
+
+def test_agrees_with_the_definition_on_random_signals(rng):
+    for _ in range(60):
+        levels = rng.choice([0, 1e-4, 1e-3, 4e-3, 8e-3, 2e-2, 0.1], size=rng.integers(1, 25))
+        signal = np.concatenate([level * rng.normal(size=rng.integers(50, 700)) for level in levels])
+        signal = np.convolve(signal, np.ones(9) / 3, "same")  # few zero crossings
+        assert get_silence(signal, 16000).tolist() == by_the_definition(signal.tolist())
+
+
+def test_script_prints_a_line_a_file(tmp_path, capsys):
+    for name in ("b.wav", "a.flac"):
+        soundfile.write(tmp_path / name, np.concatenate([QUIET, QUIET, *[LOUD] * 4]), 16000)
+    (tmp_path / "notes.txt").touch()
+    assert silence_measure.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'a.flac'} 256 0\n{tmp_path / 'b.wav'} 256 0\n"
+    assert silence_measure.main([str(tmp_path / "a.flac")]) == 0
+
+
+def test_script_names_bad_files_and_goes_on(tmp_path, capsys):
+    (tmp_path / "a.flac").write_bytes(b"")
+    soundfile.write(tmp_path / "b.wav", np.zeros(600), 16000)
+    with pytest.raises(InputError, match="1 of 2 recordings cannot be used"):
+        silence_measure.main([str(tmp_path)])
+    assert capsys.readouterr().out == f"{tmp_path / 'b.wav'} 600 0\n"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no \.flac or \.wav file"):
+        silence_measure.main([str(tmp_path / "empty")])
