@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
             f"--threshold_from: {len(args.threshold_from)} files for {len(names)} systems; give one for each"
         )
     illustrated = bool(args.plot or args.report)
+    brief = illustrated and not args.by and not args.bootstrap
     if args.bootstrap is None:
         args.bootstrap = N_REPLICATES if illustrated else 0
 
@@ -130,7 +131,7 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     )
     write_outputs(study, args.plot, args.report, args.json, args.csv)
     if "-" not in (args.json, args.csv):
-        print(report.text(study))
+        print(report.text(study, brief))
     return 0
 
 

@@ -18,22 +18,32 @@ WITHOUT_ASV = (
 )
 
 
-def text(study: Study) -> str:
-    """Return the whole report: the plain one for a single system, a table for several; then all else."""
+def text(study: Study, brief: bool = False) -> str:
+    """Return the report: the plain one for a single system, a table for several; then all else.
+
+    Parameters
+    ----------
+    study : Study
+    brief : bool
+        Leave out what was computed for pictures alone: groups, intervals and comparisons.
+    """
     parts = []
     if len(study.systems) == 1:
         system = study.systems[0]
         parts.append(plain(system.name, system.evaluation, study.asv, study.legacy))
-        if system.resampling or system.attacks or system.speakers or system.applied:
+        if system.applied or (not brief and (system.resampling or system.attacks or system.speakers)):
             parts.append(in_letters(tables.systems(study)))
     else:
         parts.append(in_letters(tables.systems(study)))
         if study.asv is None:
             parts.append(WITHOUT_ASV)
-    further = [tables.intervals(study), tables.applied(study)]
-    further += [table for kind in (ATTACK, SPEAKER) for table in tables.by_group(study, kind)]
+    further = [tables.applied(study)]
+    if not brief:
+        further.insert(0, tables.intervals(study))
+        further += [table for kind in (ATTACK, SPEAKER) for table in tables.by_group(study, kind)]
     parts += [in_letters(table) for table in further if table]
-    parts += ["\n".join(lines) for lines in (tables.worst(study), tables.sentences(study)) if lines]
+    if not brief:
+        parts += ["\n".join(lines) for lines in (tables.worst(study), tables.sentences(study)) if lines]
     if study.notes:
         parts.append("\n".join(f"Note: {note}" for note in study.notes))
     parts.append("\n".join(f"Signature: {signature(system, study)}" for system in study.systems))

@@ -431,7 +431,6 @@ def _notes(result: SystemResult, bootstrap_over: str | None, asv: AsvSystem | No
         unknown = [group.name for group in result.attacks if group.name not in asv.attack_p_miss]
         if unknown:
             notes.append(
-                f"{result.name}: the ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates "
-                "over all attacks"
+                f"the ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates over all attacks"
             )
     return notes
