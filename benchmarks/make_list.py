@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Write a synthetic feature list of any length, as a stream.
 
-  python benchmarks/make_list.py /tmp/train-mfcc.pkl --n_frames 8600000
+  python -m benchmarks.make_list /tmp/train-mfcc.pkl --n_frames 8600000
 
 Frames wander between clusters as speech does between sounds; one recording in ten is bona fide, as in
 the training set of ASVspoof 2019 LA. Recordings last 1 to 13 s, 3.4 s on average, at 10 ms a frame.
