@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +65,10 @@ def read(path: str | os.PathLike[str]) -> Recording:
     import soundfile
 
     try:
-        with open(path, "rb") as raw:
-            _check_riff_length(raw, path)
+        if not os.path.isfile(path):
+            raise InputError(f"{path}: no such file")
+        if Path(path).suffix == ".wav":
+            _check_riff_length(path)
         with soundfile.SoundFile(path) as file:
             samples = file.read(dtype="float32", always_2d=True)
             promised, rate = file.frames, file.samplerate
@@ -86,21 +88,20 @@ def read(path: str | os.PathLike[str]) -> Recording:
     return Recording(signal, rate, n_channels)
 
 
-def _check_riff_length(file: IO[bytes], path: str | os.PathLike[str]) -> None:
+def _check_riff_length(path: str | os.PathLike[str]) -> None:
     """Raise for a WAV file whose data chunk promises more than is there; libsndfile reads on silently."""
-    if file.read(4) != b"RIFF":
-        return
-    size = os.fstat(file.fileno()).st_size
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        position += 8
-        if name == b"data":
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.read(4) != b"RIFF":
+            return
+        position = 12
+        while position + 8 <= size:
+            file.seek(position)
+            name, length = struct.unpack("<4sI", file.read(8))
+            position += 8
             # Programs that write to a pipe cannot know the length and leave the largest one there.
-            if position + length > size and length < 0x7FFFFF00:
+            if name == b"data" and position + length > size and length < 0x7FFFFF00:
                 raise InputError(
                     f"{path}: is cut short ({size - position} of {length} bytes of samples); copy it again"
                 )
-            return
-        position += length + length % 2
+            position += length + length % 2

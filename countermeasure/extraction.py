@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from countermeasure.protocol import Trial, read_protocol
 
 SPLITS = ("train", "dev", "eval")
 # Recordings go to a process in batches, so that sending them costs little beside the work.
-_BATCH_RECORDINGS = 16
+_BATCH_RECORDINGS = 8
 _BATCH_BYTES = 2_000_000
 # Starting a process takes about as long as computing so many features.
 _FEATURES_PER_PROCESS = 500
@@ -31,10 +31,15 @@ _NAMED_AT_MOST = 20
 
 
 class _Task(NamedTuple):
-    """A recording, and the digest of its file when each type's feature of it was computed."""
+    """A recording, and the digest of its file when each type's feature of it was computed.
+
+    `path` is None and `problem` says why when there is no such file.
+    """
 
     utterance: str
     known: dict[str, bytes | None]
+    path: Path | None = None
+    problem: str | None = None
 
 
 class _Result(NamedTuple):
@@ -144,51 +149,84 @@ class _Source:
 
     def digests(self) -> list[str]:
         """Return the SHA-256 of every trial's file, empty for one that is not there."""
-        batches = self._batches([_Task(trial.utterance, {}) for trial in self.trials])
-        return [_hex(result.digest) for result in self._results(batches, "checking", "float32")]
+        tasks = (self.task(trial, {}) for trial in self.trials)
+        return [_hex(result.digest) for result in self._results(tasks, "checking", "float32")]
 
-    def results(self, tasks: list[_Task], dtype: str) -> Iterator[_Result]:
-        """Yield the results of tasks in order, and show the progress."""
-        return self._results(self._batches(tasks), "extracting", dtype)
+    def features(self, known: Callable[[str], dict[str, bytes | None]], dtype: str) -> Iterator[_Result]:
+        """Yield what is not yet known of every trial, in order.
 
-    def _results(self, batches: Iterator[list[_Task]], what: str, dtype: str) -> Iterator[_Result]:
+        `known` gives the digests of an utterance's file when its features were computed, by type.
+        """
+        tasks = (self.task(trial, known(trial.utterance)) for trial in self.trials)
+        return self._results(tasks, "extracting", dtype)
+
+    def task(self, trial: Trial, known: dict[str, bytes | None]) -> _Task:
+        """Return what a process needs to know about a trial."""
+        try:
+            return _Task(trial.utterance, known, audio.find(self.data_path, trial.utterance))
+        except InputError as error:
+            return _Task(trial.utterance, known, problem=str(error))
+
+    def _results(self, tasks: Iterable[_Task], what: str, dtype: str) -> Iterator[_Result]:
         progress = Progress(len(self.trials), what, "files")
-        work = partial(_process_batch, self.data_path, dtype)
+        batches, work = _batches(tasks), partial(_process_batch, dtype)
         with contextlib.closing(progress), contextlib.closing(compute.map_ordered(work, batches, self.n_jobs)) as done:
             for results in done:
                 yield from results
                 progress.update(len(results))
 
-    def _batches(self, tasks: list[_Task]) -> Iterator[list[_Task]]:
-        batch: list[_Task] = []
-        n_bytes = 0
-        for task in tasks:
-            batch.append(task)
-            with contextlib.suppress(InputError, OSError):
-                n_bytes += audio.find(self.data_path, task.utterance).stat().st_size
-            if len(batch) == _BATCH_RECORDINGS or n_bytes > _BATCH_BYTES:
-                yield batch
-                batch, n_bytes = [], 0
-        if batch:
+
+def _batches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
+    batch: list[_Task] = []
+    n_bytes = 0
+    for task in tasks:
+        batch.append(task)
+        n_bytes += task.path.stat().st_size if task.path else 0
+        if len(batch) == _BATCH_RECORDINGS or n_bytes > _BATCH_BYTES:
             yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
 
 
-def _process_batch(data_path: Path, dtype: str, tasks: list[_Task]) -> list[_Result]:
-    return [_process(data_path, dtype, task) for task in tasks]
+def _process_batch(dtype: str, tasks: list[_Task]) -> list[_Result]:
+    # Decoder and mathematics each find their code and tables in the cache when they work in turns of a batch.
+    return [_compute(loaded, dtype) for loaded in [_load(task) for task in tasks]]
 
 
-def _process(data_path: Path, dtype: str, task: _Task) -> _Result:
+class _Loaded(NamedTuple):
+    """A task, its file's digest, and the recording where features of it are to be computed."""
+
+    task: _Task
+    digest: bytes | None = None
+    recording: audio.Recording | None = None
+    problem: str | None = None
+
+
+def _load(task: _Task) -> _Loaded:
+    if task.path is None:
+        return _Loaded(task, problem=task.problem)
     digest = None
     try:
-        path = audio.find(data_path, task.utterance)
-        digest = hashlib.sha256(path.read_bytes()).digest()
-        missing = [name for name, known in task.known.items() if known != digest]
-        if not missing:
-            return _Result(task.utterance, digest)
-        recording = audio.read(path)
+        with open(task.path, "rb", buffering=0) as file:
+            digest = hashlib.sha256(file.readall()).digest()
+        is_known = all(known == digest for known in task.known.values())
+        return _Loaded(task, digest, None if is_known else audio.read(task.path))
+    except InputError as error:
+        return _Loaded(task, digest, problem=str(error))
+    except OSError as error:
+        return _Loaded(task, digest, problem=f"{task.path}: {error.strerror or error}")
+
+
+def _compute(loaded: _Loaded, dtype: str) -> _Result:
+    task, digest, recording, problem = loaded
+    if recording is None:
+        return _Result(task.utterance, digest, problem=problem)
+    missing = [name for name, known in task.known.items() if known != digest]
+    try:
         found = features.extract(recording.signal, recording.rate, missing, dtype)
-    except (InputError, OSError) as error:
-        return _Result(task.utterance, digest, problem=str(error))
+    except InputError as error:
+        return _Result(task.utterance, digest, problem=f"{task.utterance}: {error}")
     return _Result(task.utterance, digest, recording.rate, recording.n_channels, len(recording.signal), found)
 
 
@@ -304,15 +342,15 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
 
 def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
     """Compute what the lists' journals lack, then write the lists."""
-    tasks = [
-        _Task(trial.utterance, {each.name: _digest(each.journal.entries.get(trial.utterance)) for each in lists})
-        for trial in source.trials
-    ]
+
+    def known(utterance: str) -> dict[str, bytes | None]:
+        return {each.name: _digest(each.journal.entries.get(utterance)) for each in lists}
+
     problems: dict[str, str] = {}
     digests: list[str] = []
     first: tuple[str, int] | None = None
     mixed_down = []
-    for result in source.results(tasks, lists[0].dtype):
+    for result in source.features(known, lists[0].dtype):
         digests.append(_hex(result.digest))
         if result.problem:
             problems[result.utterance] = result.problem

@@ -201,7 +201,9 @@ def deltas(x: Matrix) -> Matrix:
 
 def _with_deltas(static: Matrix, dtype: np.dtype) -> NDArray[np.floating]:
     first = deltas(static)
-    return np.hstack([static, first, deltas(first)]).astype(dtype)
+    feature = np.empty((len(static), 3 * N_CEPSTRA), dtype)
+    np.concatenate([static, first, deltas(first)], axis=1, out=feature, casting="same_kind")
+    return feature
 
 
 # -- matrices, made once a process -------------------------------------------------------------------

@@ -101,6 +101,7 @@ def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="score file: the protocol's lines, each with its LLR in nats; higher = more bona fide",
     )
+    parser.add_argument("--plot", metavar="DIR", help="write the pictures of score_eval.py into this folder, too")
     add_n_jobs(parser)
 
 

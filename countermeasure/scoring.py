@@ -17,7 +17,7 @@ from countermeasure.frames import Part, Table
 from countermeasure.mixture import Kernel
 from countermeasure.models import Model, model_files, read_pair
 from countermeasure.pickles import ListWriter
-from countermeasure.protocol import Trial, read_protocol
+from countermeasure.protocol import BONAFIDE, LABELS, Trial, read_protocol
 from countermeasure.score_files import write_scores
 
 
@@ -65,17 +65,18 @@ def score_list(
     model_path_sp: str | os.PathLike[str],
     label_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str],
+    plot: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
 ) -> None:
     """Write the LLR of each trial of a feature list; print the EER.
 
     LLR = mean over frames of log p(frame | bona fide) minus the same for spoof; higher = more bona
-    fide.
+    fide. With `plot`, the pictures of the evaluation go into that folder.
     """
     pair = read_pair(model_path_bon, model_path_sp)
     with Table([files.existing(data_path)]) as table:
         _check_dimensions(table, pair, model_path_bon)
-        _score_trials(table, pair, label_path, output_path, n_jobs)
+        _score_trials(table, pair, label_path, output_path, plot, n_jobs)
 
 
 def score_fusion(
@@ -84,12 +85,13 @@ def score_fusion(
     model_path_sp: str | os.PathLike[str],
     label_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str],
+    plot: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
 ) -> None:
     """Write the LLR of each trial from all score lists of a folder; else as `score_list`."""
     pair = read_pair(model_path_bon, model_path_sp)
     with _fusion_table(data_dir, pair, model_path_bon) as table:
-        _score_trials(table, pair, label_path, output_path, n_jobs)
+        _score_trials(table, pair, label_path, output_path, plot, n_jobs)
 
 
 def write_frame_scores(
@@ -165,6 +167,7 @@ def _score_trials(
     pair: tuple[Model, Model],
     label_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str],
+    plot: str | os.PathLike[str] | None,
     n_jobs: int | None,
 ) -> None:
     trials = read_protocol(label_path)
@@ -179,7 +182,7 @@ def _score_trials(
     missing = len(trials) - len(scored)
     if missing:
         log(f"{missing} trial{'s' * (missing > 1)} of {label_path} without frames in the list: no score")
-    _print_eer(scored, np.array(llrs))
+    _evaluate(scored, llrs, output_path, plot)
 
 
 def _check_alignment(table: Table, trials: Sequence[Trial], label_path: str | os.PathLike[str]) -> None:
@@ -196,13 +199,21 @@ def _check_alignment(table: Table, trials: Sequence[Trial], label_path: str | os
             )
 
 
-def _print_eer(trials: Sequence[Trial], llrs: np.ndarray) -> None:
-    from tDCF_python.metrics import eer
+def _evaluate(
+    trials: Sequence[Trial],
+    llrs: Sequence[float],
+    output_path: str | os.PathLike[str],
+    plot: str | os.PathLike[str] | None,
+) -> None:
+    from tDCF_python import command, metrics
 
-    labels = np.array([trial.label or "" for trial in trials])
-    bonafide, spoof = llrs[labels == "bonafide"], llrs[labels == "spoof"]
-    if not len(bonafide) or not len(spoof):
+    if {trial.label for trial in trials} != set(LABELS):
         log("no EER: it needs bona fide and spoof trials")
         return
-    rate, threshold = eer(bonafide, spoof)
+    # As they stand in the file, for score_eval.py to come to the same figure.
+    written = np.round(llrs, 6)
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
+    rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
     print(f"EER {100 * rate:.5f} % at threshold {threshold:.6f}")
+    if plot is not None:
+        command.plot_scores(output_path, plot)

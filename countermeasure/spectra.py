@@ -68,7 +68,11 @@ class Frames:
         return self._cut(np.where(zeros, self._signal.dtype.type(ZEROS_BECOME), self._signal))
 
     def _cut(self, signal: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.lib.stride_tricks.sliding_window_view(signal, self.length)[:: self._hop]
+        n_frames = (len(signal) - self.length) // self._hop + 1
+        step = signal.strides[0]
+        return np.lib.stride_tricks.as_strided(
+            signal, (n_frames, self.length), (self._hop * step, step), writeable=False
+        )
 
 
 class Block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,6 +134,17 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     if "-" not in (args.json, args.csv):
         print(report.text(study, brief))
     return 0
+
+
+def plot_scores(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    """Write the pictures of one score file, as ``score_eval.py --plot`` does."""
+    from countermeasure.score_files import read_cm_scores
+    from tDCF_python.study import ATTACK, run_study
+
+    scores = read_cm_scores(path)
+    by = [ATTACK] if (scores.attacks != b"").any() else []
+    study = run_study({Path(path).stem: scores}, by=by, bootstrap=N_REPLICATES)
+    write_outputs(study, str(folder), None, None, None)
 
 
 def write_outputs(study: Study, plot: str | None, report: str | None, json: str | None, csv: str | None) -> None:

@@ -54,7 +54,7 @@ def test_finds_flac_before_wav(tmp_path):
 def test_names_what_is_missing(tmp_path):
     with pytest.raises(InputError, match=r"LA_1: neither \.flac nor \.wav"):
         audio.find(tmp_path, "LA_1")
-    with pytest.raises(InputError, match="no such file|No such file"):
+    with pytest.raises(InputError, match=r"a\.flac: no such file"):
         audio.read(tmp_path / "a.flac")
 
 

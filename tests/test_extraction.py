@@ -61,21 +61,27 @@ def corpus(tmp_path, rng):
 def computed(monkeypatch):
     """The utterances whose features are computed, in order."""
     names = []
-    process = extraction._process
+    compute_features = extraction._compute
 
-    def spy(data_path, dtype, task):
-        result = process(data_path, dtype, task)
+    def spy(loaded, dtype):
+        result = compute_features(loaded, dtype)
         if result.found:
-            names.append(task.utterance)
+            names.append(result.utterance)
         return result
 
-    monkeypatch.setattr(extraction, "_process", spy)
+    monkeypatch.setattr(extraction, "_compute", spy)
     return names
 
 
 def load(path):
     with open(path, "rb") as f:
         return pickle.load(f)
+
+
+def record_of(path):
+    record = provenance.read(path)
+    assert record is not None
+    return record
 
 
 # -- lists -------------------------------------------------------------------------------------------
@@ -140,7 +146,7 @@ def test_the_record_says_what_the_list_holds(corpus):
     corpus.record(corpus.utterances[1], n_samples=100)
     corpus.record(corpus.utterances[2], n_channels=2)
     (path,) = corpus.extract("mfcc")
-    record = provenance.read(path)
+    record = record_of(path)
     assert provenance.matches(path, record)
     assert (record.kind, record.split, record.sampling_rate, record.dtype) == ("features", "train", 16000, "float32")
     assert record.feature == features.settings("mfcc", 16000)
@@ -168,7 +174,7 @@ def test_the_record_holds_nothing_that_varies(corpus, tmp_path, rng):
 
 def test_a_changed_list_does_not_match_its_record(corpus):
     (path,) = corpus.extract("mfcc")
-    record = provenance.read(path)
+    record = record_of(path)
     path.write_bytes(path.read_bytes()[:-1])
     assert not provenance.matches(path, record)
 
@@ -239,7 +245,7 @@ def test_a_list_is_made_again_when_something_changed(corpus, computed, monkeypat
     corpus.extract("mfcc", **options)
     assert len(computed) == 7
     assert path.stat().st_ino != inode
-    assert provenance.matches(path, provenance.read(path))
+    assert provenance.matches(path, record_of(path))
 
 
 class Interruption(BaseException):
@@ -248,7 +254,8 @@ class Interruption(BaseException):
 
 def interrupt_after(monkeypatch, n):
     """Break off as Ctrl-C does, after `n` recordings were kept."""
-    keep, kept = extraction._keep, []
+    keep = extraction._keep
+    kept: list[str] = []
 
     def breaking(lists, result):
         if len(kept) == n:
@@ -403,7 +410,7 @@ def test_skip_bad_leaves_them_out(corpus, computed):
     computed.clear()
     (path,) = corpus.extract("mfcc", skip_bad=True)
     assert computed == []  # the good ones were kept
-    record = provenance.read(path)
+    record = record_of(path)
     assert record.skipped == bad
     assert record.utterances == [utterance for utterance in corpus.utterances if utterance not in bad]
     assert len(load(path)) == 5
@@ -423,7 +430,7 @@ def test_a_list_with_gaps_counts_only_where_gaps_are_allowed(corpus, computed):
     for utterance in corpus.utterances:
         corpus.record(utterance)
     (path,) = corpus.extract("mfcc")
-    assert bad in provenance.read(path).utterances
+    assert bad in record_of(path).utterances
     assert not (corpus.output_path / "train-mfcc.skipped.txt").exists()
 
 

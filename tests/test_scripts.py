@@ -197,6 +197,15 @@ def test_frame_scores_and_file_scores_have_the_documented_forms(workplace, monke
     assert [(array.shape, label) for array, label in means] == [((1, 1), label) for _, label in features]
 
 
+def test_the_test_scripts_print_the_eer_of_score_eval_and_draw_its_pictures(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    assert run("gmm_test", *test_arguments("lfcc", "eval"), "--plot", tmp_path / "plots") == 0
+    printed = capsys.readouterr().out.split()[1]
+    assert (tmp_path / "plots" / "det.png").stat().st_size > 5000
+    assert run("score_eval", "--cm_score", "output/lfcc-eval.txt") == 0
+    assert f"EER {printed} %" in " ".join(capsys.readouterr().out.split())
+
+
 def test_left_out_entries_get_no_score(workplace, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(workplace)
     items = list(read_list("data/eval/eval-mfcc.pkl"))

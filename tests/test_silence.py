@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import soundfile
@@ -93,7 +95,7 @@ def by_the_definition(signal):
     for start in range(0, len(signal) - 511, 256):
         frame = signal[start : start + 512]
         power = sum(x * x for x in frame) / 512
-        crossings = sum((a >= 0) != (b >= 0) for a, b in zip(frame[:-1], frame[1:], strict=True)) / 512
+        crossings = sum((a >= 0) != (b >= 0) for a, b in pairwise(frame)) / 512
         loud.append(power > 1e-4)
         quiet.append(power <= 1e-5 and crossings <= 0.1)
     voiced, first, last = False, None, None

@@ -1,0 +1,284 @@
+"""Exit statuses and messages, through scripts in processes of their own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from countermeasure import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Return a function that writes a script with the given body of `main` and returns its command."""
+
+    def write(body):
+        path = tmp_path / "script.py"
+        lines = ["import os, signal, sys, time", "from countermeasure import cli", "def main():"]
+        lines += [f"    {line}" for line in body.strip().splitlines()] + ["    return 0", "cli.run(main)"]
+        path.write_text("\n".join(lines) + "\n")
+        return [sys.executable, str(path)]
+
+    return write
+
+
+def run(command, *arguments, **options):
+    options = {"capture_output": True, "text": True, "env": ENVIRONMENT, "timeout": 30, **options}
+    return subprocess.run([*command, *map(str, arguments)], check=False, **options)
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts a script and waits until it says that it is ready."""
+    with ExitStack() as processes:
+
+        def started(command, *arguments, **options):
+            process = subprocess.Popen(
+                [*command, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=ENVIRONMENT,
+                **options,
+            )
+            processes.enter_context(process)
+            processes.callback(process.kill)
+            assert process.stdout.readline() == "ready\n"
+            return process
+
+        yield started
+
+
+READY = 'print("ready", flush=True)\ntime.sleep(20)'
+
+
+def test_done_is_0(script):
+    done = run(script('print("result")'))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "result\n", "")
+
+
+def test_the_callers_mistake_is_2_in_one_line(script):
+    body = 'from countermeasure.errors import InputError\nraise InputError("a.txt:3: no label;\\n  give one")'
+    done = run(script(body))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "script.py: a.txt:3: no label; give one\n"
+
+
+def test_ctrl_c_is_130_in_one_line(script, start):
+    process = start(script(READY))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", "script.py: interrupted\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_an_ended_script_leaves_the_old_file_and_no_part(script, start, tmp_path, number, status):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("old")
+    body = "from countermeasure.files import replace_when_whole\nwith replace_when_whole(sys.argv[1], text=True) as f:"
+    process = start(
+        script(f'{body}\n    f.write("new")\n    print("ready", flush=True)\n    time.sleep(20)'),
+        tmp_path / "out" / "a.txt",
+    )
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert (tmp_path / "out" / "a.txt").read_text() == "old"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
+
+
+def test_nohup_is_respected(script, start):
+    """`nohup ./train.sh &` goes on when the terminal is closed."""
+    process = start(
+        script('print("ready", flush=True)\nsys.stdin.readline()\nprint("done")'),
+        stdin=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert process.poll() is None
+    out, err = process.communicate("\n", timeout=30)
+    assert (process.returncode, out, err) == (0, "done\n", "")
+
+
+def test_anything_unexpected_is_1_with_a_traceback(script):
+    done = run(script("[][1]"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("IndexError: list index out of range\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, the disk that is always full")
+def test_a_full_disk_is_1_in_one_line(script):
+    done = run(script('with open("/dev/full", "w") as f:\n    f.write("x")'))
+    assert (done.returncode, done.stderr) == (1, "script.py: No space left on device\n")
+    with open("/dev/full", "w") as full:
+        done = run(script('print("result")'), capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "script.py: No space left on device\n")
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file(script, tmp_path):
+    pytest.importorskip("resource")
+    path = tmp_path / "out" / "a.pkl"
+    path.parent.mkdir()
+    path.write_bytes(b"old")
+    body = (
+        "import resource\n"
+        "from countermeasure.files import replace_when_whole\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "with replace_when_whole(sys.argv[1]) as f:\n"
+        "    for _ in range(1000):\n"
+        "        f.write(bytes(1000))"
+    )
+    done = run(script(body), path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "too large" in done.stderr
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in path.parent.iterdir()] == ["a.pkl"]
+
+
+def test_a_missing_permission_is_2_and_names_the_file(script, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o700)
+    (locked / "a.txt").write_text("x")
+    locked.chmod(0)
+    # For root nothing is locked, so it becomes somebody else.
+    body = "if os.geteuid() == 0:\n    os.seteuid(65534)\nopen(sys.argv[1])"
+    done = run(script(body), locked / "a.txt")
+    locked.chmod(0o700)
+    assert (done.returncode, done.stderr) == (2, f"script.py: {locked / 'a.txt'}: Permission denied\n")
+
+
+@pytest.mark.parametrize("inside", ["a.txt", "deeper/a.txt"])
+def test_a_file_where_a_folder_should_be_is_2(script, tmp_path, inside):
+    (tmp_path / "plain").write_text("")
+    body = "from countermeasure.files import replace_when_whole\nwith replace_when_whole(sys.argv[1]):\n    pass"
+    done = run(script(body), tmp_path / "plain" / inside)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "plain" in done.stderr
+
+
+def test_a_reader_who_has_seen_enough_is_no_error_message(script, start):
+    process = start(script('print("ready", flush=True)\nfor i in range(100_000):\n    print("line", i)'))
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(30) != 0
+
+
+PARSER = """
+parser = cli.parser("What it does.\\n\\nExamples:\\n    python script.py --number 3")
+parser.add_argument("--number", type=int, required=True, help="of things")
+parser.add_argument("--kind", choices=["a", "b"], help="of things")
+print(parser.parse_args())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: --number"),
+        (["--number", "many"], "argument --number: invalid int value: 'many'"),
+        (["--number"], "argument --number: expected one argument"),
+        (["--number", "3", "--kind", "c"], "argument --kind: invalid choice: 'c'"),
+        (["--number", "3", "--other"], "unrecognized arguments: --other"),
+        (["--number", "3", "more"], "unrecognized arguments: more"),
+        (["--num", "3"], "the following arguments are required: --number"),  # no abbreviations
+    ],
+)
+def test_wrong_arguments_are_2_in_one_line(script, arguments, message):
+    done = run(script(PARSER), *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"script.py: {message}")
+    assert done.stderr.endswith("; see script.py -h\n")
+
+
+def test_help_keeps_the_docstrings_lines(script):
+    done = run(script(PARSER), "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "What it does.\n\nExamples:\n    python script.py --number 3\n" in done.stdout
+
+
+# -- progress --------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(cli, "time", clock)
+    return clock
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(clock, capsys):
+    bar = cli.Progress(1000, "scoring", "files")
+    clock.now += 10
+    bar.update(250)
+    assert capsys.readouterr().err == ""
+    clock.now += 30
+    bar.update(350)  # 600 in 40 s: 15/s, so the other 400 take 26.7 s
+    assert capsys.readouterr().err == "scoring: 600/1,000 files, 15/s, 0:27 left\n"
+    clock.now += 1
+    bar.update(100)
+    assert capsys.readouterr().err == ""
+    bar.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_hours_are_shown_when_there_are_some(clock, capsys):
+    bar = cli.Progress(100_000, "scoring", "files")
+    clock.now += 100
+    bar.update(1000)  # 10/s: 9,900 s are left
+    assert capsys.readouterr().err == "scoring: 1,000/100,000 files, 10/s, 2:45:00 left\n"
+
+
+def test_progress_hands_the_items_on_and_counts_what_was_worked_on(monkeypatch, capsys):
+    ticks = iter(range(0, 1000, 60))
+    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    assert list(cli.progress("abc", 3, "scoring", "files")) == ["a", "b", "c"]
+    counts = re.findall(r"scoring: (\d)/3 files", capsys.readouterr().err)
+    assert counts == ["1", "2", "3"]
+
+
+def test_on_a_terminal_there_is_a_bar_which_goes_away(script):
+    pty = pytest.importorskip("pty")
+    terminal, end = pty.openpty()
+    body = 'for _ in cli.progress(range(8), 8, "scoring", "files"):\n    time.sleep(0.1)\nprint("result")'
+    process = subprocess.Popen(script(body), stdout=subprocess.PIPE, stderr=end, text=True, env=ENVIRONMENT)
+    os.close(end)
+    shown = b""
+    try:
+        while data := os.read(terminal, 4096):
+            shown += data
+    except OSError:  # how Linux says that nobody is at the other end
+        pass
+    os.close(terminal)
+    assert process.communicate(timeout=30)[0] == "result\n"
+    assert process.returncode == 0
+    *drawn, last = shown.decode().split("\r\x1b[K")[1:]
+    assert last == ""  # the line is wiped at the end
+    assert "\n" not in shown.decode()
+    assert len(drawn) >= 2
+    done = [int(re.fullmatch(r"scoring \[█*·*\] (\d)/8 files, \d+/s, 0:0\d left", line)[1]) for line in drawn]
+    assert done == sorted(done)
+    for line, n in zip(drawn, done, strict=True):
+        assert (line.count("█"), line.count("·")) == (3 * n, 24 - 3 * n)

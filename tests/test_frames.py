@@ -1,0 +1,306 @@
+import gc
+import itertools
+import os
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+from countermeasure.compute import Threads
+from countermeasure.errors import InputError
+from countermeasure.frames import Segment, Table, sample, standardisation
+from countermeasure.pickles import ListWriter
+
+LENGTHS = [3, 40, 1, 17, 25, 8, 100, 12]
+
+
+def write_list(path, values, labels=None):
+    labels = labels or ["bonafide", "spoof"] * (len(values) // 2 + 1)
+    with ListWriter(path) as out:
+        for value, label in zip(values, labels, strict=False):
+            out.append(value, label)
+    return path
+
+
+def pickled(path, items, protocol=4):
+    path.write_bytes(pickle.dumps(items, protocol=protocol))
+    return path
+
+
+@pytest.fixture
+def arrays(rng):
+    return [rng.normal(size=(n, 4)).astype(np.float32) for n in LENGTHS]
+
+
+@pytest.fixture
+def data(tmp_path, arrays):
+    return write_list(tmp_path / "train-mfcc.pkl", arrays)
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def test_a_table_is_its_list(data, arrays):
+    with Table([data]) as table:
+        assert len(table) == len(arrays)
+        assert table.labels == ["bonafide", "spoof"] * 4
+        assert table.n_rows.tolist() == LENGTHS
+        assert table.n_columns == 4
+        for i in (6, 0, 7, 0):  # in any order
+            np.testing.assert_array_equal(table.item(i), arrays[i])
+        np.testing.assert_array_equal(table.rows(Segment(6, 30, 57)), arrays[6][30:57])
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda array: array,
+        lambda array: array.astype(np.float64),
+        lambda array: array.astype(">f8"),
+        lambda array: np.asfortranarray(array),
+        lambda array: array[::-1],
+    ],
+    ids=["float32", "float64", "big-endian", "Fortran", "reversed"],
+)
+def test_parts_of_lists_of_older_scripts_are_read(tmp_path, arrays, protocol, form):
+    items = [(form(array), "spoof") for array in arrays]
+    with Table([pickled(tmp_path / "a.pkl", items, protocol)]) as table:
+        assert table.labels == ["spoof"] * len(arrays)
+        for i, (array, _) in enumerate(items):
+            np.testing.assert_array_equal(table.item(i), array)
+            middle = slice(len(array) // 3, len(array) - len(array) // 4)
+            rows = table.rows(Segment(i, middle.start, middle.stop))
+            np.testing.assert_array_equal(rows, array[middle])
+            assert rows.dtype == array.dtype
+
+
+def test_lists_are_laid_side_by_side(tmp_path, arrays):
+    """Frame scores [frames], features [frames, 4] and, a row a file, [1, 1] and [1, 2]."""
+    scores = [array[:, 0] * 2 for array in arrays]
+    columns = [write_list(tmp_path / "a.pkl", scores), write_list(tmp_path / "b.pkl", arrays)]
+    with Table(columns) as table:
+        assert table.n_columns == 5
+        for i, array in enumerate(arrays):
+            np.testing.assert_array_equal(table.item(i), np.column_stack([array[:, 0] * 2, array]))
+        np.testing.assert_array_equal(table.rows(Segment(6, 5, 9))[:, 1:], arrays[6][5:9])
+    with Table(columns[::-1]) as table:
+        np.testing.assert_array_equal(table.item(1), np.column_stack([arrays[1], scores[1]]))
+
+    files = [np.array([[i + 0.5]]) for i in range(4)]
+    silences = [np.array([[100.0 * i, 7]]) for i in range(4)]
+    with Table([write_list(tmp_path / "c.pkl", files), write_list(tmp_path / "d.pkl", silences)]) as table:
+        np.testing.assert_array_equal(table.read([Segment(i, 0, 1) for i in (1, 3)]), [[1.5, 100, 7], [3.5, 300, 7]])
+
+
+def test_bare_numbers_are_one_row(tmp_path):
+    with Table([pickled(tmp_path / "a.pkl", [(2.5, "spoof"), (np.float64(3), "bonafide"), (4, None)])]) as table:
+        assert [table.item(i).tolist() for i in range(3)] == [[[2.5]], [[3.0]], [[4]]]
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_entries_that_one_list_leaves_out_have_no_rows(tmp_path, arrays, in_memory):
+    first = pickled(tmp_path / "a.pkl", [(arrays[0], "spoof"), None, (arrays[2], "spoof"), (arrays[3], "bonafide")])
+    second = pickled(
+        tmp_path / "b.pkl", [(arrays[0], None), (arrays[1], "bonafide"), (None, "spoof"), (arrays[3], None)]
+    )
+    with Table([first, second], in_memory) as table:
+        assert table.n_rows.tolist() == [3, 0, 0, 17]
+        assert table.labels == ["spoof", "bonafide", "spoof", "bonafide"]
+        rows = np.concatenate([table.read(part) for part in table.parts(np.arange(4), 10)])
+        np.testing.assert_array_equal(rows, np.tile(np.concatenate([arrays[0], arrays[3]]), 2))
+
+
+def test_rows_held_in_memory_are_the_same(tmp_path, data, arrays):
+    other = write_list(tmp_path / "other.pkl", [array[:, :2].astype(np.float64) for array in arrays])
+    with Table([data, other]) as table, Table([data, other], in_memory=True) as held:
+        assert (held.labels, held.n_columns) == (table.labels, 6)
+        for part in table.parts(np.arange(len(arrays)), 30):
+            np.testing.assert_array_equal(held.read(part), table.read(part))
+            assert held.read(part).dtype == table.read(part).dtype
+        # What is held needs the file no more.
+        data.write_bytes(b"")
+        np.testing.assert_array_equal(held.item(1)[:, :4], arrays[1])
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 7, 17, 40, 99, 1000])
+@pytest.mark.parametrize("items", [[0, 1, 2, 3, 4, 5, 6, 7], [7, 2, 6], [2], [6]])
+def test_parts_cover_every_row_once_and_in_order(data, arrays, n, items):
+    with Table([data]) as table:
+        parts = table.parts(np.array(items), n)
+        segments = [segment for part in parts for segment in part]
+        assert [(i, row) for i, start, stop in segments for row in range(start, stop)] == [
+            (i, row) for i in items for row in range(LENGTHS[i])
+        ]
+        np.testing.assert_array_equal(
+            np.concatenate([table.read(part) for part in parts]), np.concatenate([arrays[i] for i in items])
+        )
+    sizes = [sum(stop - start for _, start, stop in part) for part in parts]
+    assert min(sizes) > 0
+    assert max(sizes) <= n
+    # Only what fits nowhere whole is torn.
+    for i in items:
+        assert sum(segment.item == i for segment in segments) == -(-LENGTHS[i] // n)
+    # No part is smaller than it has to be.
+    for size, following in zip(sizes, parts[1:], strict=False):
+        assert size + following[0].stop - following[0].start > n
+
+
+def test_no_item_is_no_part(data):
+    with Table([data]) as table:
+        assert table.parts([]) == []
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+def shorter(arrays):
+    return [*arrays[:3], arrays[3][:-1], *arrays[4:]]
+
+
+@pytest.mark.parametrize(
+    ("other", "labels", "message"),
+    [
+        (lambda arrays: arrays[:-1], None, r"other\.pkl: 7 items, but .*first\.pkl has 8"),
+        (shorter, None, r"item 4 has 17 in .*first\.pkl, 16 in .*other\.pkl frames"),
+        (lambda arrays: arrays, ["spoof"] * 8, r"item 1 is bonafide in .*first\.pkl, spoof in .*other\.pkl"),
+        (lambda arrays: [], None, r"other\.pkl: the list is empty"),
+        (lambda arrays: [arrays[0], *(array[:, :3] for array in arrays[1:])], None, "item 2 has 7 dimensions"),
+    ],
+)
+def test_lists_that_do_not_belong_together_are_refused(tmp_path, arrays, other, labels, message):
+    paths = [write_list(tmp_path / "first.pkl", arrays), write_list(tmp_path / "other.pkl", other(arrays), labels)]
+    with pytest.raises(InputError, match=message) as caught:
+        Table(paths)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files where Linux shows them")
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_files_are_closed_whatever_happens(tmp_path, arrays, protocol):
+    first = pickled(tmp_path / "first.pkl", [(array, "spoof") for array in arrays], protocol)
+    second = pickled(tmp_path / "second.pkl", [(array, "spoof") for array in shorter(arrays)], protocol)
+    broken = tmp_path / "broken.pkl"
+    broken.write_bytes(first.read_bytes()[:-30])
+    before = len(os.listdir("/proc/self/fd"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for paths in ([first, broken], [first, tmp_path / "absent.pkl"], [first, second]):
+            with pytest.raises(InputError):
+                Table(paths)
+        with Table([first, first]) as table:
+            table.item(0)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# -- standardisation -------------------------------------------------------------------------------
+
+
+def divided(monkeypatch, n_rows):
+    """Let parts have at most `n_rows` rows, whatever is asked for."""
+    parts = Table.parts
+    monkeypatch.setattr(Table, "parts", lambda self, items, n=None: parts(self, items, n_rows))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+@pytest.mark.parametrize("n_rows", [1, 30, 4096])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_standardisation_is_mean_and_deviation_of_all_rows(tmp_path, rng, monkeypatch, dtype, n_rows, n_jobs):
+    """Sums of squares in float32 would lose everything at an offset of 10⁴."""
+    scale, offset = [1, 100, 1e-4, 0.5], [1e4, -1e5, 0, 3]
+    arrays = [(rng.normal(size=(n, 4)) * scale + offset).astype(dtype) for n in LENGTHS]
+    data = write_list(tmp_path / "a.pkl", arrays)
+    divided(monkeypatch, n_rows)
+    items = np.array([0, 1, 3, 6])
+    with Table([data]) as table, Threads(n_jobs) as threads:
+        standard = standardisation(table, items, threads)
+    rows = np.concatenate([arrays[i] for i in items]).astype(np.float64)
+    np.testing.assert_allclose(standard.mean, rows.mean(axis=0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(standard.scale, rows.std(axis=0), rtol=1e-6)
+    standardised = standard.apply(rows)
+    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=5e-3)
+    np.testing.assert_allclose(standardised.std(axis=0), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0, 0.1, -12345.678, 3e-7])
+@pytest.mark.parametrize("n_rows", [7, 4096])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, value, n_rows, dtype):
+    for array in arrays:
+        array[:, 2] = value
+    data = write_list(tmp_path / "a.pkl", [array.astype(dtype) for array in arrays])
+    divided(monkeypatch, n_rows)
+    with Table([data]) as table, Threads(1) as threads:
+        standard = standardisation(table, np.arange(len(arrays)), threads)
+    assert standard.mean[2] == pytest.approx(value)
+    assert standard.scale[2] == 1
+    assert (standard.scale[[0, 1, 3]] != 1).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [np.nan, 0],
+        [np.inf, 0],
+        [np.inf, -np.inf],
+        [1e200, 0],  # finite, but its square is not
+    ],
+    ids=str,
+)
+def test_values_that_are_no_numbers_are_refused_with_their_item(tmp_path, arrays, wrong):
+    arrays = [array.astype(np.float64) for array in arrays]
+    arrays[4][[3, 9], 1] = wrong
+    with (
+        Table([write_list(tmp_path / "a.pkl", arrays)]) as table,
+        Threads(1) as threads,
+        pytest.raises(InputError, match=r"a\.pkl: item 5 "),
+    ):
+        standardisation(table, np.arange(len(arrays)), threads)
+
+
+# -- samples ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """A table whose rows hold their own numbers."""
+    starts = np.cumsum([0, *LENGTHS])
+    arrays = [np.arange(a, b, dtype=np.float32)[:, None] for a, b in itertools.pairwise(starts)]
+    arrays[3] = None
+    with Table([write_list(tmp_path / "a.pkl", arrays)]) as table:
+        yield table
+
+
+def test_samples_are_in_order_and_without_repetition(numbered, rng):
+    items = np.array([1, 2, 4, 6])
+    allowed = np.concatenate([numbered.item(i)[:, 0] for i in items])
+    for n in (1, 20, 100):
+        drawn = sample(numbered, items, n, rng)
+        assert drawn.shape == (n, 1)
+        assert (np.diff(drawn[:, 0]) > 0).all()
+        assert np.isin(drawn, allowed).all()
+
+
+def test_where_there_are_fewer_all_are_taken(numbered, rng):
+    items = np.array([0, 1, 6])
+    for n in (143, 144, 10_000):
+        np.testing.assert_array_equal(
+            sample(numbered, items, n, rng), np.concatenate([numbered.item(i) for i in items])
+        )
+
+
+def test_every_row_is_drawn_equally_often(numbered):
+    items = np.array([0, 1, 5])  # 51 rows
+    counts = np.zeros(sum(LENGTHS))
+    for seed in range(500):
+        counts[sample(numbered, items, 10, np.random.default_rng(seed))[:, 0].astype(int)] += 1
+    rows = np.concatenate([numbered.item(i)[:, 0] for i in items]).astype(int)
+    assert counts.sum() == counts[rows].sum() == 5000
+    # 98 each, give or take 5 standard deviations of 500 draws with p = 10/51.
+    assert (np.abs(counts[rows] - 500 * 10 / 51) < 45).all()

@@ -1,0 +1,256 @@
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.mixture import GaussianMixture
+
+from countermeasure.errors import InputError
+from countermeasure.mixture import Parameters
+from countermeasure.models import Model, model_files, read_model, read_pair, write_model
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = {
+    "format": 1,
+    "columns": ["lfcc-bon", "lfcc-sp", "größe"],
+    "data_sha256": ["ab" * 32],
+    "options": {"n_components": 3, "tol": 1e-4, "reg_covar": 1e-6, "max_iter": 7, "seed": 11, "em": "batch"},
+    "start_sha256": None,
+    "training_id": "cd" * 32,
+    "label": "bonafide",
+    "n_files": 5,
+    "n_frames": 1234,
+}
+
+
+def make_model(seed=0, n_components=3, n_dims=2, record=RECORD):
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(0.5, 1, n_components)
+    parameters = Parameters(
+        weights / weights.sum(),
+        rng.normal(size=(n_components, n_dims)),
+        rng.uniform(0.1, 2, size=(n_components, n_dims)),
+    )
+    return Model(parameters, 7, -12.5, True, (-14.0, -13.0, -12.5), record)
+
+
+def assert_same_parameters(one, other):
+    for name in ("weights", "means", "variances"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert getattr(one, name).dtype == np.float64
+
+
+def test_what_was_written_is_read(tmp_path):
+    written = make_model()
+    write_model(tmp_path / "new" / "bon.gmm", written)
+    read = read_model(tmp_path / "new" / "bon.gmm")
+    assert_same_parameters(read.parameters, written.parameters)
+    assert (read.n_iter, read.lower_bound, read.converged, read.record) == (7, -12.5, True, RECORD)
+    assert read.columns == ["lfcc-bon", "lfcc-sp", "größe"]
+    assert (read.parameters.n_components, read.parameters.n_dims) == (3, 2)
+
+
+def test_the_history_is_read_too(tmp_path):
+    write_model(tmp_path / "bon.gmm", make_model())
+    assert read_model(tmp_path / "bon.gmm").history == (-14.0, -13.0, -12.5)
+
+
+def test_a_model_read_and_written_again_has_the_same_bytes(tmp_path):
+    write_model(tmp_path / "a.gmm", replace(make_model(), history=()))
+    write_model(tmp_path / "b.gmm", replace(read_model(tmp_path / "a.gmm"), history=()))
+    assert (tmp_path / "a.gmm").read_bytes() == (tmp_path / "b.gmm").read_bytes()
+
+
+def test_equal_models_have_equal_bytes_in_every_process(tmp_path):
+    write_model(tmp_path / "a.gmm", make_model())
+    program = "import sys, test_models as t\nt.write_model(sys.argv[1], t.make_model(record=eval(sys.argv[2])))"
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path / f"{seed}.gmm", repr(RECORD)], env=environment, check=True
+        )
+        assert (tmp_path / f"{seed}.gmm").read_bytes() == (tmp_path / "a.gmm").read_bytes()
+    write_model(tmp_path / "other.gmm", replace(make_model(), converged=False))
+    assert (tmp_path / "other.gmm").read_bytes() != (tmp_path / "a.gmm").read_bytes()
+
+
+def test_a_model_is_a_fitted_mixture_where_there_is_only_scikit_learn(tmp_path):
+    model = make_model()
+    write_model(tmp_path / "bon.gmm", model)
+    frames = np.random.default_rng(5).normal(size=(20, 2)) * 3
+    np.save(tmp_path / "frames.npy", frames)
+    program = (
+        "import pickle, sys, warnings\n"
+        "import numpy as np\n"
+        "warnings.simplefilter('error')\n"
+        "with open('bon.gmm', 'rb') as f:\n"
+        "    model = pickle.load(f)\n"
+        "assert type(model).__module__.startswith('sklearn.mixture'), type(model)\n"
+        "assert not any(name.startswith('countermeasure') for name in sys.modules)\n"
+        "names = 'weights_ means_ covariances_ precisions_ precisions_cholesky_ converged_ n_iter_ lower_bound_ '\n"
+        "names += 'n_features_in_ covariance_type n_components'\n"
+        "arrays = {name: getattr(model, name) for name in names.split()}\n"
+        "np.savez('out.npz', scores=model.score_samples(np.load('frames.npy')), **arrays)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+    with np.load(tmp_path / "out.npz") as out:
+        read = dict(out)
+    p = model.parameters
+    np.testing.assert_array_equal(read["weights_"], p.weights)
+    np.testing.assert_array_equal(read["means_"], p.means)
+    np.testing.assert_array_equal(read["covariances_"], p.variances)
+    np.testing.assert_allclose(read["precisions_"], 1 / p.variances)
+    np.testing.assert_allclose(read["precisions_cholesky_"], p.variances**-0.5)
+    assert (read["converged_"], read["n_iter_"], read["lower_bound_"], read["n_features_in_"]) == (True, 7, -12.5, 2)
+    assert (read["covariance_type"], read["n_components"]) == ("diag", 3)
+    # log Σ_k w_k Π_d N(x_d | μ_kd, σ²_kd), term by term
+    densities = np.exp(-((frames[:, None] - p.means) ** 2) / (2 * p.variances)) / np.sqrt(2 * np.pi * p.variances)
+    np.testing.assert_allclose(read["scores"], np.log(densities.prod(axis=2) @ p.weights))
+
+
+def test_a_model_names_what_numpy_1_knows(tmp_path):
+    write_model(tmp_path / "bon.gmm", make_model())
+    content = (tmp_path / "bon.gmm").read_bytes()
+    assert content[0] == pickle.PROTO[0]
+    assert content[1] <= 4
+    assert b"numpy.core.multiarray" in content
+    assert b"numpy._core" not in content
+
+
+@pytest.fixture
+def fitted():
+    """A function that fits a mixture of scikit-learn's own and sets attributes of it."""
+    frames = np.random.default_rng(1).normal(size=(200, 2))
+
+    def fit(covariance_type="diag", **attributes):
+        model = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(frames)
+        for name, value in attributes.items():
+            setattr(model, name, value(getattr(model, name)) if callable(value) else value)
+        return model
+
+    return fit
+
+
+def pickled(path, model, protocol=4):
+    path.write_bytes(pickle.dumps(model, protocol=protocol))
+    return path
+
+
+def test_a_model_of_scikit_learns_own_is_read(tmp_path, fitted):
+    model = fitted()
+    read = read_model(pickled(tmp_path / "bon.gmm", model))
+    assert_same_parameters(read.parameters, Parameters(model.weights_, model.means_, model.covariances_))
+    assert (read.n_iter, read.converged, read.record, read.columns) == (model.n_iter_, model.converged_, {}, None)
+    assert read.lower_bound == model.lower_bound_
+
+
+def changed(array, index, value):
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"weights_": lambda w: w * 0.9}, "weights do not sum to 1"),
+        ({"weights_": np.array([1.2, -0.1, -0.1])}, "weights do not sum to 1"),
+        ({"weights_": lambda w: changed(w, 0, np.nan)}, "weights_ is empty or holds NaN"),
+        ({"weights_": lambda w: w[:2] / w[:2].sum()}, "arrays differ in shape"),
+        ({"weights_": None}, "weights_ is no 1-dimensional array"),
+        ({"weights_": [0.5, 0.25, 0.25]}, "weights_ is no 1-dimensional array"),
+        ({"means_": lambda m: changed(m, (1, 1), np.nan)}, "means_ is empty or holds NaN"),
+        ({"means_": lambda m: changed(m, (1, 1), -np.inf)}, "means_ is empty or holds NaN"),
+        ({"means_": lambda m: m[:, :1]}, "arrays differ in shape"),
+        ({"means_": lambda m: m.ravel()}, "means_ is no 2-dimensional array"),
+        ({"means_": lambda m: m.astype(str)}, "."),
+        ({"covariances_": lambda c: -c}, "variance is not positive"),
+        ({"covariances_": lambda c: changed(c, (0, 0), 0)}, "variance is not positive"),
+        ({"covariances_": lambda c: changed(c, (0, 0), np.inf)}, "covariances_ is empty or holds NaN"),
+        ({"covariances_": lambda c: c * 4}, "precisions are not those of its covariances"),
+        ({"precisions_cholesky_": lambda p: p**2}, "precisions are not those of its covariances"),
+        ({"precisions_cholesky_": lambda p: p[:1]}, "arrays differ in shape"),
+        ({"covariance_type": "spherical"}, "covariance_type='spherical'"),
+        (
+            {name: np.zeros((0, 2)) for name in ("means_", "covariances_", "precisions_cholesky_")},
+            "is empty or holds NaN",
+        ),
+    ],
+)
+def test_damaged_models_are_refused(tmp_path, fitted, attributes, message):
+    path = pickled(tmp_path / "bon.gmm", fitted(**attributes))
+    with pytest.raises(InputError, match=message) as caught:
+        read_model(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_diagonal_mixture_is_refused(tmp_path, fitted):
+    for kind in ("full", "tied", "spherical"):
+        with pytest.raises(InputError, match=f"covariance_type='{kind}'"):
+            read_model(pickled(tmp_path / "bon.gmm", fitted(kind)))
+    with pytest.raises(InputError, match="never fitted"):
+        read_model(pickled(tmp_path / "bon.gmm", GaussianMixture(3, covariance_type="diag")))
+    incomplete = fitted()
+    del incomplete.precisions_cholesky_
+    with pytest.raises(InputError, match="precisions_cholesky_ is no 2-dimensional array"):
+        read_model(pickled(tmp_path / "bon.gmm", incomplete))
+    with pytest.raises(InputError, match="no such file"):
+        read_model(tmp_path / "absent.gmm")
+    for other in (KMeans(2), {"means_": np.zeros((1, 1))}, [(np.zeros((2, 2)), "spoof")]):
+        with pytest.raises(InputError) as caught:
+            read_model(pickled(tmp_path / "bon.gmm", other))
+        assert str(tmp_path / "bon.gmm") in str(caught.value)
+
+
+# -- pairs -----------------------------------------------------------------------------------------
+
+
+def write_pair(folder, bonafide, spoof):
+    bon, sp = model_files(folder)
+    write_model(bon, bonafide)
+    write_model(sp, spoof)
+    return bon, sp
+
+
+def labelled(label, training_id="one", **options):
+    return make_model(record={"label": label, "training_id": training_id}, **options)
+
+
+def test_the_files_of_a_folder(tmp_path):
+    assert model_files(str(tmp_path)) == (tmp_path / "bon.gmm", tmp_path / "sp.gmm")
+
+
+def test_the_models_of_one_training_are_a_pair(tmp_path):
+    # Their numbers of components may differ: a class with few rows gets fewer.
+    paths = write_pair(tmp_path, labelled("bonafide", n_components=2), labelled("spoof", n_components=5))
+    bonafide, spoof = read_pair(*paths)
+    assert (bonafide.parameters.n_components, spoof.parameters.n_components) == (2, 5)
+
+
+def test_models_without_a_record_are_a_pair(tmp_path, fitted):
+    bonafide, spoof = read_pair(pickled(tmp_path / "bon.gmm", fitted()), pickled(tmp_path / "sp.gmm", fitted()))
+    assert_same_parameters(bonafide.parameters, spoof.parameters)
+
+
+@pytest.mark.parametrize(
+    ("bonafide", "spoof", "message"),
+    [
+        (labelled("bonafide"), labelled("spoof", "two"), "different trainings"),
+        (labelled("bonafide"), make_model(record={}), "different trainings"),
+        (labelled("spoof"), labelled("bonafide"), "is a model of spoof speech, not of bonafide; swap"),
+        (labelled("bonafide"), labelled("bonafide"), "is a model of bonafide speech, not of spoof; swap"),
+        (labelled("bonafide"), labelled("spoof", n_dims=3), "bon.gmm has 2 dimensions and .*sp.gmm 3"),
+        (make_model(record={}), make_model(n_dims=3, record={}), "bon.gmm has 2 dimensions and .*sp.gmm 3"),
+    ],
+)
+def test_models_that_do_not_belong_together_are_refused(tmp_path, bonafide, spoof, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_pair(*write_pair(tmp_path, bonafide, spoof))
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
