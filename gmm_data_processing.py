@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 
-from countermeasure import cli, features
+from countermeasure import cli, features, options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         f"feature types:\n{rows}\n"
         "Names ending in -25 have a window of 25 ms every 10 ms, the others one of 30 ms every 15 ms."
     )
-    parser.add_argument("--data_split", required=True, choices=["train", "dev", "eval"], help="name of the split")
+    parser.add_argument("--data_split", required=True, choices=options.SPLITS, help="name of the split")
     parser.add_argument("--data_path", required=True, metavar="DIR", help="folder with UTTERANCE.flac or .wav")
     parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol of the split")
     parser.add_argument("--output_path", required=True, metavar="DIR", help="folder for the lists; made when missing")

@@ -2,8 +2,10 @@
 
 Incremental EM (R. M. Neal and G. E. Hinton, A view of the EM algorithm that justifies incremental,
 sparse, and other variants, 1998): the statistics of each block are kept; after a block's E-step its
-old share is replaced and the parameters follow at once. The optimum is that of batch EM over all
-the data, which is the case of a single block.
+old share is replaced and the parameters follow at once. Within a pass the statistics are carried
+further the way they have come since its start (over-relaxation, R. Salakhutdinov and S. Roweis,
+Adaptive overrelaxed bound optimization methods, ICML 2003). Neither moves the optimum, which is that
+of batch EM over all the data: the case of a single block.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from countermeasure.mixture import Parameters, Statistics
+
+# How much further; 0: not at all. 0.8 took a third of the passes that 0 took, 1.2 hardly fewer.
+OVER_RELAXATION = 0.8
 
 EStep = Callable[[int, Parameters], Statistics]
 MStep = Callable[[Statistics, Parameters], Parameters]
@@ -53,21 +58,30 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     """
     parameters = state.parameters
     blocks = list(state.blocks)
-    total = _sum(blocks) if blocks else None
     log_likelihood, n_frames = 0.0, 0
+    before = total = _sum(blocks) if blocks else None
     for b in range(n_blocks):
         new = e_step(b, parameters)
         log_likelihood += new.log_likelihood
         n_frames += new.n_frames
-        if total is None:
+        if before is None or total is None:
             blocks.append(new)
             continue
         total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
         blocks[b] = new
-        parameters = m_step(total, parameters)
-    if total is None:
-        parameters = m_step(_sum(blocks), parameters)
+        if n_blocks > 1:
+            parameters = m_step(_over_relaxed(total, before), parameters)
+    # On the statistics as they are: a pass ends where plain EM would.
+    parameters = m_step(total or _sum(blocks), parameters)
     return State(parameters, tuple(blocks), (*state.history, log_likelihood / n_frames))
+
+
+def _over_relaxed(total: Statistics, before: Statistics) -> Statistics:
+    sums = total.sums + OVER_RELAXATION * (total.sums - before.sums)
+    # A component that would lose half of its frames to this is left alone, lest nothing remains of it.
+    left_alone = sums[-1] < 0.5 * total.occupancy
+    sums[:, left_alone] = total.sums[:, left_alone]
+    return replace(total, sums=sums)
 
 
 def run(

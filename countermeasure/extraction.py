@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from countermeasure import audio, compute, features, provenance
 from countermeasure.cli import Progress, log
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole
+from countermeasure.files import replace_when_whole, sha256
 from countermeasure.journal import Entry, Journal
+from countermeasure.options import SPLITS
 from countermeasure.pickles import ListWriter
 from countermeasure.protocol import Trial, read_protocol
 
-SPLITS = ("train", "dev", "eval")
 # Recordings go to a process in batches, so that sending them costs little beside the work.
 _BATCH_RECORDINGS = 8
 _BATCH_BYTES = 2_000_000
@@ -299,7 +299,7 @@ class _List:
             dtype=self.dtype,
             protocol_sha256=provenance.protocol_sha256(trials),
             audio_sha256=provenance.combined_sha256(digests),
-            list_sha256=provenance.file_sha256(self.path),
+            list_sha256=sha256(self.path),
             versions=self._versions,
             skipped=list(problems),
             padded=padded,

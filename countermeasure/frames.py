@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from countermeasure import files, provenance
 from countermeasure.compute import Threads
 from countermeasure.errors import InputError
 from countermeasure.mixture import Standardisation
@@ -43,13 +44,15 @@ class Table(AbstractContextManager):
     ----------
     paths : sequence of path
         Pickled lists. Their arrays are [rows], [rows, columns] or bare numbers.
-    names : sequence of str
-        What the lists are called in messages.
     in_memory : bool
         Whether the arrays are held in memory rather than read from the files again and again.
 
     Attributes
     ----------
+    described : list of provenance.Described
+        What is known about each list.
+    utterances : list of str or None
+        Of each item; None where no list has a record that names them.
     labels : list of str or None
         Of each item.
     n_rows : array of int
@@ -59,12 +62,13 @@ class Table(AbstractContextManager):
     Raises
     ------
     InputError
-        When a list is damaged or empty, or when the lists differ in length, labels or numbers of
-        rows.
+        When a list is damaged or empty, or when the lists differ in length, utterances, labels or
+        numbers of rows.
     """
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]], in_memory: bool = False):
         self.paths = [Path(path) for path in paths]
+        self.described = [provenance.describe(files.existing(path)) for path in self.paths]
         self._readers: list[ListReader] = []
         self._columns: list[list[Item]] = []
         with ExitStack() as resources:
@@ -79,7 +83,16 @@ class Table(AbstractContextManager):
             self._held = [self.item(i) if n else None for i, n in enumerate(self.n_rows)]
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
         self._resources.close()
+
+    @property
+    def record(self) -> provenance.Record | None:
+        """The first list's record; the other lists are of the same trials."""
+        return self.described[0].record
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,6 +105,7 @@ class Table(AbstractContextManager):
                     f"{path}: {len(column)} items, but {self.paths[0]} has {len(first)}; "
                     "all lists of a folder must come from the same protocol"
                 )
+        self.utterances = self._joined_utterances(len(first))
         self.labels: list[str | None] = []
         self.n_rows = np.zeros(len(first), dtype=np.int64)
         self.n_columns = 0
@@ -107,15 +121,34 @@ class Table(AbstractContextManager):
             shapes = [_shape(item.value) for item in items]
             if len({rows for rows, _ in shapes}) > 1:
                 raise InputError(
-                    f"item {i + 1} has {_listed(self.paths, [rows for rows, _ in shapes])} frames; {_MISALIGNED}"
+                    f"{self.name(i)} has {_listed(self.paths, [rows for rows, _ in shapes])} frames; {_MISALIGNED}"
                 )
             n_columns = sum(columns for _, columns in shapes)
             if self.n_columns and n_columns != self.n_columns:
                 raise InputError(
-                    f"{_names(self.paths)}: item {i + 1} has {n_columns} dimensions, those before it {self.n_columns}; "
-                    "make the list again"
+                    f"{_names(self.paths)}: {self.name(i)} has {n_columns} dimensions, "
+                    f"those before it {self.n_columns}; make the list again"
                 )
             self.n_columns, self.n_rows[i] = n_columns, shapes[0][0]
+
+    def _joined_utterances(self, n_items: int) -> list[str] | None:
+        """Return the utterances that the lists' records agree on."""
+        known = [(path, d.record.utterances) for path, d in zip(self.paths, self.described, strict=True) if d.record]
+        for path, utterances in known:
+            if len(utterances) != n_items:
+                raise InputError(
+                    f"{path}: {n_items} items, but its record names {len(utterances)}; make the list again"
+                )
+            if utterances != known[0][1]:
+                i = next(i for i, (a, b) in enumerate(zip(known[0][1], utterances, strict=True)) if a != b)
+                raise InputError(
+                    f"item {i + 1} is {known[0][1][i]} in {known[0][0]}, {utterances[i]} in {path}; {_MISALIGNED}"
+                )
+        return known[0][1] if known else None
+
+    def name(self, i: int) -> str:
+        """Return what item `i` is called in messages."""
+        return self.utterances[i] if self.utterances else f"item {i + 1}"
 
     def item(self, i: int) -> np.ndarray:
         """Return the rows of item `i`; array [rows, columns]."""
@@ -190,10 +223,12 @@ def standardisation(table: Table, items: np.ndarray, threads: Threads) -> Standa
 
     def moments(part: Part) -> tuple[int, np.ndarray, np.ndarray]:
         rows = table.read(part)
-        mean = rows.mean(axis=0, dtype=np.float64)
-        if not np.isfinite(mean).all():
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = rows.mean(axis=0, dtype=np.float64)
+            squares = ((rows - mean) ** 2).sum(axis=0)
+        if not np.isfinite(squares).all():
             _refuse_not_finite(table, part)
-        return len(rows), mean, ((rows - mean) ** 2).sum(axis=0, dtype=np.float64)
+        return len(rows), mean, squares
 
     n, mean, squares = 0, np.zeros(table.n_columns), np.zeros(table.n_columns)
     for part_n, part_mean, part_squares in threads.map(moments, table.parts(items)):
@@ -209,10 +244,13 @@ def standardisation(table: Table, items: np.ndarray, threads: Threads) -> Standa
 
 def _refuse_not_finite(table: Table, part: Part) -> None:
     for segment in part:
-        if not np.isfinite(table.rows(segment)).all():
+        rows = table.rows(segment).astype(np.float64)
+        with np.errstate(over="ignore"):
+            usable = np.isfinite(rows**2).all()
+        if not usable:
             raise InputError(
-                f"{_names(table.paths)}: item {segment.item + 1} holds a value that is NaN or infinite; "
-                "make the list again"
+                f"{_names(table.paths)}: {table.name(segment.item)} holds a value that is NaN, infinite or too large "
+                "to be squared; make the list again"
             )
 
 

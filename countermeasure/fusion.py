@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +25,7 @@ def column_name(file_name: str) -> str:
     ``lfcc-bon-train.pkl`` and ``lfcc-bon-eval.pkl`` are both ``lfcc-bon``.
     """
     stem = file_name.removesuffix(".pkl")
-    parts = [part for part in re.split(r"[-_.]", stem) if part not in SPLITS]
-    return "-".join(parts) or stem
+    return re.sub(rf"(^|[-_.])({'|'.join(SPLITS)})(?=[-_.]|$)", "", stem).lstrip("-_.") or stem
 
 
 def columns(data_dir: str | os.PathLike[str]) -> list[Column]:
@@ -50,22 +48,3 @@ def columns(data_dir: str | os.PathLike[str]) -> list[Column]:
                 f"{other.path} and {one.path.name} are both the column {one.name!r}; keep the list of one split only"
             )
     return found
-
-
-def check_columns(found: Sequence[Column], expected: Sequence[str], data_dir: str | os.PathLike[str]) -> None:
-    """Check that a folder holds just the columns that a model was trained on.
-
-    Raises
-    ------
-    InputError
-        When a column is missing or too many.
-    """
-    names = [column.name for column in found]
-    missing = [name for name in expected if name not in names]
-    extra = [name for name in names if name not in expected]
-    if missing or extra:
-        told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} too many"] * bool(extra)
-        raise InputError(
-            f"{data_dir}: {' and '.join(told)}; the model was trained on {', '.join(expected)}, "
-            "and the folder must hold these lists and no other"
-        )

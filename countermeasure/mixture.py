@@ -282,7 +282,7 @@ def update(
         Added to every variance, as scikit-learn's `reg_covar`.
     """
     n_dims = previous.n_dims
-    n = statistics.occupancy
+    n = np.maximum(statistics.occupancy, 0.0)  # differences of sums round below 0
     starved = n < 0.1
     safe = np.where(starved, 1.0, n)
     means = (statistics.sums[n_dims:-1] / safe).T

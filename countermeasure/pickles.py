@@ -9,11 +9,13 @@ going over a list takes the same memory however long it is.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
 
@@ -34,6 +36,8 @@ _MAX_MEMO = 4_000_000
 # Building one item never reaches further down the stack than this, so what lies below is finished.
 _WORKING = 16
 
+
+_U1, _U2, _U4, _U8, _I4, _F8 = (struct.Struct(layout) for layout in ("<B", "<H", "<I", "<Q", "<i", ">d"))
 
 # -- writing ---------------------------------------------------------------------------------------
 
@@ -65,6 +69,49 @@ def dump(value: Any, file: IO[bytes]) -> None:
     _PortablePickler(file).dump(value)
 
 
+# ndarray's own way of being pickled: _reconstruct(ndarray, (0,), b"b"), then its state (1, shape, …).
+_BEFORE_SHAPE = (
+    pickle.GLOBAL
+    + b"numpy.core.multiarray\n_reconstruct\n"
+    + pickle.GLOBAL
+    + b"numpy\nndarray\n"
+    + (pickle.BININT1 + b"\0" + pickle.TUPLE1)
+    + (pickle.SHORT_BINBYTES + b"\1b" + pickle.TUPLE3 + pickle.REDUCE)
+    + (pickle.MARK + pickle.BININT1 + b"\1")
+)
+
+
+def _array_opcodes(array: np.ndarray) -> tuple[bytes, ...]:
+    """Return what `dump` writes for an array, without the pickler's way there: half of the time of writing a list."""
+    shape = b"".join(_integer(size) for size in array.shape)
+    if array.ndim < 4:
+        shape += (pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)[array.ndim]
+    else:
+        shape = pickle.MARK + shape + pickle.TUPLE
+    data = array.tobytes()
+    length = pickle.SHORT_BINBYTES + _U1.pack(len(data)) if len(data) < 256 else pickle.BINBYTES + _U4.pack(len(data))
+    return (
+        _BEFORE_SHAPE + shape,
+        _dtype_opcodes(array.dtype),
+        pickle.NEWFALSE + length,
+        data,
+        pickle.TUPLE + pickle.BUILD,
+    )
+
+
+def _integer(value: int) -> bytes:
+    if value < 1 << 8:
+        return pickle.BININT1 + _U1.pack(value)
+    return pickle.BININT2 + _U2.pack(value) if value < 1 << 16 else pickle.BININT + _I4.pack(value)
+
+
+@lru_cache
+def _dtype_opcodes(dtype: np.dtype) -> bytes:
+    buffer = io.BytesIO()
+    dump(dtype, buffer)
+    return buffer.getvalue()[2:-1]  # without PROTO and STOP
+
+
 class ListWriter(AbstractContextManager):
     """Write a list of ``(value, label)`` as one pickle, item by item.
 
@@ -86,9 +133,12 @@ class ListWriter(AbstractContextManager):
 
     def append(self, value: np.ndarray | None, label: str | None) -> None:
         """Write the next item."""
-        if value is not None:
-            value = np.ascontiguousarray(value)
-        self._pickler.save((value, label))  # type: ignore[attr-defined]
+        if value is None:
+            self._pickler.save((value, label))  # type: ignore[attr-defined]
+        else:
+            self._file.writelines(_array_opcodes(value))
+            self._pickler.save(label)  # type: ignore[attr-defined]
+            self._file.write(pickle.TUPLE2)
         self._in_batch += 1
         if self._in_batch == _BATCH:
             self._file.write(pickle.APPENDS + pickle.MARK)
@@ -581,7 +631,6 @@ def _array_ref(dtype: Any, shape: Any, fortran: bool, data: Any) -> ArrayRef:
     return ArrayRef(dtype, shape, fortran and len(shape) > 1, data.offset, data.inline)
 
 
-_U1, _U2, _U4, _U8, _I4, _F8 = (struct.Struct(layout) for layout in ("<B", "<H", "<I", "<Q", "<i", ">d"))
 _Operation = Callable[[_Machine], None]
 
 

@@ -14,13 +14,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from countermeasure import __version__
+from countermeasure.cli import log
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole
+from countermeasure.files import replace_when_whole, sha256
 from countermeasure.protocol import Trial
 
 FORMAT = 1
@@ -33,7 +34,7 @@ class Record:
     Attributes
     ----------
     kind : str
-        ``'features'``.
+        ``'features'``, ``'frame scores'`` or ``'file scores'``.
     split : {'train', 'dev', 'eval'}
     feature : dict
         Type and settings, see `features.settings`.
@@ -45,7 +46,7 @@ class Record:
     audio_sha256 : str
         Over the SHA-256 of each trial's audio file, in the protocol's order, see `combined_sha256`.
     list_sha256 : str
-        Of the list itself, see `file_sha256`.
+        Of the list itself, see `files.sha256`.
     versions : dict of str to str
         The suite and what defines the numbers.
     skipped : list of str
@@ -59,7 +60,9 @@ class Record:
     speakers : list of (str or None)
         One an utterance; None where the protocol names none.
     n_frames : list of int
-        One an utterance.
+        One an utterance; 0 for one without an array.
+    model : dict
+        Name and training id of the models that gave scores; empty for features.
     format : int
         Of the record.
     """
@@ -79,6 +82,7 @@ class Record:
     utterances: list[str] = field(default_factory=list)
     speakers: list[str | None] = field(default_factory=list)
     n_frames: list[int] = field(default_factory=list)
+    model: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -106,6 +110,8 @@ def read(list_path: str | os.PathLike[str]) -> Record | None:
         When the file is no such record.
     """
     path = path_of(list_path)
+    if not path.exists():  # beside the list itself, where this is a link to it
+        path = path_of(Path(list_path).resolve())
     try:
         with open(path, encoding="utf-8") as f:
             values = json.load(f)
@@ -137,16 +143,41 @@ def _checked(values: Any, path: Path) -> Record:
 
 def matches(list_path: str | os.PathLike[str], record: Record) -> bool:
     """Tell whether a list's bytes are those that its record was made of."""
-    return file_sha256(list_path) == record.list_sha256
+    return sha256(list_path) == record.list_sha256
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
-        while data := f.read(1 << 20):
-            digest.update(data)
-    return digest.hexdigest()
+class Described(NamedTuple):
+    """A list's own SHA-256, and its record where there is one that belongs to it."""
+
+    sha256: str
+    record: Record | None
+
+
+def describe(list_path: str | os.PathLike[str]) -> Described:
+    """Return what is known about a list; say so in one line where its record is missing or not its own."""
+    digest = sha256(list_path)
+    try:
+        record = read(list_path)
+        doubt = None if record else "has no record beside it"
+    except InputError as error:
+        record, doubt = None, str(error)
+    if record and record.list_sha256 != digest:
+        record, doubt = None, f"is not the list that {path_of(list_path).name} describes"
+    if doubt:
+        log(f"warning: {list_path}: {doubt}; its items are taken by their order alone")
+    return Described(digest, record)
+
+
+def source(record: Record | None) -> dict[str, Any] | None:
+    """Return what a model remembers of a list it was trained on, for later lists to be compared with."""
+    if record is None:
+        return None
+    return {
+        "kind": record.kind,
+        "feature": record.feature,
+        "sampling_rate": record.sampling_rate,
+        "model": record.model.get("training_id"),
+    }
 
 
 def combined_sha256(digests: Iterable[str]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from countermeasure import files, fusion
+from countermeasure import __version__, files, fusion, provenance
 from countermeasure.cli import log, progress
 from countermeasure.compute import Threads
 from countermeasure.errors import InputError
@@ -19,6 +20,7 @@ from countermeasure.models import Model, model_files, read_pair
 from countermeasure.pickles import ListWriter
 from countermeasure.protocol import BONAFIDE, LABELS, Trial, read_protocol
 from countermeasure.score_files import write_scores
+from countermeasure.suitability import check_columns, check_suits
 
 
 class Scores(NamedTuple):
@@ -74,8 +76,8 @@ def score_list(
     fide. With `plot`, the pictures of the evaluation go into that folder.
     """
     pair = read_pair(model_path_bon, model_path_sp)
-    with Table([files.existing(data_path)]) as table:
-        _check_dimensions(table, pair, model_path_bon)
+    with Table([data_path]) as table:
+        check_suits(pair[0], table, model_path_bon)
         _score_trials(table, pair, label_path, output_path, plot, n_jobs)
 
 
@@ -104,9 +106,10 @@ def write_frame_scores(
 ) -> None:
     """Write the log-likelihood of every frame of a feature list under both models of a folder."""
     pair = read_pair(*model_files(model_path))
-    with Table([files.existing(data_path)]) as table:
-        _check_dimensions(table, pair, model_path)
-        _write_scores(table, pair, Path(output_path) / data_split, f"{model_name}-{{}}-{data_split}.pkl", False, n_jobs)
+    with Table([data_path]) as table:
+        check_suits(pair[0], table, model_path)
+        name = f"{model_name}-{{}}-{data_split}.pkl"
+        _write_scores(table, pair, Path(output_path) / data_split / name, model_name, data_split, False, n_jobs)
 
 
 def write_file_scores(
@@ -121,45 +124,71 @@ def write_file_scores(
     pair = read_pair(*model_files(model_path))
     with _fusion_table(data_dir, pair, model_path) as table:
         name = f"{model_name}-{{}}-{data_split}-filelevel.pkl"
-        _write_scores(table, pair, Path(output_path) / data_split, name, True, n_jobs)
+        _write_scores(table, pair, Path(output_path) / data_split / name, model_name, data_split, True, n_jobs)
 
 
 def _fusion_table(
     data_dir: str | os.PathLike[str], pair: tuple[Model, Model], model_path: str | os.PathLike[str]
 ) -> Table:
     found = fusion.columns(data_dir)
-    if pair[0].columns is not None:
-        fusion.check_columns(found, pair[0].columns, data_dir)
+    check_columns(pair[0], [column.name for column in found], data_dir)
     table = Table([column.path for column in found])
-    _check_dimensions(table, pair, model_path)
+    try:
+        check_suits(pair[0], table, model_path)
+    except InputError:
+        table.close()
+        raise
     return table
 
 
-def _check_dimensions(table: Table, pair: tuple[Model, Model], model_path: str | os.PathLike[str]) -> None:
-    n_dims = pair[0].parameters.n_dims
-    if table.n_columns != n_dims:
-        data = table.paths[0] if len(table.paths) == 1 else table.paths[0].parent
-        raise InputError(
-            f"{model_path}: models over {n_dims} dimensions, but {data} has {table.n_columns}; "
-            "give the models that were trained on these features"
-        )
-
-
 def _write_scores(
-    table: Table, pair: tuple[Model, Model], folder: Path, name: str, whole_files: bool, n_jobs: int | None
+    table: Table,
+    pair: tuple[Model, Model],
+    path: Path,
+    model_name: str,
+    split: str,
+    whole_files: bool,
+    n_jobs: int | None,
 ) -> None:
-    with ListWriter(folder / name.format("bon")) as bonafide, ListWriter(folder / name.format("sp")) as spoof:
-        scored = -1
+    """Write the two lists of scores, and their records where the table has one; `path` has a place for bon and sp."""
+    record = table.record
+    if record and record.split != split:
+        raise InputError(
+            f"{table.paths[0]}: a list of {record.split}, but --data_split says {split}; give the right one"
+        )
+    paths = [path.with_name(path.name.format(side)) for side in ("bon", "sp")]
+    n_frames = [0] * len(table)
+    with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
+        scored = 0
         for one in progress(score_items(table, pair, n_jobs), len(table), "scoring", "files"):
+            for i in range(scored, one.item):  # items without frames keep their places
+                bonafide.append(None, table.labels[i])
+                spoof.append(None, table.labels[i])
             for out, scores in ((bonafide, one.bonafide), (spoof, one.spoof)):
-                for i in range(scored + 1, one.item):
-                    out.append(None, table.labels[i])  # keeps the order of the list
                 value = scores.mean().reshape(1, 1) if whole_files else scores.astype(np.float32)
                 out.append(value, table.labels[one.item])
-            scored = one.item
-        for i in range(scored + 1, len(table)):
+            n_frames[one.item] = 1 if whole_files else len(one.bonafide)
+            scored = one.item + 1
+        for i in range(scored, len(table)):
             bonafide.append(None, table.labels[i])
             spoof.append(None, table.labels[i])
+    if record is None:
+        for path in paths:
+            provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
+        return
+    for path, model in zip(paths, pair, strict=True):
+        provenance.write(
+            path,
+            replace(
+                record,
+                kind="file scores" if whole_files else "frame scores",
+                dtype="float64" if whole_files else "float32",
+                list_sha256=files.sha256(path),
+                n_frames=n_frames,
+                model={"name": model_name, "training_id": model.record.get("training_id", "")},
+                versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
+            ),
+        )
 
 
 def _score_trials(
@@ -171,32 +200,50 @@ def _score_trials(
     n_jobs: int | None,
 ) -> None:
     trials = read_protocol(label_path)
-    _check_alignment(table, trials, label_path)
-    scored: list[Trial] = []
-    llrs: list[float] = []
+    places = _places(table, trials, label_path)
+    llr: dict[int, float] = {}
     for one in progress(score_items(table, pair, n_jobs), len(table), "scoring", "files"):
-        scored.append(trials[one.item])
-        llrs.append(float(one.bonafide.mean() - one.spoof.mean()))
+        llr[places[one.item]] = float(one.bonafide.mean() - one.spoof.mean())
+    scored = [trial for i, trial in enumerate(trials) if i in llr]
+    llrs = [llr[i] for i in sorted(llr)]
     write_scores(output_path, [trial.line for trial in scored], llrs)
     log(f"{len(scored)} trials scored into {output_path}; higher = more bona fide")
     missing = len(trials) - len(scored)
     if missing:
-        log(f"{missing} trial{'s' * (missing > 1)} of {label_path} without frames in the list: no score")
+        log(f"{missing} trial{'s' * (missing > 1)} of {label_path} not in the list, or without frames: no score")
     _evaluate(scored, llrs, output_path, plot)
 
 
-def _check_alignment(table: Table, trials: Sequence[Trial], label_path: str | os.PathLike[str]) -> None:
-    if len(trials) != len(table):
-        raise InputError(
-            f"{table.paths[0]}: {len(table)} items, but {label_path} has {len(trials)} trials; "
-            "give the protocol that the list was made from"
-        )
-    for i, (label, trial) in enumerate(zip(table.labels, trials, strict=True), 1):
+def _places(table: Table, trials: Sequence[Trial], label_path: str | os.PathLike[str]) -> Sequence[int]:
+    """Return the place in the protocol of each item of the table: by utterance, by order where none is known."""
+    what = table.paths[0]
+    if table.utterances is None:
+        if len(trials) != len(table):
+            raise InputError(
+                f"{what}: {len(table)} items, but {label_path} has {len(trials)} trials; "
+                "give the protocol that the list was made from"
+            )
+        places: Sequence[int] = range(len(trials))
+    else:
+        by_utterance = {trial.utterance: i for i, trial in enumerate(trials)}
+        known = {*table.utterances, *(table.record.skipped if table.record else ())}
+        strangers = [utterance for utterance in table.utterances if utterance not in by_utterance]
+        absent = [trial.utterance for trial in trials if trial.utterance not in known]
+        for names, told in ((strangers, f"not in {label_path}"), (absent, f"in {label_path}, but not in the list")):
+            if names:
+                raise InputError(
+                    f"{what}: {names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {told}; "
+                    "give the protocol that the list was made from"
+                )
+        places = [by_utterance[utterance] for utterance in table.utterances]
+    for i, place in enumerate(places):
+        label, trial = table.labels[i], trials[place]
         if label is not None and trial.label is not None and label != trial.label:
             raise InputError(
-                f"{table.paths[0]}: item {i} is {label}, but the trial of {label_path} in its place is "
-                f"{trial.line!r}; give the protocol that the list was made from"
+                f"{what}: {table.name(i)} is {label}, but the trial of {label_path} is {trial.line!r}; "
+                "give the protocol that the list was made from"
             )
+    return places
 
 
 def _evaluate(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from countermeasure import checkpoints, em, files, fusion
+from countermeasure import __version__, checkpoints, em, files, fusion, provenance
 from countermeasure.cli import log
 from countermeasure.compute import Threads
 from countermeasure.errors import InputError
@@ -23,6 +23,7 @@ from countermeasure.mixture import Kernel, Parameters, Statistics, seeds, update
 from countermeasure.models import Model, model_files, read_model, read_pair, write_model
 from countermeasure.options import TrainingOptions
 from countermeasure.protocol import BONAFIDE, LABELS, SPOOF
+from countermeasure.suitability import check_columns, check_suits
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.
 N_BLOCKS = 16
@@ -84,7 +85,7 @@ def train(
         When the list cannot be trained on, when the models to continue from do not suit it, or when
         an unfinished training with other settings is in the folder.
     """
-    _train([files.existing(data_path)], None, model_path, options, load_model_path, Conduct(**conduct))
+    _train([Path(data_path)], None, model_path, options, load_model_path, Conduct(**conduct))
 
 
 def train_fusion(
@@ -108,18 +109,11 @@ def _train(
     load_model_path: PathLike | None,
     conduct: Conduct,
 ) -> None:
-    record: dict[str, Any] = {
-        "format": 1,
-        "columns": list(columns) if columns else None,
-        "data_sha256": [files.sha256(path) for path in paths],
-        "options": asdict(options),
-        "start_sha256": [_start_sha256(path) for path in model_files(load_model_path)] if load_model_path else None,
-    }
-    record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-    if not conduct.restart and _is_finished(model_path, record):
-        log(f"{model_path}: these models are trained on these data already; nothing to do (--restart trains again)")
-        return
     with Table(paths, conduct.in_memory) as table:
+        record = _record(table, columns, options, load_model_path)
+        if not conduct.restart and _is_finished(model_path, record):
+            log(f"{model_path}: these models are trained on these data already; nothing to do (--restart trains again)")
+            return
         items = _items_by_label(table)
         starts = _load_starts(load_model_path, table, columns) if load_model_path else dict.fromkeys(LABELS)
         with files.only_run(model_path), Threads(conduct.n_jobs) as threads:
@@ -133,8 +127,22 @@ def _train(
                 one.checkpoint(Path(model_path)).unlink(missing_ok=True)
 
 
-def _start_sha256(path: Path) -> str:
-    return files.sha256(files.existing(path))
+def _record(
+    table: Table, columns: Sequence[str] | None, options: TrainingOptions, load_model_path: PathLike | None
+) -> dict[str, Any]:
+    """Return what the models will say about themselves; the training id stands for data and options."""
+    starts = model_files(load_model_path) if load_model_path else ()
+    record: dict[str, Any] = {
+        "format": 1,
+        "columns": list(columns) if columns else None,
+        "data_sha256": [described.sha256 for described in table.described],
+        "options": asdict(options),
+        "start_sha256": [files.sha256(files.existing(path)) for path in starts] or None,
+    }
+    record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    record["inputs"] = [provenance.source(described.record) for described in table.described]
+    record["versions"] = {"countermeasure": __version__, "numpy": np.__version__}
+    return record
 
 
 def _is_finished(model_path: PathLike, record: dict[str, Any]) -> bool:
@@ -147,10 +155,11 @@ def _is_finished(model_path: PathLike, record: dict[str, Any]) -> bool:
 
 
 def _items_by_label(table: Table) -> dict[str, np.ndarray]:
-    for i, (label, n) in enumerate(zip(table.labels, table.n_rows, strict=True), 1):
+    for i, (label, n) in enumerate(zip(table.labels, table.n_rows, strict=True)):
         if n and label not in LABELS:
             raise InputError(
-                f"{table.paths[0]}: item {i} has the label {label!r}; training needs 'bonafide' or 'spoof' on each"
+                f"{table.paths[0]}: {table.name(i)} has the label {label!r}; "
+                "training needs 'bonafide' or 'spoof' on each"
             )
     labels = np.array([label or "" for label in table.labels])
     items = {label: np.flatnonzero((labels == label) & (table.n_rows > 0)) for label in LABELS}
@@ -163,15 +172,9 @@ def _items_by_label(table: Table) -> dict[str, np.ndarray]:
 def _load_starts(load_model_path: PathLike, table: Table, columns: Sequence[str] | None) -> dict[str, Parameters]:
     pair = read_pair(*model_files(load_model_path))
     for model in pair:
-        if model.parameters.n_dims != table.n_columns:
-            raise InputError(
-                f"{load_model_path}: models over {model.parameters.n_dims} dimensions, but the data have "
-                f"{table.n_columns}; continue from models of the same features"
-            )
-        if columns is not None and model.columns is not None and list(columns) != model.columns:
-            raise InputError(
-                f"{load_model_path}: models over {', '.join(model.columns)}, but the data are {', '.join(columns)}"
-            )
+        if columns is not None:
+            check_columns(model, columns, table.paths[0].parent)
+        check_suits(model, table, load_model_path)
     return {label: model.parameters for label, model in zip((BONAFIDE, SPOOF), pair, strict=True)}
 
 

@@ -16,6 +16,7 @@ from countermeasure import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # with it, output never waits for the end
 
 
 @pytest.fixture

@@ -144,7 +144,11 @@ def test_ctrl_c_ends_all_processes_quietly(tmp_path):
         "    with replace_when_whole('out/a.txt', text=True) as f:\n"
         "        for i, process in enumerate(compute.map_ordered(own_id, range(10**6), 2)):\n"
         "            f.write(f'{process}\\n')\n"
-        "            if i < 6: print(process, flush=True)\n"
+        "            print(process, flush=True)\n"
+        "            if i == 5:\n"
+        "                time.sleep(0.5)\n"  # by then the others wait for work
+        "                print('ready', flush=True)\n"
+        "                time.sleep(20)\n"
         "if __name__ == '__main__':\n"
         "    cli.run(main)\n"
     )
@@ -158,6 +162,7 @@ def test_ctrl_c_ends_all_processes_quietly(tmp_path):
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     ) as process:
         workers = {int(process.stdout.readline()) for _ in range(6)}
+        assert process.stdout.readline() == "ready\n"
         os.killpg(process.pid, signal.SIGINT)
         try:
             _, err = process.communicate(timeout=20)

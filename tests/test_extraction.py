@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 import gmm_data_processing
-from countermeasure import audio, compute, extraction, features, provenance
+from countermeasure import audio, compute, extraction, features, files, provenance
 from countermeasure.errors import InputError
 from countermeasure.extraction import extract
 from countermeasure.journal import Journal
@@ -155,8 +155,8 @@ def test_the_record_says_what_the_list_holds(corpus):
     assert record.n_frames == [len(feature) for feature, _ in load(path)]
     assert (record.padded, record.mixed_down) == ([corpus.utterances[1]], [corpus.utterances[2]])
     assert record.skipped == []
-    assert record.protocol_sha256 == provenance.file_sha256(corpus.label_path)
-    digests = [provenance.file_sha256(corpus.path(utterance)) for utterance in corpus.utterances]
+    assert record.protocol_sha256 == files.sha256(corpus.label_path)
+    digests = [files.sha256(corpus.path(utterance)) for utterance in corpus.utterances]
     assert record.audio_sha256 == provenance.combined_sha256(digests)
     assert set(record.versions) == {"countermeasure", "numpy", "spafe"}
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from countermeasure.errors import InputError
-from countermeasure.fusion import check_columns, column_name, columns
+from countermeasure.fusion import column_name, columns
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,3 @@ def test_folders_that_cannot_be_fused_are_refused(tmp_path):
 def test_lists_whose_names_differ_are_not_taken_for_one(tmp_path):
     folder = filled(tmp_path, "a-b-bon-train.pkl", "a_b-bon-train.pkl")
     assert len({column.name for column in columns(folder)}) == 2
-
-
-def test_columns_other_than_the_models_are_refused(tmp_path):
-    found = columns(filled(tmp_path, "lfcc-bon-eval.pkl", "lfcc-sp-eval.pkl"))
-    check_columns(found, ["lfcc-bon", "lfcc-sp"], tmp_path)
-    with pytest.raises(InputError, match="lacks mfcc-bon; the model was trained on lfcc-bon, lfcc-sp, mfcc-bon"):
-        check_columns(found, ["lfcc-bon", "lfcc-sp", "mfcc-bon"], tmp_path)
-    with pytest.raises(InputError, match="has lfcc-sp too many"):
-        check_columns(found, ["lfcc-bon"], tmp_path)
-    with pytest.raises(InputError, match="lacks mfcc-bon and has lfcc-bon, lfcc-sp too many"):
-        check_columns(found, ["mfcc-bon"], tmp_path)

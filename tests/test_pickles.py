@@ -53,6 +53,19 @@ def test_a_written_list_names_modules_that_numpy_1_knows(tmp_path):
     assert content[:2] == b"\x80\x03"
 
 
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f8", "<i8", "u1"])
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (1,), (1, 1), (3, 60), (255,), (256, 1), (70000, 1), (2, 3, 4), (1, 2, 3, 4)]
+)
+def test_items_are_written_as_the_pickler_writes_them(tmp_path, dtype, shape):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    with ListWriter(tmp_path / "a.pkl") as out:
+        out.append(array, "spoof")
+    buffer = io.BytesIO()
+    dump((array, "spoof"), buffer)
+    assert (tmp_path / "a.pkl").read_bytes() == b"\x80\x03](" + buffer.getvalue()[2:-1] + b"e."
+
+
 def test_equal_lists_have_equal_bytes_whatever_the_identity_of_their_parts(tmp_path):
     shared = np.arange(6.0).reshape(2, 3)
     label = "spoof"

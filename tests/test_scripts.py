@@ -13,8 +13,8 @@ import corpus
 import numpy as np
 import pytest
 
-from countermeasure import cli
-from countermeasure.models import model_files
+from countermeasure import cli, provenance
+from countermeasure.models import model_files, read_model
 from countermeasure.pickles import ListWriter, read_list
 from countermeasure.protocol import read_protocol
 
@@ -99,6 +99,7 @@ def fill(workplace):
                 source = workplace / path.format(split=split)
                 if source.exists():
                     shutil.copy(source, target)
+                    shutil.copy(provenance.path_of(source), target)
 
 
 @pytest.mark.parametrize("name", CHAIN)
@@ -248,7 +249,7 @@ def assert_refused(name, arguments, message, capsys, target):
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
-    assert err.count("\n") == 1, err
+    assert len([line for line in err.splitlines() if not line.startswith("warning: ")]) == 1, err
     assert (target.exists() and target.stat().st_mtime_ns) == before
     assert not list(target.parent.glob(".*.part"))
 
@@ -283,10 +284,84 @@ def test_gmm_test_refuses(workplace, monkeypatch, tmp_path, capsys):
     lines[4] = lines[4].removesuffix(" bonafide")
     (tmp_path / "protocol.txt").write_text("\n".join(lines))
     refused("--label_path", tmp_path / "protocol.txt", "protocol.txt:5: no label at the end")
-    (tmp_path / "protocol.txt").write_text(
+    refused("--label_path", corpus.protocol(Path("LA"), "dev"), "LA_E_1000000 and 11 more: not in")
+    (tmp_path / "protocol.txt").write_text("\n".join(lines[:4] + lines[5:] + ["LA_0001 LA_E_1000077 - - bonafide"]))
+    refused("--label_path", tmp_path / "protocol.txt", "LA_E_1000004: not in")
+    refused("--data_path", "data/eval/eval-lfcc.pkl", "lfcc features, but the models were trained on mfcc")
+
+
+def test_lists_without_a_record_are_joined_by_order(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    assert run("gmm_test", *test_arguments("mfcc", "eval")) == 0
+    expected = Path("output/mfcc-eval.txt").read_text()
+    shutil.copy("data/eval/eval-mfcc.pkl", tmp_path)
+    alone = replaced(test_arguments("mfcc", "eval"), "--data_path", tmp_path / "eval-mfcc.pkl")
+    alone = replaced(alone, "--output_path", tmp_path / "scores.txt")
+    capsys.readouterr()
+    assert run("gmm_test", *alone) == 0
+    assert capsys.readouterr().err.count("warning: ") == 1
+    assert (tmp_path / "scores.txt").read_text() == expected
+    (tmp_path / "reversed.txt").write_text(
         "\n".join(reversed(corpus.protocol(Path("LA"), "eval").read_text().splitlines()))
     )
-    refused("--label_path", tmp_path / "protocol.txt", "item 1 ")
+    backwards = replaced(alone, "--label_path", tmp_path / "reversed.txt")
+    assert_refused("gmm_test", backwards, "item 1 is bonafide", capsys, tmp_path / "scores.txt")
+    # A record that is another list's is as good as none.
+    shutil.copy("data/eval/eval-lfcc.pkl.json", tmp_path / "eval-mfcc.pkl.json")
+    capsys.readouterr()
+    assert run("gmm_test", *alone) == 0
+    assert "is not the list that eval-mfcc.pkl.json describes" in capsys.readouterr().err
+
+
+def test_a_list_is_joined_to_the_protocol_by_utterance(workplace, monkeypatch, tmp_path):
+    monkeypatch.chdir(workplace)
+    assert run("gmm_test", *test_arguments("mfcc", "eval")) == 0
+    lines = corpus.protocol(Path("LA"), "eval").read_text().splitlines()
+    (tmp_path / "reversed.txt").write_text("\n".join(reversed(lines)))
+    other = replaced(test_arguments("mfcc", "eval"), "--label_path", tmp_path / "reversed.txt")
+    assert run("gmm_test", *replaced(other, "--output_path", tmp_path / "scores.txt")) == 0
+    scores = (tmp_path / "scores.txt").read_text().splitlines()
+    assert scores[::-1] == Path("output/mfcc-eval.txt").read_text().splitlines()
+
+
+def test_score_lists_carry_their_trials_and_their_models(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    features = provenance.read("data/eval/eval-lfcc.pkl")
+    scores = provenance.read("ensemble/lfcc/eval/lfcc-bon-eval.pkl")
+    assert (scores.kind, scores.utterances, scores.feature) == ("frame scores", features.utterances, features.feature)
+    assert scores.n_frames == features.n_frames
+    assert scores.model["training_id"] == read_model("model/lfcc/bon.gmm").record["training_id"]
+    # Scores of models that were trained anew are refused by the fusion that was trained on the old ones.
+    shutil.copytree("experiment", tmp_path / "experiment")
+    arguments = ["--data_path", "data/train/train-lfcc.pkl", "--model_path", tmp_path / "lfcc", "--seed", 5]
+    assert run("gmm_train", *arguments, "--n_components", 4) == 0
+    preprocess = [
+        "--data_split", "eval", "--data_path", "data/eval/eval-lfcc.pkl", "--model_path", tmp_path / "lfcc",
+        "--model_name", "lfcc", "--output_path", tmp_path / "scores",
+    ]  # fmt: skip
+    assert run("gmm_ensemble_preprocess", *preprocess) == 0
+    folder = tmp_path / "experiment" / FUSION / "eval"
+    for path in (tmp_path / "scores" / "eval").iterdir():
+        shutil.copy(path, folder)
+    model = Path(f"model/ensemble-{FUSION}")
+    test = [
+        "--data_dir", folder, "--model_path_bon", model / "bon.gmm", "--model_path_sp", model / "sp.gmm",
+        "--label_path", corpus.protocol(Path("LA"), "eval"), "--output_path", tmp_path / "scores.txt",
+    ]  # fmt: skip
+    assert_refused("gmm_ensemble_test", test, "scores of other models", capsys, tmp_path / "scores.txt")
+    wrong_split = replaced(preprocess, "--data_split", "dev")
+    assert_refused("gmm_ensemble_preprocess", wrong_split, "a list of eval, but", capsys, tmp_path / "scores" / "dev")
+
+
+def test_a_fusion_refuses_columns_of_other_utterances(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    shutil.copytree(f"experiment/{FUSION}/train", tmp_path / "lists")
+    record = provenance.read(tmp_path / "lists" / "mfcc-sp-train.pkl")
+    record.utterances[3:5] = record.utterances[4], record.utterances[3]
+    provenance.write(tmp_path / "lists" / "mfcc-sp-train.pkl", record)
+    target = tmp_path / "model" / "bon.gmm"
+    arguments = ["--data_dir", tmp_path / "lists", "--model_path", target.parent]
+    assert_refused("gmm_ensemble_train", arguments, "item 4 is LA_T_1000003 in", capsys, target)
 
 
 def test_gmm_train_refuses(workplace, monkeypatch, tmp_path, capsys):

@@ -178,8 +178,9 @@ class Recorder:
         self.path, self._log = folder / "python", folder / "commands"
         self.path.write_text(
             "#!/bin/sh\n"
-            f'[ "$1" != -m ] || exec {shlex.quote(sys.executable)} "$@"\n'
-            "script=${1##*/}; shift\n"
+            "script=${1##*/}\n"
+            f'case $script in recipe.py) ;; *.py) false ;; esac && exec {shlex.quote(sys.executable)} "$@"\n'
+            "shift\n"
             f'printf "%s\\n" "$script" "$@" "" >> {shlex.quote(str(self._log))}\n'
             f'[ "$script" != "{fails_at}" ] || exit {status}\n'
         )
