@@ -7,6 +7,7 @@
 # Everything that is made lands in demo_output/. Environment: LA, JOBS, PYTHON.
 
 set -euo pipefail
+unset CDPATH
 [ -z "${LA:-}" ] || LA=$(cd "$LA" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./setup_environment.sh

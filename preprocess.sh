@@ -8,8 +8,9 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
 
+wanted=("${types[@]}" "${silence[@]}")
 for split in train dev eval; do
-    step "extracting features ($split): ${types[*]} ${silence[*]}" gmm_data_processing.py \
+    step "extracting features ($split): ${wanted[*]}" gmm_data_processing.py \
         --data_split "$split" --data_path "$LA/ASVspoof2019_LA_$split/flac" --label_path "$(protocol "$split")" \
-        --output_path "$work/data/$split" --ftype "${types[@]}" "${silence[@]}" "${jobs[@]}"
+        --output_path "$work/data/$split" --ftype "${wanted[@]}" "${jobs[@]}"
 done

@@ -7,6 +7,7 @@
 # Tests on real recordings look for them in ../shared/data and are skipped, saying so, where it is missing.
 
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./setup_environment.sh
 exec .venv/bin/python -m pytest "$@"

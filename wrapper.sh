@@ -6,7 +6,8 @@
 #   JOBS   number of processes or threads (default: one a core)
 #   PYTHON (default: the active environment's, else .venv's where demo.sh has made it, else python3)
 
-set -euo pipefail
+set -eo pipefail # without -u: bash before 4.4, macOS's among them, takes an empty array for an unset one
+unset CDPATH
 wrapper=$(basename "$0")
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -29,8 +30,9 @@ if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
 fi
 [ $# -gt 0 ] || set -- mfcc
 
-export PYTHONPATH="$scripts${PYTHONPATH:+:$PYTHONPATH}"
-recipe=$("$PYTHON" -m countermeasure.recipe "$@") || exit $?
+case $PYTHON in */*) PYTHON=$(absolute "$PYTHON") ;; esac
+# From the scripts' folder: Python looks for modules in the current one first.
+recipe=$(cd "$scripts" && "$PYTHON" -m countermeasure.recipe "$wrapper" "$@") || exit $?
 types=() # frame-level types, in alphabetical order
 silence=() # empty, or the one word
 for type in $recipe; do

@@ -39,8 +39,9 @@ def run(main: Callable[[], int]) -> NoReturn:
     without a traceback.
     """
     for name in ("SIGTERM", "SIGHUP"):  # end like Ctrl-C does, so that parts of files are removed
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
     program = os.path.basename(sys.argv[0])
     try:
         status = main()
@@ -50,12 +51,18 @@ def run(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         status = _complain(program, "interrupted", 130)
     except BrokenPipeError:  # `script | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()
         status = 1
     except OSError as error:
+        _abandon_stdout()
         where = f"{error.filename}: " if error.filename else ""
         status = _complain(program, f"{where}{error.strerror or error}", 2 if error.errno in _CALLERS_ERRNOS else 1)
     sys.exit(status)
+
+
+def _abandon_stdout() -> None:
+    """Keep Python from trying once more to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(program: str, message: str, status: int) -> int:

@@ -41,22 +41,30 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     part = path.with_name(f".{path.name}.part")
     descriptor = _open_locked(part, path)
-    try:
-        with os.fdopen(descriptor, "w" if text else "wb", **(_TEXT if text else {})) as f:
+    with os.fdopen(descriptor, "w" if text else "wb", **(_TEXT if text else {})) as f:
+        # The lock is held as long as the file is open, so nobody else can have started on this part
+        # when it is renamed or removed.
+        try:
             f.truncate()
             yield f
             f.flush()
             if flush:
                 os.fsync(f.fileno())
-            # Renamed while the lock is held: nobody else can have started on this part.
             os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder}: cannot be made, for a file stands in its place; choose another name") from None
 
 
 @contextlib.contextmanager
@@ -69,7 +77,8 @@ def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
         When another run is at work there.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    is_new = not folder.exists()
+    _make_folder(folder)
     mark = folder / ".running.part"
     descriptor = _open_locked(mark, folder)
     try:
@@ -77,7 +86,8 @@ def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             mark.unlink()
-            folder.rmdir()  # where nothing came of it
+            if is_new:
+                folder.rmdir()  # where nothing came of it
         os.close(descriptor)
 
 
@@ -109,7 +119,7 @@ def existing(path: str | os.PathLike[str]) -> Path:
     split = {"test": "eval"}.get(folder.name, folder.name)
     stem = path.stem.removeprefix(f"{split}-")
     twin = folder.parent / split / f"{split}-{stem}.pkl"
-    raise InputError(f"{path}: no such file" + (f"; did you mean {twin}?" if twin.is_file() else ""))
+    raise InputError(f"{path}: no such file; {f'did you mean {twin}?' if twin.is_file() else 'make the list first'}")
 
 
 def _open_locked(part: Path, path: Path) -> int:

@@ -77,10 +77,10 @@ class Table(AbstractContextManager):
                 self._readers.append(reader)
                 self._columns.append(items)
             self._join()
+            self._held: list[np.ndarray | None] | None = None
+            if in_memory:
+                self._held = [self.item(i) if n else None for i, n in enumerate(self.n_rows)]
             self._resources = resources.pop_all()
-        self._held: list[np.ndarray | None] | None = None
-        if in_memory:
-            self._held = [self.item(i) if n else None for i, n in enumerate(self.n_rows)]
 
     def __exit__(self, *exception: object) -> None:
         self.close()

@@ -39,7 +39,7 @@ def columns(data_dir: str | os.PathLike[str]) -> list[Column]:
     folder = Path(data_dir)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; fill it with the score lists to fuse")
-    found = sorted(Column(column_name(path.name), path) for path in folder.glob("*.pkl"))
+    found = sorted(Column(column_name(path.name), path) for path in folder.glob("[!.]*.pkl"))
     if not found:
         raise InputError(f"{folder}: no .pkl in it; copy or link the score lists to fuse into it")
     for one, other in itertools.pairwise(found):

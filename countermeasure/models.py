@@ -92,6 +92,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     InputError
         When the file holds no fitted mixture with diagonal covariances, or one that is damaged.
     """
+    if not os.path.lexists(path):
+        raise InputError(f"{path}: no such file; train the models first")
     state = read_estimator(path).state
     if state.get("covariance_type") != "diag":
         raise InputError(
@@ -104,13 +106,14 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     if problem:
         raise InputError(f"{path}: {problem}; the file is damaged, copy or train the model again")
     weights, means, variances, _ = (np.asarray(array, dtype=np.float64) for array in arrays)
-    record = state.get(_RECORD)
+    record, history = state.get(_RECORD), state.get("lower_bounds_")
     return Model(
         Parameters(weights, means, variances),
         int(state.get("n_iter_") or 0),
         float(state.get("lower_bound_") or 0.0),
         bool(state.get("converged_")),
-        record=record if isinstance(record, dict) else {},
+        tuple(map(float, history)) if isinstance(history, list) else (),
+        record if isinstance(record, dict) else {},
     )
 
 

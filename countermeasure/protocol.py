@@ -100,10 +100,13 @@ def read_lines(path: str | os.PathLike[str]) -> Sequence[str]:
     """
     try:
         with open(path, encoding="utf-8-sig") as f:
-            return f.read().split("\n")
+            text = f.read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; give a text file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
+    if "\0" in text:  # UTF-16, or what a crash leaves of a file
+        raise InputError(f"{path}: not a text file (it holds zero bytes)")
+    return text.split("\n")

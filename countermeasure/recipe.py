@@ -1,4 +1,4 @@
-"""What the wrappers are asked for: ``python -m countermeasure.recipe mfcc lfcc silence``."""
+"""What a wrapper is asked for: ``python -m countermeasure.recipe train.sh mfcc lfcc silence``."""
 
 from __future__ import annotations
 
@@ -34,8 +34,11 @@ def frame_level_types(ftypes: Sequence[str]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the frame-level types in alphabetical order, and ``silence`` last where it takes part."""
-    ftypes = list(sys.argv[1:] if argv is None else argv)
+    """Print the frame-level types in alphabetical order, and ``silence`` last where it takes part.
+
+    The first argument is the wrapper's name, which complaints begin with.
+    """
+    sys.argv[0], *ftypes = sys.argv[1:] if argv is None else argv
     print(*frame_level_types(ftypes), *[name for name in ftypes if name == SILENCE])
     return 0
 

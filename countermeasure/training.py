@@ -232,9 +232,10 @@ class _ClassTraining:
         def observe(state: em.State) -> None:
             nonlocal began
             seconds.append(max(time.monotonic() - began, 1e-9))
+            gain = f"gain {state.gain:.4f}, " if len(state.history) > 1 else ""
             log(
-                f"{self.label}: pass {len(state.history)}, log-likelihood {state.history[-1]:.4f} a frame, "
-                f"gain {state.gain:.4f}, {seconds[-1]:.1f} s, {self._n_frames / seconds[-1]:,.0f} frames/s"
+                f"{self.label}: pass {len(state.history)}, log-likelihood {state.history[-1]:.4f} a frame, {gain}"
+                f"{seconds[-1]:.2f} s, {self._n_frames / seconds[-1]:,.0f} frames/s"
             )
             checkpoints.save(checkpoint, state, seconds, record)
             diary.write(self.label, state.history, seconds, self._n_frames)
@@ -276,7 +277,7 @@ class _ClassTraining:
         lower_bound = total.log_likelihood / self._n_frames
         ended = "converged" if state.converged else "stopped at the largest number of passes,"
         starved = int((total.occupancy < 1).sum())
-        told = f"; {starved} components account for less than one frame" if starved else ""
+        told = f"; components that account for less than one frame: {starved}" if starved else ""
         log(f"{self.label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}")
         return Model(
             self._standard.backward(state.parameters),

@@ -254,7 +254,7 @@ def test_sha256_is_that_of_the_contents(tmp_path):
 )
 def test_a_missing_list_is_answered_with_its_twin(tmp_path, monkeypatch, asked, twin):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"no such file$"):
+    with pytest.raises(InputError, match=r"no such file; make the list first$"):
         existing(asked)
     Path(twin).parent.mkdir(parents=True)
     Path(twin).write_text("")

@@ -1,0 +1,132 @@
+"""The README: its commands are ones that the scripts take, and what it points at is there."""
+
+import importlib.util
+import pickle
+import re
+import shlex
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from countermeasure import features
+from countermeasure.mixture import Parameters
+from countermeasure.models import Model, write_model
+from countermeasure.pickles import ListWriter
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SCRIPTS = sorted(path.name for pattern in ("*.py", "*.sh") for path in ROOT.glob(pattern))
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def unrolled(lines):
+    """Yield the lines that a shell with its loops would run, the variables of these filled in."""
+    lines = iter(lines)
+    for line in lines:
+        loop = re.fullmatch(r"\s*for (\w+) in ([\w ]+); do", line)
+        if not loop:
+            yield line
+            continue
+        body, depth = [], 1
+        for inner in lines:
+            depth += inner.strip().startswith("for ") - (inner.strip() == "done")
+            if not depth:
+                break
+            body.append(inner)
+        for value in loop[2].split():
+            yield from unrolled([inner.replace(f"${loop[1]}", value) for inner in body])
+
+
+def commands():
+    text = "".join(blocks("bash")).replace("\\\n", " ")
+    return [shlex.split(line) for line in unrolled(text.splitlines()) if line.strip()]
+
+
+PYTHON_COMMANDS = [words[1:] for words in commands() if words[0] == "python"]
+
+
+@pytest.mark.parametrize("words", PYTHON_COMMANDS, ids=" ".join)
+def test_commands_parse_with_the_scripts_own_parsers(words):
+    script = ROOT / words[0]
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert not [word for word in words if "$" in word]
+    module.build_parser().parse_args(words[1:])
+
+
+def test_a_wrong_command_would_be_noticed():
+    with pytest.raises(SystemExit):
+        test_commands_parse_with_the_scripts_own_parsers(["gmm_train.py", "--no_such_option"])
+
+
+def test_every_script_has_a_command():
+    named = {words[0] for words in PYTHON_COMMANDS}
+    others = {"make_demo_data.py", "silence_measure.py"}  # demo.sh runs the one, the other is a look at one's files
+    assert named == {name for name in SCRIPTS if name.endswith(".py")} - others
+
+
+def test_shell_commands_are_there_and_take_known_types():
+    wrapped = [words for words in commands() if words[0].startswith("./")]
+    assert len(wrapped) >= 5
+    for words in wrapped:
+        assert (ROOT / words[0]).is_file()
+        for ftype in words[1:]:
+            features.window(ftype)
+
+
+def test_every_script_is_in_the_table():
+    helpers = {"wrapper.sh", "setup_environment.sh"}
+    assert all(f"`{name}`" in README for name in helpers)
+    rows = re.findall(r"^\| `([\w.]+)` \|", README, re.MULTILINE)
+    missing = set(SCRIPTS) - helpers - set(rows)
+    assert not missing
+
+
+def test_every_feature_type_is_in_the_table():
+    rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    assert [name for name in rows if name in features.names()] == [
+        name for name in features.names() if not name.endswith("-25")
+    ]
+
+
+def test_every_variable_of_the_wrappers_is_in_the_table():
+    text = "".join((ROOT / name).read_text() for name in ("wrapper.sh", "preprocess.sh", "train.sh", "test.sh"))
+    used = set(re.findall(r"\$\{([A-Z_]+):-", text)) - {"VIRTUAL_ENV", "CONDA_PREFIX"}
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE)) == used
+
+
+def test_what_it_links_to_is_there():
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", README) if not target.startswith("http")]
+    assert len(targets) >= 5
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        assert not path or (ROOT / path).exists(), target
+        assert not anchor or anchor in anchors, target
+
+
+def test_the_example_opens_lists_and_models(tmp_path, monkeypatch, capsys, rng):
+    """With plain pickle; what the two modules give in a process of their own is tested with the scripts."""
+    (example,) = blocks("python")
+    assert "countermeasure" not in example
+    monkeypatch.chdir(tmp_path)
+    frames = rng.normal(size=(5, 60)).astype(np.float32)
+    with ListWriter("eval-mfcc.pkl") as out:
+        out.append(frames, "spoof")
+    for name, mean in (("bon", 0.0), ("sp", 1.0)):
+        model = Parameters(np.ones(1), np.full((1, 60), mean), np.ones((1, 60)))
+        write_model(f"{name}.gmm", Model(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the example leaves closing files to Python
+        exec(compile(example, "README.md", "exec"), {"pickle": pickle})
+    label, llr = capsys.readouterr().out.split()
+    assert label == "spoof"
+    # log N(x; 0, 1) − log N(x; 1, 1) = Σ (1/2 − x)
+    assert float(llr) == pytest.approx((0.5 - frames.astype(float)).sum(axis=1).mean(), abs=1e-4)
