@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -183,10 +183,34 @@ class Table(AbstractContextManager):
                 filled += stop - start
         return parts
 
+    def _read_straight(self, part: Part) -> np.ndarray | None:
+        """Read a part of a single list into one array; None where the list's arrays do not lie so."""
+        reader, column = self._readers[0], self._columns[0]
+        first = column[part[0].item].value
+        dtype = first.dtype if isinstance(first, ArrayRef) else np.dtype(float)
+        array = np.empty((sum(segment.stop - segment.start for segment in part), self.n_columns), dtype)
+        filled = 0
+        for i, start, stop in part:
+            value = column[i].value
+            if not _is_straight(value, dtype):
+                return None
+            reader.read_into(
+                array[filled : filled + stop - start], value.offset + start * self.n_columns * dtype.itemsize
+            )
+            filled += stop - start
+        return array
+
     def read(self, part: Part) -> np.ndarray:
         """Return the rows of a part; array [rows, columns]."""
+        if len(self._readers) == 1 and self._held is None and (array := self._read_straight(part)) is not None:
+            return array
         arrays = [self.rows(segment) for segment in part]
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _is_straight(value: ArrayRef | float | None, dtype: np.dtype) -> TypeGuard[ArrayRef]:
+    """Tell whether an array's rows lie in the file one after another, as NumPy would have them."""
+    return isinstance(value, ArrayRef) and not value.fortran and value.dtype == dtype and dtype.isnative
 
 
 def _open(path: Path, resources: ExitStack) -> tuple[ListReader, list[Item]]:
@@ -279,13 +303,7 @@ def _shape(value: ArrayRef | float | None) -> tuple[int, int]:
 
 def _read_rows(reader: ListReader, item: Item, start: int, stop: int) -> np.ndarray:
     value = item.value
-    if not isinstance(value, ArrayRef) or value.fortran or (start, stop) == (0, value.shape[0]):
-        array = reader.array(item)
-        return array.reshape(_shape(value))[start:stop]
-    n_columns = _shape(value)[1]
-    row = n_columns * value.dtype.itemsize
-    data = reader.raw(value.offset + start * row, (stop - start) * row)
-    return np.frombuffer(data, value.dtype).reshape(stop - start, n_columns)
+    return reader.array(item).reshape(_shape(value))[start:stop]
 
 
 _MISALIGNED = "the lists are not of the same recordings in the same order; make them from one protocol"

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 # Frames a tile: its [frames, components] matrix stays in the cache of one core.
-TILE = 1024
+TILE = 2048
 # A component this much less likely than the frame's best, in nats, counts as having no share.
 _NEGLIGIBLE = np.float32(-60)
 
@@ -151,7 +152,7 @@ class Kernel:
 
     def __init__(self, parameters: Parameters, standard: Standardisation):
         self._shape = parameters.means.shape
-        self._parameters, self._standard = parameters, standard
+        self._raw = standard.backward(parameters)
         self._matrix = coefficients(parameters)
         self._mean, self._inverse_scale = standard.mean, 1 / standard.scale
         self._log_volume = standard.log_volume
@@ -176,31 +177,36 @@ class Kernel:
         -------
         array [n], float64
         """
-        raw = self._standard.backward(self._parameters)
-        precisions = 1 / raw.variances
-        with np.errstate(divide="ignore"):
-            constants = np.log(raw.weights) - 0.5 * np.log(2 * np.pi * raw.variances).sum(axis=1)
+        means, precisions, constants = self._exact
         result = np.empty(len(frames))
         for start in range(0, len(frames), TILE):
             some = frames[start : start + TILE]
             tile = self._evaluate(some)
             likeliest = tile.shares.argmax(axis=1)  # whose share is 1, as yet
-            difference = some - raw.means[likeliest]
+            difference = some - means[likeliest]
             distances = np.einsum("nd,nd,nd->n", difference, difference, precisions[likeliest])
             result[start : start + TILE] = (
                 constants[likeliest] - 0.5 * distances + np.log(tile.totals, dtype=np.float64)
             )
         return result
 
+    @cached_property
+    def _exact(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means, precisions and logarithms of the constant factors of the components over raw frames, float64."""
+        with np.errstate(divide="ignore"):
+            constants = np.log(self._raw.weights) - 0.5 * np.log(2 * np.pi * self._raw.variances).sum(axis=1)
+        return self._raw.means, 1 / self._raw.variances, constants
+
     def accumulate(self, frames: np.ndarray) -> Statistics:
         """Return the E-step's statistics of raw frames, array [n, D]."""
+        work = _workspace(*self._shape)
         sums = np.zeros(self._matrix.shape)
         log_likelihood = 0.0
         for start in range(0, len(frames), TILE):
             tile = self._evaluate(frames[start : start + TILE])
             # Dividing ξ by the totals normalises the responsibilities at a quarter of the cost.
-            tile.xi[:] /= tile.totals[:, None]
-            sums += tile.xi.T @ tile.shares
+            weighted = np.multiply(tile.xi, (1 / tile.totals)[:, None], out=work.weighted[: len(tile.xi)])
+            sums += np.matmul(weighted.T, tile.shares, out=work.sums)
             log_likelihood += tile.log_likelihood.sum()
         return Statistics(sums, float(log_likelihood), len(frames))
 
@@ -213,7 +219,6 @@ class Kernel:
         np.subtract(frames, self._mean, out=z, casting="same_kind")
         z *= self._inverse_scale
         np.multiply(z, z, out=xi[:, :n_dims])
-        xi[:, -1] = 1
         np.matmul(xi, self._matrix, out=joint)
         largest = joint.max(axis=1)
         joint -= largest[:, None]
@@ -249,7 +254,9 @@ class _Workspace:
 
     def __init__(self, n_components: int, n_dims: int):
         self.shape = (n_components, n_dims)
-        self.xi: np.ndarray = np.empty((TILE, 2 * n_dims + 1), np.float32)
+        self.xi: np.ndarray = np.ones((TILE, 2 * n_dims + 1), np.float32)
+        self.weighted: np.ndarray = np.empty_like(self.xi)
+        self.sums: np.ndarray = np.empty((2 * n_dims + 1, n_components), np.float32)
         self.joint: np.ndarray = np.empty((TILE, n_components), np.float32)
         self.ones: np.ndarray = np.ones(n_components, np.float32)
 

@@ -33,6 +33,13 @@ _BATCH = 1000
 _MAX_DEPTH = 32
 _MAX_STACK = 10_000
 _MAX_MEMO = 4_000_000
+# Opcodes that a model, or a list between two items, may take: a hundred times what any does.
+_MAX_OPCODES = 200_000
+# A longer label or attribute is none, and no whole number of a list needs more bits than these.
+_LONGEST_SHOWN = 100
+_MAX_BITS = 64
+# Tuples that occur several times are shapes, dtypes' arguments, and items.
+_WIDEST_SHARED = 8
 # Building one item never reaches further down the stack than this, so what lies below is finished.
 _WORKING = 16
 
@@ -222,6 +229,8 @@ class ListReader(AbstractContextManager):
         good = value is None or type(value) in (ArrayRef, float, int)
         if not good or not (label is None or type(label) is str):
             raise InputError(f"{self.path}: item {number} is not (array, label); give a feature list or a score list")
+        if type(value) is int and value.bit_length() >= _MAX_BITS:
+            raise InputError(f"{self.path}: item {number} is a number too large for a score; make the list again")
         if type(value) is ArrayRef and value.dtype.kind not in "fiu":
             raise InputError(f"{self.path}: item {number} is an array of {value.dtype}; expected numbers")
         return Item(value, label)
@@ -231,9 +240,15 @@ class ListReader(AbstractContextManager):
         value = item.value
         return _read_array(self._file, value) if isinstance(value, ArrayRef) else np.asarray(value)
 
-    def raw(self, offset: int, n_bytes: int) -> bytes:
-        """Read bytes of the file; several threads may do so at once."""
-        return os.pread(self._file.fileno(), n_bytes, offset)
+    def read_into(self, array: np.ndarray, offset: int) -> None:
+        """Fill a contiguous array with bytes of the file; several threads may do so at once."""
+        if not array.size:
+            return
+        target = array.data.cast("B")
+        if not hasattr(os, "preadv"):
+            target[:] = os.pread(self._file.fileno(), len(target), offset)
+        elif os.preadv(self._file.fileno(), [target], offset) != len(target):
+            raise InputError(f"{self.path}: was cut short while it was read; make it again")
 
 
 def read_list(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray | None, str | None]]:
@@ -263,7 +278,7 @@ def read_estimator(path: str | os.PathLike[str]) -> Estimator:
         value = _Machine(file, path).value()
         if type(value) is not _Object or type(value.state) is not dict:
             raise InputError(f"{path}: holds no Gaussian mixture model; give a bon.gmm or sp.gmm")
-        return Estimator(value.name, _load_arrays(file, value.state))
+        return Estimator(value.name, _load_arrays(file, value.state, {}))
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -278,18 +293,25 @@ def _open(path: Path) -> IO[bytes]:
 
 def _read_array(file: IO[bytes], ref: ArrayRef) -> np.ndarray:
     data = os.pread(file.fileno(), ref.nbytes, ref.offset) if ref.inline is None else ref.inline
+    if len(data) < ref.nbytes:
+        raise InputError(f"{file.name}: was cut short while it was read; copy or make the file again")
     return np.frombuffer(data, ref.dtype).reshape(ref.shape, order="F" if ref.fortran else "C")
 
 
-def _load_arrays(file: IO[bytes], value: Any) -> Any:
+def _load_arrays(file: IO[bytes], value: Any, loaded: dict[ArrayRef, np.ndarray], depth: int = 0) -> Any:
+    """Return `value` with its arrays in it; one that occurs several times is loaded once."""
+    if depth > _MAX_DEPTH:
+        raise InputError(f"{file.name}: the pickle is nested too deep for a model; copy or make the file again")
     if type(value) is ArrayRef:
-        return _read_array(file, value).copy()
+        if value not in loaded:
+            loaded[value] = _read_array(file, value).copy()
+        return loaded[value]
     if type(value) is _Payload:
         return value.bytes(file)
     if type(value) is dict:
-        return {key: _load_arrays(file, entry) for key, entry in value.items()}
+        return {key: _load_arrays(file, entry, loaded, depth + 1) for key, entry in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_load_arrays(file, entry) for entry in value)
+        return type(value)(_load_arrays(file, entry, loaded, depth + 1) for entry in value)
     return value
 
 
@@ -319,6 +341,13 @@ class _Object:
     def __init__(self, name: str):
         self.name = name
         self.state: Any = None
+
+
+class _DType:
+    """A dtype; BUILD gives it its byte order, also where the memo has it already."""
+
+    def __init__(self, value: np.dtype):
+        self.value = value
 
 
 class _RawArray:
@@ -354,6 +383,7 @@ class _Machine:
         self._below: list[list[Any]] = []  # the stacks under each mark
         self._memo: dict[int, Any] = {}
         self._memoized = 0  # MEMOIZE counts what this memo leaves out, too
+        self._opcodes = 0  # since the last item
 
     # Results
 
@@ -377,9 +407,11 @@ class _Machine:
             elif outer:  # filled by APPEND or APPENDS
                 yield from outer
                 outer.clear()
-            elif len(self._below) == 1 and len(self._stack) > 4 * _WORKING and self._below[0][-1] is outer:
+                self._opcodes = 0
+            elif len(self._below) == 1 and len(self._stack) > 4 * _WORKING and _ends_in(self._below[0], outer):
                 yield from self._stack[:-_WORKING]
                 del self._stack[:-_WORKING]
+                self._opcodes = 0
         if outer is None or self._below or len(self._stack) != 1 or self._stack[0] is not outer:
             self._refuse("ends in the middle")
 
@@ -398,7 +430,8 @@ class _Machine:
                 operation(self)
             except (IndexError, TypeError, ValueError, KeyError, OverflowError, struct.error) as error:
                 self._refuse(f"is damaged ({op!r}: {error or type(error).__name__})")
-            if len(self._stack) > _MAX_STACK or len(self._below) > _MAX_DEPTH:
+            self._opcodes += 1
+            if len(self._stack) > _MAX_STACK or len(self._below) > _MAX_DEPTH or self._opcodes > _MAX_OPCODES:
                 self._refuse("is nested too deep or too wide for a list or a model")
             yield op
 
@@ -532,10 +565,14 @@ class _Machine:
         self._push_global(module, name)
 
     def _push_global(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            raise TypeError("global without a name")
         full = f"{module} {name}"
         if full not in _KNOWN_GLOBALS:
+            shown = f"{module}.{name}"[:_LONGEST_SHOWN]
             raise InputError(
-                f"{self._path}: the pickle asks for {module}.{name}, which no list or model needs; "
+                f"{self._path}: the pickle asks for {shown if shown.isprintable() else ascii(shown)}, "
+                "which no list or model needs; "
                 "nothing was run; do not open it with pickle.load"
             )
         self._stack.append(_Global(full))
@@ -550,14 +587,18 @@ class _Machine:
         if name in _RECONSTRUCT:
             return _RAW_ARRAY
         if name in _DTYPE:
-            return _dtype(arguments[0])
+            return _DType(_dtype(arguments[0]))
         if name in _SCALAR:
             dtype, data = arguments
+            if type(data) is not _Payload:
+                raise TypeError("number without data")
             return np.frombuffer(data.bytes(self._file), _checked(dtype, (1,), data.length), 1)[0].item()
         if name in _FROM_BUFFER:
             data, dtype, shape, order = arguments
             return _array_ref(dtype, shape, order == "F", data)
         if name in _ENCODE:
+            if type(arguments[0]) is not str:
+                raise TypeError("encodes what is no text")
             data = arguments[0].encode("latin-1")
             return _Payload(0, len(data), data)
         if name in _BYTES and not arguments:
@@ -577,49 +618,65 @@ class _Machine:
         if target is _RAW_ARRAY:
             _, shape, dtype, fortran, data = state
             self._stack[-1] = _array_ref(dtype, shape, bool(fortran), data)
-        elif isinstance(target, np.dtype):
-            order = state[1]
+        elif type(target) is _DType:
+            order = state[1] if type(state) is tuple else None
             if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
                 raise ValueError("array of an unknown type")
-            self._stack[-1] = target.newbyteorder(order)
+            target.value = target.value.newbyteorder(order)
         elif type(target) is _Object and target.state is None:
             target.state = state
         else:
             raise TypeError("sets the state of what has none")
 
 
+def _ends_in(stack: list[Any], value: Any) -> bool:
+    return bool(stack) and stack[-1] is value
+
+
 def _worth_remembering(value: Any) -> bool:
-    """Whether a later item may refer to `value`; what is one item's own is not kept."""
+    """Whether a later item may refer to `value`.
+
+    What is one item's own is not kept, nor what can hold itself, nor tuples in tuples in tuples:
+    shared parts of shared parts would double in size with every opcode.
+    """
+    if type(value) is not tuple:
+        return _is_shareable(value)
+    entries = [entry if type(entry) is tuple else (entry,) for entry in value[: _WIDEST_SHARED + 1]]
+    return all(len(parts) <= _WIDEST_SHARED for parts in [entries, *entries]) and all(
+        _is_shareable(part) and type(part) is not _Payload for parts in entries for part in parts
+    )
+
+
+def _is_shareable(value: Any) -> bool:
     if type(value) is str:
         return len(value) < 256
     if type(value) is _Payload:
         return value.length < 256
     if type(value) is ArrayRef:
         return value.inline is None
-    if type(value) is tuple:
-        return not any(type(entry) is _Payload or not _worth_remembering(entry) for entry in value)
-    return True
+    return value is None or type(value) in (bool, int, float, _Global, _DType)
 
 
 def _dtype(name: Any) -> np.dtype:
     # Sizes only, no 'O' (objects) and no fields: such arrays are numbers or text.
     if type(name) is not str or name[:1] not in "fiubU" or not name[1:].isdigit() or int(name[1:]) > 4096:
-        raise ValueError(f"array of an unknown type {name!r}")
+        raise ValueError(f"array of an unknown type{f' {name[:_LONGEST_SHOWN]!r}' if type(name) is str else ''}")
     return np.dtype(name)
 
 
 def _checked(dtype: Any, shape: Any, length: int) -> np.dtype:
     """Return `dtype` if an array of it with this shape has `length` bytes."""
-    if not isinstance(dtype, np.dtype) or type(shape) is not tuple or not 1 <= len(shape) <= 4:
+    if type(dtype) is not _DType or type(shape) is not tuple or not 1 <= len(shape) <= 4:
         raise ValueError("array of an unknown form")
-    n = dtype.itemsize
+    n = dtype.value.itemsize
     for size in shape:
-        if type(size) is not int or not 0 <= size < 2**40:
+        # An empty array has no data to show how large it is.
+        if type(size) is not int or not 0 <= size < (2**40 if length else 2**16):
             raise ValueError("array of an unknown form")
         n *= size
     if n != length:
         raise ValueError(f"array of {n} bytes comes with {length}")
-    return dtype
+    return dtype.value
 
 
 def _array_ref(dtype: Any, shape: Any, fortran: bool, data: Any) -> ArrayRef:
