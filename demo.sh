@@ -23,7 +23,7 @@ else
 fi
 export LA
 
-options="--plot $WORK/plots"
+options="--plot demo_output/plots" # from this folder: option variables cannot hold blanks
 if [ ! -d "$LA/ASVspoof2019_LA_asv_scores" ]; then
     options+=" --asv_score asvspoof2019-la-eval"
     about+="

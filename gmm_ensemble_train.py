@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a frame-level fusion on all score lists of a folder, held in memory.
+"""Train a frame-level fusion on all score lists of a folder.
 
 Examples:
     python gmm_ensemble_train.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure import training
 
-    training.train_fusion(options=options.TrainingOptions.of(settings), in_memory=True, **settings)
+    training.train_fusion(options=options.TrainingOptions.of(settings), in_memory=False, **settings)
     return 0
 
 

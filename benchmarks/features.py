@@ -27,11 +27,11 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 import soundfile
-from reference_features import reference
 from threadpoolctl import threadpool_limits
 
 from countermeasure import audio, features
 from countermeasure.extraction import extract
+from reference_features import reference
 
 EIGHT = ["mfcc", "imfcc", "lfcc", "bfcc", "gfcc", "ngcc", "msrcc", "psrcc"]
 FURTHER = ["cqcc", "pncc", "lpcc", "plp", "rplp"]

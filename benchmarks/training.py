@@ -185,24 +185,22 @@ def growth(folder: Path, args: argparse.Namespace) -> None:
 def convergence(folder: Path, args: argparse.Namespace) -> None:
     """Passes of incremental and of batch EM to within 0.02 nats of the converged log-likelihood."""
     path = Path(args.data_path) if args.data_path else synthetic(folder / "convergence.pkl", 400_000)
-    needed: dict[str, list[int]] = {}
     for em in ("batch", "incremental"):
         options = TrainingOptions(n_components=args.n_components, tol=1e-4, max_iter=400, em=em)
         training.train(path, folder / em, options, restart=True)
-        for model_path in model_files(folder / em):
-            history, bound = _history(model_path)
-            needed.setdefault(em, []).append(1 + int(np.argmax(history >= bound - 0.02)))
-            print(
-                f"  {em} {model_path.stem}: {len(history)} passes, {bound:.4f} nats, within 0.02 after {needed[em][-1]}"
-            )
-    shares = [i / b for i, b in zip(needed["incremental"], needed["batch"], strict=True)]
-    print(f"passes of incremental EM: {', '.join(f'{share:.0%}' for share in shares)} of batch EM's")
+    for name in ("bon.gmm", "sp.gmm"):
+        found = {em: _history(folder / em / name) for em in ("batch", "incremental")}
+        # They end in different optima; what counts is the way to what both have reached.
+        target = min(bound for _, bound in found.values()) - 0.02
+        needed = {em: 1 + int(np.argmax(history >= target)) for em, (history, _) in found.items()}
+        ends = ", ".join(f"{em} {len(history)} passes to {bound:.4f}" for em, (history, bound) in found.items())
+        share = needed["incremental"] / needed["batch"]
+        print(f"{name}: {ends}; to {target:.4f} in {needed['incremental']} and {needed['batch']} passes, {share:.0%}")
 
 
 def _history(model_path: Path) -> tuple[np.ndarray, float]:
-    with open(model_path, "rb") as file:
-        model = pickle.load(file)
-    return np.array(model.lower_bounds_), model.lower_bound_
+    model = read_model(model_path)
+    return np.array([*model.history, model.lower_bound]), model.lower_bound
 
 
 def heldout(folder: Path, args: argparse.Namespace) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format
 
 from countermeasure import em
 from countermeasure.errors import InputError
@@ -56,9 +59,10 @@ def load(path: str | os.PathLike[str], record: dict[str, Any]) -> tuple[em.State
     path = Path(path)
     if not path.exists():
         return None
+    content = path.read_bytes()
+    damaged = InputError(f"{path}: the checkpoint is damaged; start over with --restart")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            a = {name: arrays[name] for name in arrays.files}
+        a = _arrays(content)
         found = json.loads(str(a["record"]))
         blocks = zip(a["sums"], a["block_log_likelihoods"], a["block_frames"], strict=True)
         state = em.State(
@@ -68,15 +72,53 @@ def load(path: str | os.PathLike[str], record: dict[str, Any]) -> tuple[em.State
             bool(a["converged"]),
         )
         seconds = a["seconds"].tolist()
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError):
-        raise InputError(f"{path}: the checkpoint is damaged; start over with --restart") from None
-    different = _differences(found, record)
+        different = _differences(found, record)
+    except Exception:  # whatever NumPy and zipfile say to bytes that they did not write
+        raise damaged from None
     if different:
         raise InputError(
             f"{path}: an unfinished training with other settings is here ({different}); "
             "finish it with the same ones, or start over with --restart"
         )
+    if not _is_sound(state, seconds):
+        raise damaged
     return state, seconds
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        # Stored as they are, so that none takes more memory than the file has bytes.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed")
+        contents = {entry.filename.removesuffix(".npy"): archive.read(entry) for entry in archive.infolist()}
+    return {name: _array(content) for name, content in contents.items()}
+
+
+def _array(content: bytes) -> np.ndarray:
+    file = io.BytesIO(content)
+    read_header = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}
+    shape, _, dtype = read_header[format.read_magic(file)](file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError("not as long as it says")
+    file.seek(0)
+    return format.read_array(file, allow_pickle=False)
+
+
+def _is_sound(state: em.State, seconds: list[float]) -> bool:
+    """Tell whether training can go on from what was read."""
+    p = state.parameters
+    n_components, n_dims = p.means.shape if p.means.ndim == 2 else (0, 0)
+    arrays = (p.weights, p.means, p.variances, *(block.sums for block in state.blocks), np.array(state.history))
+    return (
+        n_components > 0
+        and p.weights.shape == (n_components,)
+        and p.variances.shape == (n_components, n_dims)
+        and all(block.sums.shape == (2 * n_dims + 1, n_components) for block in state.blocks)
+        and 0 < len(state.history) == len(seconds)
+        and all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays)
+        and bool((p.variances > 0).all() and (p.weights >= 0).all())
+        and all(type(value) is float and 0 < value < math.inf for value in seconds)
+    )
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -4,8 +4,8 @@ Incremental EM (R. M. Neal and G. E. Hinton, A view of the EM algorithm that jus
 sparse, and other variants, 1998): the statistics of each block are kept; after a block's E-step its
 old share is replaced and the parameters follow at once. Within a pass the statistics are carried
 further the way they have come since its start (over-relaxation, R. Salakhutdinov and S. Roweis,
-Adaptive overrelaxed bound optimization methods, ICML 2003). Neither moves the optimum, which is that
-of batch EM over all the data: the case of a single block.
+Adaptive overrelaxed bound optimization methods, ICML 2003), until the first pass that loses by it.
+Neither moves the optimum, which is that of batch EM over all the data: the case of a single block.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ class State:
         """What the latest pass gained over the one before it, in nats a frame."""
         return self.history[-1] - self.history[-2] if len(self.history) > 1 else np.inf
 
+    @property
+    def has_fallen(self) -> bool:
+        """Whether a pass came out below the one before it."""
+        return bool((np.diff(self.history) < 0).any())
+
 
 def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State:
     """Visit every block once.
@@ -60,6 +65,7 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     blocks = list(state.blocks)
     log_likelihood, n_frames = 0.0, 0
     before = total = _sum(blocks) if blocks else None
+    relaxes = n_blocks > 1 and not state.has_fallen
     for b in range(n_blocks):
         new = e_step(b, parameters)
         log_likelihood += new.log_likelihood
@@ -69,10 +75,9 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
             continue
         total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
         blocks[b] = new
-        if n_blocks > 1:
-            parameters = m_step(_over_relaxed(total, before), parameters)
+        parameters = m_step(_over_relaxed(total, before) if relaxes else total, parameters)
     # On the statistics as they are: a pass ends where plain EM would.
-    parameters = m_step(total or _sum(blocks), parameters)
+    parameters = m_step(_sum(blocks) if total is None else total, parameters)
     return State(parameters, tuple(blocks), (*state.history, log_likelihood / n_frames))
 
 
@@ -107,8 +112,10 @@ def run(
         Called with the state after each pass.
     """
     while not state.converged and len(state.history) < max_iter:
+        before = state
         state = one_pass(state, n_blocks, e_step, m_step)
-        state = replace(state, converged=state.gain < tol)
+        lost_by_relaxing = state.gain < 0 and n_blocks > 1 and not before.has_fallen
+        state = replace(state, converged=state.gain < tol and not lost_by_relaxing)
         observe(state)
     return state
 

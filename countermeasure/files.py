@@ -13,7 +13,7 @@ from countermeasure.errors import InputError
 
 try:
     import fcntl
-except ImportError:  # Windows: no advisory locks; everything else works
+except ImportError:  # a system without advisory locks
     fcntl = None  # type: ignore[assignment]
 
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "newline": "\n"}

@@ -91,8 +91,8 @@ class Table(AbstractContextManager):
 
     @property
     def record(self) -> provenance.Record | None:
-        """The first list's record; the other lists are of the same trials."""
-        return self.described[0].record
+        """The first record there is; all lists are of the same trials."""
+        return next((described.record for described in self.described if described.record), None)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -105,6 +105,7 @@ class Table(AbstractContextManager):
                     f"{path}: {len(column)} items, but {self.paths[0]} has {len(first)}; "
                     "all lists of a folder must come from the same protocol"
                 )
+        self._check_windows()
         self.utterances = self._joined_utterances(len(first))
         self.labels: list[str | None] = []
         self.n_rows = np.zeros(len(first), dtype=np.int64)
@@ -130,6 +131,21 @@ class Table(AbstractContextManager):
                     f"those before it {self.n_columns}; make the list again"
                 )
             self.n_columns, self.n_rows[i] = n_columns, shapes[0][0]
+
+    def _check_windows(self) -> None:
+        known = [(path, d.record.feature) for path, d in zip(self.paths, self.described, strict=True) if d.record]
+        windows = [
+            (path, feature["type"], feature["window_length_s"], feature["window_hop_s"])
+            for path, feature in known
+            if "window_length_s" in feature
+        ]
+        for path, name, *window in windows[1:]:
+            first_path, first_name, *first_window = windows[0]
+            if window != first_window:
+                raise InputError(
+                    f"{path}: {name} has another window than the {first_name} of {first_path}, so their frames do not "
+                    "belong side by side; fuse types of one window: all with -25 or all without"
+                )
 
     def _joined_utterances(self, n_items: int) -> list[str] | None:
         """Return the utterances that the lists' records agree on."""
@@ -306,7 +322,10 @@ def _read_rows(reader: ListReader, item: Item, start: int, stop: int) -> np.ndar
     return reader.array(item).reshape(_shape(value))[start:stop]
 
 
-_MISALIGNED = "the lists are not of the same recordings in the same order; make them from one protocol"
+_MISALIGNED = (
+    "the lists are not of the same recordings in the same order, or of types with different windows; "
+    "make them from one protocol, with one window"
+)
 
 
 def _names(paths: Sequence[Path]) -> str:

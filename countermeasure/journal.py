@@ -125,8 +125,7 @@ class Journal(AbstractContextManager):
         if content != self._title:
             return 0
         end = self._file.tell()
-        while (content := self._read_piece()) is not None:
-            self._remember(content, end + _HEAD.size)
+        while (content := self._read_piece()) is not None and self._remember(content, end + _HEAD.size):
             end = self._file.tell()
         return end
 
@@ -140,8 +139,14 @@ class Journal(AbstractContextManager):
         content = self._file.read(length)
         return content if len(content) == length and zlib.crc32(content) == checksum else None
 
-    def _remember(self, content: bytes, start: int) -> None:
+    def _remember(self, content: bytes, start: int) -> bool:
+        """Keep an entry in mind; return whether it is one."""
+        if len(content) < _FIELDS.size:
+            return False
         name_length, digest, rate, n_channels, n_samples, rows, columns = _FIELDS.unpack_from(content)
-        name = content[_FIELDS.size : _FIELDS.size + name_length].decode()
-        offset = start + _FIELDS.size + name_length
-        self.entries[name] = Entry(digest, rate, n_channels, n_samples, (rows, columns), offset)
+        head = _FIELDS.size + name_length
+        if len(content) != head + rows * columns * self._dtype.itemsize or not rate or not n_channels:
+            return False
+        name = content[_FIELDS.size : head].decode(errors="replace")
+        self.entries[name] = Entry(digest, rate, n_channels, n_samples, (rows, columns), start + head)
+        return True

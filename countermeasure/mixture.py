@@ -23,6 +23,10 @@ import numpy as np
 
 # Frames a tile: its [frames, components] matrix stays in the cache of one core.
 TILE = 2048
+# Smallest variance that products in float32 can be trusted with; the data's is 1.
+SMALLEST_VARIANCE = 1e-5
+# With so few dimensions, evaluating all in float64 costs next to nothing.
+_FEW_DIMENSIONS = 16
 # A component this much less likely than the frame's best, in nats, counts as having no share.
 _NEGLIGIBLE = np.float32(-60)
 
@@ -167,7 +171,8 @@ class Kernel:
         """Return log p(x_t) of each frame, in nats.
 
         Float32 products decide how the components share a frame; the value of the likeliest is then
-        taken in float64, without which narrow components cost digits (10⁻³ nats a frame).
+        taken in float64, without which narrow components cost digits (10⁻³ nats a frame). Frames of
+        few dimensions, as fusions have them, are evaluated in float64 altogether.
 
         Parameters
         ----------
@@ -179,6 +184,15 @@ class Kernel:
         """
         means, precisions, constants = self._exact
         result = np.empty(len(frames))
+        if frames.shape[1] <= _FEW_DIMENSIONS:
+            for start in range(0, len(frames), TILE):
+                some = frames[start : start + TILE]
+                joint = np.tile(constants, (len(some), 1))
+                for d in range(frames.shape[1]):
+                    joint -= 0.5 * (some[:, d, None] - means[:, d]) ** 2 * precisions[:, d]
+                largest = joint.max(axis=1)
+                result[start : start + TILE] = largest + np.log(np.exp(joint - largest[:, None]).sum(axis=1))
+            return result
         for start in range(0, len(frames), TILE):
             some = frames[start : start + TILE]
             tile = self._evaluate(some)
@@ -284,7 +298,8 @@ def update(
         A component with less than a tenth of a frame keeps its mean and variance from here: its own
         statistics are noise. Its weight falls to what the statistics say.
     floor : float
-        Smallest variance, relative to each dimension's variance over the data (which is 1 here).
+        Smallest variance, relative to each dimension's variance over the data (which is 1 here);
+        never below `SMALLEST_VARIANCE`.
     regularisation : array [D] or float
         Added to every variance, as scikit-learn's `reg_covar`.
     """
@@ -294,7 +309,7 @@ def update(
     safe = np.where(starved, 1.0, n)
     means = (statistics.sums[n_dims:-1] / safe).T
     variances = (statistics.sums[:n_dims] / safe).T - means**2
-    variances = np.maximum(np.maximum(variances, 0.0) + regularisation, floor)
+    variances = np.maximum(np.maximum(variances, 0.0) + regularisation, max(floor, SMALLEST_VARIANCE))
     return Parameters(
         n / n.sum(),
         np.where(starved[:, None], previous.means, means),
@@ -316,21 +331,22 @@ def seeds(sample: np.ndarray, n_components: int, rng: np.random.Generator) -> Pa
     """
     n, n_dims = sample.shape
     norms = np.einsum("nd,nd->n", sample, sample)
-    chosen = [int(rng.integers(n))]
+    chosen: list[int] = []
     distance = np.full(n, np.inf)
+    cumulative = np.arange(1.0, n + 1)  # the first one: any frame, one as likely as another
     for _ in range(n_components):
-        nearest = sample[chosen[-1]]
-        np.minimum(distance, np.maximum(norms - 2 * sample @ nearest + nearest @ nearest, 0.0), out=distance)
-        cumulative = np.cumsum(distance)
         # Where all distances are 0 (fewer different frames than components), any frame will do.
         chosen.append(
             min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), n - 1)
             if cumulative[-1] > 0
             else int(rng.integers(n))
         )
+        latest = sample[chosen[-1]]
+        np.minimum(distance, np.maximum(norms - 2 * sample @ latest + latest @ latest, 0.0), out=distance)
+        cumulative = np.cumsum(distance)
     variance = max(float(distance.mean()) / n_dims, 1e-2)
     return Parameters(
         np.full(n_components, 1.0 / n_components),
-        sample[chosen[:n_components]].astype(np.float64),
+        sample[chosen].astype(np.float64),
         np.full((n_components, n_dims), variance),
     )

@@ -16,6 +16,8 @@ from countermeasure.pickles import dump, read_estimator
 
 BONAFIDE_FILE = "bon.gmm"
 SPOOF_FILE = "sp.gmm"
+# Features and scores stay far inside of it; float32 squares beyond it do not.
+_RANGE = 1e18
 # The attribute of the estimator that tells what the model was made of; scikit-learn ignores it.
 _RECORD = "countermeasure_"
 
@@ -95,26 +97,31 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     if not os.path.lexists(path):
         raise InputError(f"{path}: no such file; train the models first")
     state = read_estimator(path).state
-    if state.get("covariance_type") != "diag":
-        raise InputError(
-            f"{path}: a mixture with covariance_type={state.get('covariance_type')!r}; this suite's are 'diag'"
-        )
+    kind = state.get("covariance_type")
+    if type(kind) is not str or kind != "diag":
+        raise InputError(f"{path}: a mixture with covariance_type={str(kind)[:20]!r}; this suite's are 'diag'")
     if "means_" not in state:
         raise InputError(f"{path}: a mixture that was never fitted; train it first")
     arrays = [state.get(name) for name in ("weights_", "means_", "covariances_", "precisions_cholesky_")]
-    problem = _problem(*arrays)
+    record = state.get(_RECORD, {})
+    problem = _problem(*arrays) or _record_problem(record)
     if problem:
         raise InputError(f"{path}: {problem}; the file is damaged, copy or train the model again")
     weights, means, variances, _ = (np.asarray(array, dtype=np.float64) for array in arrays)
-    record, history = state.get(_RECORD), state.get("lower_bounds_")
+    history = state.get("lower_bounds_")
     return Model(
         Parameters(weights, means, variances),
-        int(state.get("n_iter_") or 0),
-        float(state.get("lower_bound_") or 0.0),
-        bool(state.get("converged_")),
-        tuple(map(float, history)) if isinstance(history, list) else (),
-        record if isinstance(record, dict) else {},
+        int(_number(state.get("n_iter_"))),
+        _number(state.get("lower_bound_")),
+        state.get("converged_") is True,
+        tuple(map(_number, history)) if isinstance(history, list) else (),
+        record,
     )
+
+
+def _number(value: Any) -> float:
+    """Return a number that nothing is computed from; 0 where it is none."""
+    return float(value) if type(value) in (int, float) and abs(value) < _RANGE else 0.0
 
 
 def _problem(weights: Any, means: Any, variances: Any, precisions_cholesky: Any) -> str | None:
@@ -135,8 +142,27 @@ def _problem(weights: Any, means: Any, variances: Any, precisions_cholesky: Any)
         return "its weights do not sum to 1"
     if (variances <= 0).any():
         return "a variance is not positive"
-    if not np.allclose(precisions_cholesky**2 * variances, 1, atol=1e-3):
-        return "its precisions are not those of its covariances"
+    if max(abs(means).max(), variances.max(), 1 / variances.min()) > _RANGE:
+        return "a mean or a variance is larger or smaller than any feature's"
+    with np.errstate(over="ignore"):
+        if not np.allclose(precisions_cholesky**2 * variances, 1, atol=1e-3):
+            return "its precisions are not those of its covariances"
+    return None
+
+
+def _record_problem(record: Any) -> str | None:
+    """Say what is wrong with what a model tells about itself; None where it can be compared with others."""
+    if not isinstance(record, dict):
+        return "its record is no dictionary"
+    for name, kind in (("label", str), ("training_id", str), ("columns", list), ("inputs", list), ("options", dict)):
+        if record.get(name) is not None and type(record[name]) is not kind:
+            return f"its record's {name} has the wrong form"
+    if not all(type(name) is str for name in record.get("columns") or []):
+        return "its record's columns are no names"
+    for entry in record.get("inputs") or []:
+        known = entry is None or (type(entry) is dict and {"feature", "sampling_rate", "model"} <= entry.keys())
+        if not known or (entry and type(entry["feature"]) is not dict):
+            return "its record's inputs have the wrong form"
     return None
 
 

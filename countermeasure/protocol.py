@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from sys import intern  # of what many lines share: a third of the memory
 from typing import NamedTuple
 
 from countermeasure.errors import InputError
@@ -11,6 +12,10 @@ from countermeasure.errors import InputError
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
+_EXAMPLE = "'LA_0039 LA_E_2834763 - A11 spoof'"
+_LONGEST_LINE = 10_000
+_LONGEST_ID = 255  # as of a file's name
+_QUOTED = 200
 
 
 class Trial(NamedTuple):
@@ -44,11 +49,11 @@ def parse_trial(line: str) -> Trial:
     """
     line = line.strip()
     fields = line.split()
-    label = fields[-1] if len(fields) > 1 and fields[-1] in LABELS else None
+    label = intern(fields[-1]) if len(fields) > 1 and fields[-1] in LABELS else None
     utterance = fields[0] if len(fields) == 1 else fields[1]
-    attack = fields[-2] if label and len(fields) > 3 and fields[-2] not in ("-", label) else None
+    attack = intern(fields[-2]) if label and len(fields) > 3 and fields[-2] not in ("-", label) else None
     # The first field of the four-field form is the audio's format.
-    speaker = fields[0] if len(fields) > 1 and fields[0] not in ("flac", "wav", "-") else None
+    speaker = intern(fields[0]) if len(fields) > 1 and fields[0] not in ("flac", "wav", "-") else None
     return Trial(line, utterance, label, attack, speaker)
 
 
@@ -65,27 +70,31 @@ def read_protocol(path: str | os.PathLike[str]) -> list[Trial]:
     """
     trials: list[Trial] = []
     seen: dict[str, int] = {}
-    numbers: list[int] = []
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
-        trial = parse_trial(line)
+        trial = parse_trial(line[:_LONGEST_LINE])
+        if len(line) > _LONGEST_LINE or len(trial.utterance) > _LONGEST_ID:
+            problem = f"{len(line):,} characters, longer than any trial's line; expected lines like {_EXAMPLE}"
+            raise InputError(f"{path}:{number}: {problem}: {line[:_QUOTED]!r}")
+        if trial.utterance == "-" or (trial.utterance in LABELS and trial.utterance != line.strip()):
+            problem = f"no utterance id in the second field; expected lines like {_EXAMPLE}"
+            raise InputError(f"{path}:{number}: {problem}: {trial.line[:_QUOTED]!r}")
         if trial.utterance in seen:
             raise InputError(
                 f"{path}:{number}: utterance {trial.utterance} stands on line {seen[trial.utterance]} already; "
-                f"a protocol names each utterance once: {trial.line!r}"
+                f"a protocol names each utterance once: {trial.line[:_QUOTED]!r}"
             )
         seen[trial.utterance] = number
         trials.append(trial)
-        numbers.append(number)
     if not trials:
-        raise InputError(f"{path}: no trial in it; expected lines like 'LA_0039 LA_E_2834763 - A11 spoof'")
+        raise InputError(f"{path}: no trial in it; expected lines like {_EXAMPLE}")
     labelled = [trial.label is not None for trial in trials]
     if any(labelled) and not all(labelled):
         first = labelled.index(False)
         raise InputError(
-            f"{path}:{numbers[first]}: no label at the end ('bonafide' or 'spoof'), though other lines have one: "
-            f"{trials[first].line!r}"
+            f"{path}:{seen[trials[first].utterance]}: no label at the end ('bonafide' or 'spoof'), though other lines have one: "
+            f"{trials[first].line[:_QUOTED]!r}"
         )
     return trials
 

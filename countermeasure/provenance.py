@@ -117,7 +117,7 @@ def read(list_path: str | os.PathLike[str]) -> Record | None:
             values = json.load(f)
     except FileNotFoundError:
         return None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of 5,000 digits
         raise InputError(f"{path}: is damaged ({error}); delete it or make the list again") from None
     if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
         return None
@@ -130,15 +130,26 @@ def _checked(values: Any, path: Path) -> Record:
     if not isinstance(values, dict) or set(values) != set(expected):
         problem = "entries missing or unknown"
     else:
-        types = {"int": int, "str": str, "dict": dict, "list": list}
         for name, f in expected.items():
-            if not isinstance(values[name], types[str(f.type).split("[")[0]]):
+            if not _has_form(values[name], str(f.type)):
                 problem = f"{name} has the wrong form"
     if problem is None and not len(values["utterances"]) == len(values["speakers"]) == len(values["n_frames"]):
         problem = "utterances, speakers and n_frames differ in number"
     if problem:
         raise InputError(f"{path}: is no record of a list ({problem}); delete it or make the list again")
     return Record(**values)
+
+
+def _has_form(value: Any, form: str) -> bool:
+    """Tell whether a JSON value is what a field's annotation says."""
+    outer, _, inner = form.rstrip("]").partition("[")
+    kinds: dict[str, Any] = {"int": int, "str": str, "dict": dict, "list": list}
+    if not isinstance(value, kinds[outer]) or isinstance(value, bool):
+        return False
+    allowed = {"int": (int,), "str": (str,), "str | None": (str, type(None))}
+    if outer == "list":
+        return all(type(entry) in allowed[inner] for entry in value)
+    return inner != "str, str" or all(type(entry) is str for entry in value.values())
 
 
 def matches(list_path: str | os.PathLike[str], record: Record) -> bool:

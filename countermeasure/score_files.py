@@ -27,7 +27,7 @@ NONTARGET = "nontarget"
 ASV_KEYS = (TARGET, NONTARGET, SPOOF)
 
 CM_EXAMPLE = "LA_0039 LA_E_2834763 - A11 spoof -3.123456"
-_LONGEST_FIELD = 1000  # bytes; a column takes its longest field times the number of lines
+_LONGEST_FIELD = 255  # bytes, as of a file's name; a column takes its longest field times the number of lines
 _BLOCK = 1 << 16  # lines worked on at once where temporary arrays are wider than the result
 _BLANK = np.isin(np.arange(256), [9, 10, 11, 12, 13, 32])
 
@@ -207,6 +207,8 @@ class _Table:
         content = Path(path).read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         content = content.removeprefix(b"\xef\xbb\xbf")
+        if b"\0" in content:  # UTF-16, or what a crash leaves of a file
+            raise InputError(f"{path}: not a text file (it holds zero bytes)")
         try:
             content.decode()
         except UnicodeDecodeError as error:

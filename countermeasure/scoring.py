@@ -39,7 +39,7 @@ def score_items(table: Table, pair: tuple[Model, Model], n_jobs: int | None = No
         frames = table.read(part)
         ends = np.cumsum([segment.stop - segment.start for segment in part])[:-1]
         bonafide, spoof = (np.split(kernel.log_likelihoods(frames), ends) for kernel in kernels)
-        return [Scores(segment.item, *pair) for segment, *pair in zip(part, bonafide, spoof, strict=True)]
+        return [Scores(segment.item, *both) for segment, *both in zip(part, bonafide, spoof, strict=True)]
 
     with Threads(n_jobs) as threads:
         waiting: list[Scores] = []  # of one item, which may be torn over several parts
@@ -151,7 +151,7 @@ def _write_scores(
     n_jobs: int | None,
 ) -> None:
     """Write the two lists of scores, and their records where the table has one; `path` has a place for bon and sp."""
-    record = table.record
+    record = _record(table)
     if record and record.split != split:
         raise InputError(
             f"{table.paths[0]}: a list of {record.split}, but --data_split says {split}; give the right one"
@@ -189,6 +189,16 @@ def _write_scores(
                 versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
             ),
         )
+
+
+def _record(table: Table) -> provenance.Record | None:
+    """Return a table's record; that of several lists speaks of no single feature."""
+    record = table.record
+    if record is None or len(table.paths) == 1:
+        return record
+    return replace(
+        record, feature={"type": "fusion", "columns": [fusion.column_name(path.name) for path in table.paths]}
+    )
 
 
 def _score_trials(
@@ -252,7 +262,7 @@ def _evaluate(
     output_path: str | os.PathLike[str],
     plot: str | os.PathLike[str] | None,
 ) -> None:
-    from tDCF_python import command, metrics
+    from tDCF_python import metrics
 
     if {trial.label for trial in trials} != set(LABELS):
         log("no EER: it needs bona fide and spoof trials")
@@ -263,4 +273,6 @@ def _evaluate(
     rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
     print(f"EER {100 * rate:.5f} % at threshold {threshold:.6f}")
     if plot is not None:
-        command.plot_scores(output_path, plot)
+        from tDCF_python.outputs import plot_scores
+
+        plot_scores(output_path, plot)

@@ -8,19 +8,18 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from countermeasure import __version__, checkpoints, em, files, fusion, provenance
-from countermeasure.cli import log
+from countermeasure import __version__, checkpoints, cli, em, files, fusion, provenance
 from countermeasure.compute import Threads
 from countermeasure.errors import InputError
 from countermeasure.frames import PART, Part, Table, sample, standardisation
 from countermeasure.mixture import Kernel, Parameters, Statistics, seeds, update
-from countermeasure.models import Model, model_files, read_model, read_pair, write_model
+from countermeasure.models import Model, model_files, read_pair, write_model
 from countermeasure.options import TrainingOptions
 from countermeasure.protocol import BONAFIDE, LABELS, SPOOF
 from countermeasure.suitability import check_columns, check_suits
@@ -36,26 +35,13 @@ _PARTS_PER_BLOCK = 8
 PathLike = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class Conduct:
-    """How a training is carried out; its models do not depend on any of this.
+class _Conduct(NamedTuple):
+    """How a training is carried out; its models do not depend on it. See `train`."""
 
-    Attributes
-    ----------
-    n_jobs : int or None
-        Threads; None: one a core.
-    in_memory : bool
-        Hold the frames in memory instead of reading them in every pass.
-    log : path or None
-        CSV file for the history.
-    restart : bool
-        Start over, whatever a checkpoint says and whatever models are there.
-    """
-
-    n_jobs: int | None = None
-    in_memory: bool = False
-    log: PathLike | None = None
-    restart: bool = False
+    n_jobs: int | None
+    in_memory: bool
+    log: PathLike | None
+    restart: bool
 
 
 def train(
@@ -63,11 +49,15 @@ def train(
     model_path: PathLike,
     options: TrainingOptions,
     load_model_path: PathLike | None = None,
-    **conduct: Any,
+    n_jobs: int | None = None,
+    in_memory: bool = False,
+    log: PathLike | None = None,
+    restart: bool = False,
 ) -> None:
     """Train on a feature list; write ``bon.gmm`` and ``sp.gmm``.
 
     A run that was killed goes on from its last pass; a training that is finished is not done again.
+    The models depend on the data, the options and the models to continue from, and on nothing else.
 
     Parameters
     ----------
@@ -76,8 +66,14 @@ def train(
     options : TrainingOptions
     load_model_path : folder or None
         Continue from the models there.
-    **conduct
-        See `Conduct`.
+    n_jobs : int or None
+        Threads; None: one a core.
+    in_memory : bool
+        Hold the frames in memory instead of reading them in every pass.
+    log : path or None
+        CSV file for the history.
+    restart : bool
+        Start over, whatever a checkpoint says and whatever models are there.
 
     Raises
     ------
@@ -85,7 +81,8 @@ def train(
         When the list cannot be trained on, when the models to continue from do not suit it, or when
         an unfinished training with other settings is in the folder.
     """
-    _train([Path(data_path)], None, model_path, options, load_model_path, Conduct(**conduct))
+    conduct = _Conduct(n_jobs, in_memory, log, restart)
+    _train([Path(data_path)], None, model_path, options, load_model_path, conduct)
 
 
 def train_fusion(
@@ -93,12 +90,16 @@ def train_fusion(
     model_path: PathLike,
     options: TrainingOptions,
     load_model_path: PathLike | None = None,
-    **conduct: Any,
+    n_jobs: int | None = None,
+    in_memory: bool = False,
+    log: PathLike | None = None,
+    restart: bool = False,
 ) -> None:
     """Train on all score lists of a folder, stacked as columns; else as `train`."""
     found = fusion.columns(data_dir)
     names = [column.name for column in found]
-    _train([column.path for column in found], names, model_path, options, load_model_path, Conduct(**conduct))
+    conduct = _Conduct(n_jobs, in_memory, log, restart)
+    _train([column.path for column in found], names, model_path, options, load_model_path, conduct)
 
 
 def _train(
@@ -107,37 +108,66 @@ def _train(
     model_path: PathLike,
     options: TrainingOptions,
     load_model_path: PathLike | None,
-    conduct: Conduct,
+    conduct: _Conduct,
 ) -> None:
+    folder = Path(model_path)
+    if load_model_path is not None and folder.resolve() == Path(load_model_path).resolve():
+        raise InputError(
+            f"--load_model_path and --model_path are both {folder}; continue into another folder, "
+            "so that the models to continue from are still there after an interruption"
+        )
     with Table(paths, conduct.in_memory) as table:
-        record = _record(table, columns, options, load_model_path)
-        if not conduct.restart and _is_finished(model_path, record):
-            log(f"{model_path}: these models are trained on these data already; nothing to do (--restart trains again)")
-            return
         items = _items_by_label(table)
-        starts = _load_starts(load_model_path, table, columns) if load_model_path else dict.fromkeys(LABELS)
-        with files.only_run(model_path), Threads(conduct.n_jobs) as threads:
+        starts: dict[str, Parameters | None] = dict.fromkeys(LABELS)
+        if load_model_path is not None:
+            loaded = _load_starts(load_model_path, table, columns)
+            options = _with_components_of(loaded, options)
+            starts.update(loaded)
+        record = _record(table, columns, options, load_model_path)
+        with files.only_run(folder), Threads(conduct.n_jobs) as threads:
+            if not conduct.restart and _is_finished(folder, record):
+                cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
+                _remove_checkpoints(folder)
+                return
+            if conduct.restart:
+                _remove_checkpoints(folder)
             # Both are looked through before one is trained, and trained before one is written.
             trainings = [_ClassTraining(table, items[label], label, options, threads) for label in (BONAFIDE, SPOOF)]
             diary = _Diary(conduct.log)
-            models = [one.run(starts[one.label], Path(model_path), record, diary, conduct.restart) for one in trainings]
-            for path, model in zip(model_files(model_path), models, strict=True):
+            models = [one.run(starts[one.label], _checkpoint(folder, one.label), record, diary) for one in trainings]
+            for path, model in zip(model_files(folder), models, strict=True):
                 write_model(path, model)
-            for one in trainings:
-                one.checkpoint(Path(model_path)).unlink(missing_ok=True)
+            _remove_checkpoints(folder)
+
+
+def _checkpoint(folder: Path, label: str) -> Path:
+    return folder / f"{label}.checkpoint.npz"
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for label in LABELS:
+        _checkpoint(folder, label).unlink(missing_ok=True)
+
+
+def _with_components_of(starts: dict[str, Parameters], options: TrainingOptions) -> TrainingOptions:
+    """Return the options as they take effect: the models to continue from have their components."""
+    n_components = max(start.n_components for start in starts.values())
+    if n_components != options.n_components:
+        cli.log(f"the models to continue from have {n_components} components; --n_components takes no effect")
+    return replace(options, n_components=n_components)
 
 
 def _record(
     table: Table, columns: Sequence[str] | None, options: TrainingOptions, load_model_path: PathLike | None
 ) -> dict[str, Any]:
     """Return what the models will say about themselves; the training id stands for data and options."""
-    starts = model_files(load_model_path) if load_model_path else ()
+    starts = model_files(load_model_path) if load_model_path is not None else ()
     record: dict[str, Any] = {
         "format": 1,
         "columns": list(columns) if columns else None,
         "data_sha256": [described.sha256 for described in table.described],
         "options": asdict(options),
-        "start_sha256": [files.sha256(files.existing(path)) for path in starts] or None,
+        "start_sha256": [files.sha256(path) for path in starts] or None,
     }
     record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     record["inputs"] = [provenance.source(described.record) for described in table.described]
@@ -145,13 +175,14 @@ def _record(
     return record
 
 
-def _is_finished(model_path: PathLike, record: dict[str, Any]) -> bool:
+def _is_finished(folder: Path, record: dict[str, Any]) -> bool:
     try:
-        return all(
-            read_model(path).record.get("training_id") == record["training_id"] for path in model_files(model_path)
-        )
-    except InputError:  # missing or damaged: trained anew
+        found = [model.record for model in read_pair(*model_files(folder))]
+    except InputError:  # missing, damaged or mixed: trained anew
         return False
+    return [(own.get("label"), own.get("training_id")) for own in found] == [
+        (label, record["training_id"]) for label in (BONAFIDE, SPOOF)
+    ]
 
 
 def _items_by_label(table: Table) -> dict[str, np.ndarray]:
@@ -212,19 +243,13 @@ class _ClassTraining:
         self._regularisation = options.reg_covar / self._standard.scale.astype(np.float64) ** 2
         self._blocks = self._divide()
 
-    def checkpoint(self, folder: Path) -> Path:
-        """Return where this training's checkpoint is kept."""
-        return folder / f"{self.label}.checkpoint.npz"
-
-    def run(
-        self, start: Parameters | None, folder: Path, record: dict[str, Any], diary: _Diary, restart: bool
-    ) -> Model:
-        """Train from `start`, from seeds where it is None, or from where the folder's checkpoint stands."""
-        checkpoint = self.checkpoint(folder)
-        found = None if restart else checkpoints.load(checkpoint, record)
+    def run(self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], diary: _Diary) -> Model:
+        """Train from `start`, from seeds where it is None, or from where the checkpoint stands."""
+        found = checkpoints.load(checkpoint, record)
         if found:
             state, seconds = found
-            log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
+            cli.log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
+            diary.write(self.label, state.history, seconds, self._n_frames)
         else:
             state, seconds = em.State(self._standard.forward(start) if start else self._seeds()), []
         began = time.monotonic()
@@ -233,7 +258,7 @@ class _ClassTraining:
             nonlocal began
             seconds.append(max(time.monotonic() - began, 1e-9))
             gain = f"gain {state.gain:.4f}, " if len(state.history) > 1 else ""
-            log(
+            cli.log(
                 f"{self.label}: pass {len(state.history)}, log-likelihood {state.history[-1]:.4f} a frame, {gain}"
                 f"{seconds[-1]:.2f} s, {self._n_frames / seconds[-1]:,.0f} frames/s"
             )
@@ -275,10 +300,16 @@ class _ClassTraining:
         for block in range(len(self._blocks)):
             total = total + self._e_step(block, state.parameters)
         lower_bound = total.log_likelihood / self._n_frames
+        if not np.isfinite(lower_bound):
+            raise InputError(
+                f"{self.label}: training came to no finite likelihood; look at the data, or raise --var_floor"
+            )
         ended = "converged" if state.converged else "stopped at the largest number of passes,"
         starved = int((total.occupancy < 1).sum())
         told = f"; components that account for less than one frame: {starved}" if starved else ""
-        log(f"{self.label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}")
+        cli.log(
+            f"{self.label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}"
+        )
         return Model(
             self._standard.backward(state.parameters),
             len(state.history),
@@ -292,5 +323,5 @@ class _ClassTraining:
 def _affordable(n_components: int, n_frames: int, label: str) -> int:
     most = max(1, n_frames // 2)
     if n_components > most:
-        log(f"{label}: {n_frames} rows allow {most} components of the {n_components} asked for (two rows each)")
+        cli.log(f"{label}: {n_frames} rows allow {most} components of the {n_components} asked for (two rows each)")
     return min(n_components, most)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from countermeasure import cli
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole
 from tDCF_python.defaults import FEWEST_REPLICATES, FEWEST_SPEAKERS, LA_EVAL_NAME, N_REPLICATES
 
 if TYPE_CHECKING:
     from countermeasure.protocol import Trial
     from tDCF_python.asv import AsvSystem
-    from tDCF_python.study import Study
 
 
 def build_parser(description: str | None) -> argparse.ArgumentParser:
@@ -111,7 +107,7 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
         args.bootstrap = N_REPLICATES if illustrated else 0
 
     from countermeasure.score_files import read_cm_scores
-    from tDCF_python import report
+    from tDCF_python import outputs, report
     from tDCF_python.study import ATTACK, run_study
 
     protocols = read_protocols(args.protocol)
@@ -130,40 +126,10 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
         threshold_from=dict(zip(names, others, strict=False)),
         watch=lambda items: cli.progress(items, len(items), "evaluating", "systems"),
     )
-    write_outputs(study, args.plot, args.report, args.json, args.csv)
+    outputs.write(study, args.plot, args.report, args.json, args.csv)
     if "-" not in (args.json, args.csv):
         print(report.text(study, brief))
     return 0
-
-
-def plot_scores(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
-    """Write the pictures of one score file, as ``score_eval.py --plot`` does."""
-    from countermeasure.score_files import read_cm_scores
-    from tDCF_python.study import ATTACK, run_study
-
-    scores = read_cm_scores(path)
-    by = [ATTACK] if (scores.attacks != b"").any() else []
-    study = run_study({Path(path).stem: scores}, by=by, bootstrap=N_REPLICATES)
-    write_outputs(study, str(folder), None, None, None)
-
-
-def write_outputs(study: Study, plot: str | None, report: str | None, json: str | None, csv: str | None) -> None:
-    """Write what the options of these names ask for."""
-    if plot or report:
-        from tDCF_python import page, plots
-
-        pictures = plots.pictures(study)
-        if plot:
-            plots.save_all(pictures, plot)
-        if report:
-            _write(report, page.page(study, pictures))
-    if json or csv:
-        from tDCF_python import machine
-
-        if json:
-            _write(json, machine.to_json(study))
-        if csv:
-            _write(csv, machine.to_csv(study))
 
 
 def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]:
@@ -203,15 +169,6 @@ def read_protocols(paths: Sequence[str] | None) -> dict[str, Trial] | None:
     if paths is None:
         return None
     return {trial.utterance: trial for path in paths for trial in read_protocol(path)}
-
-
-def _write(path: str, text: str) -> None:
-    """Write a text, or print it where the path is ``-``."""
-    if path == "-":
-        sys.stdout.write(text)
-        return
-    with replace_when_whole(path, text=True) as f:
-        f.write(text)
 
 
 def _count(word: str) -> int:

@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from reference_features import FUNCTIONS, reference
 
 from countermeasure import features
 from countermeasure.errors import InputError
+from reference_features import FUNCTIONS, reference
 
 FRAME_LEVEL = [name for name in features.names() if features.window(name)]
 

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import corpus
 import numpy as np
 import pytest
 
+import corpus
 from countermeasure import cli, provenance
 from countermeasure.models import model_files, read_model
 from countermeasure.pickles import ListWriter, read_list

@@ -324,6 +324,83 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, data, monkeypatch):
             training.train(data, tmp_path / "model", SMALL)
 
 
+def test_a_run_killed_in_the_second_class_keeps_the_history_of_the_first(tmp_path, data, monkeypatch):
+    log = tmp_path / "history.csv"
+    passes = training.em.one_pass
+    begun = []
+
+    def one_pass(state, *others):
+        begun.append(state)
+        if len([state for state in begun if not state.history]) == 2 and len(state.history) == 2:
+            raise Killed  # in the third pass of the second class
+        return passes(state, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.em, "one_pass", one_pass)
+        with pytest.raises(Killed):
+            training.train(data, tmp_path / "model", SMALL, log=log)
+    before = log.read_text().count("bonafide")
+    assert before > 2
+    training.train(data, tmp_path / "model", SMALL, log=log)
+    assert log.read_text().count("bonafide") == before
+
+
+def test_a_copy_of_the_other_model_is_no_finished_training(tmp_path, data):
+    training.train(data, tmp_path / "model", SMALL)
+    expected = contents(tmp_path / "model")
+    (tmp_path / "model" / "sp.gmm").write_bytes(expected[0])
+    training.train(data, tmp_path / "model", SMALL)
+    assert contents(tmp_path / "model") == expected
+
+
+def test_checkpoints_do_not_outlive_their_training(tmp_path, data, monkeypatch):
+    train_until(monkeypatch, 2, data, tmp_path / "model", SMALL)
+    training.train(data, tmp_path / "model", replace(SMALL, seed=3), restart=True)
+    checkpoint = tmp_path / "model" / "bonafide.checkpoint.npz"
+    assert not checkpoint.exists()
+    checkpoint.write_bytes(b"left between the last write and the tidying up")
+    training.train(data, tmp_path / "model", replace(SMALL, seed=3))
+    assert not checkpoint.exists()
+
+
+def test_continuing_into_the_same_folder_is_refused(tmp_path, data):
+    training.train(data, tmp_path / "model", SMALL)
+    with pytest.raises(InputError, match="continue into another folder"):
+        training.train(data, tmp_path / "model", SMALL, load_model_path=tmp_path / "model")
+
+
+def test_a_pass_that_fell_for_over_relaxation_is_not_the_end(tmp_path, monkeypatch):
+    """Few rows and narrow clusters, as file scores are; plain EM ends no better than 0.02 nats above."""
+    worst = 0.0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(rng.normal(0, 3, size=(6, 3))[rng.integers(6, size=150)], 0.3)
+        data = write_list(tmp_path / f"{seed}.pkl", [(row[None], label) for row in rows for label in LABELS])
+        options = TrainingOptions(n_components=16, seed=seed)
+        training.train(data, tmp_path / "relaxed", options, restart=True)
+        relaxed = loaded(tmp_path / "relaxed")[0]
+        history = np.array(relaxed.lower_bounds_)
+        assert relaxed.converged_
+        fell = np.flatnonzero(np.diff(history) < 0)
+        if len(fell):  # after a fall at least one pass without over-relaxation follows
+            assert len(history) > fell[0] + 2
+        with monkeypatch.context() as patch:
+            patch.setattr(training.em, "OVER_RELAXATION", 0.0)
+            training.train(data, tmp_path / "plain", options, restart=True)
+        worst = max(worst, loaded(tmp_path / "plain")[0].lower_bound_ - relaxed.lower_bound_)
+    assert worst < 0.1
+
+
+@pytest.mark.parametrize("settings", [{"var_floor": 0}, {"var_floor": 0, "reg_covar": 1e-6}, {"var_floor": 1e-9}])
+def test_values_that_repeat_do_not_break_the_arithmetic(tmp_path, rng, settings):
+    """Discrete values, as silence has them, under a floor of nothing."""
+    rows = np.column_stack([rng.integers(4, size=200) * 256.0, rng.integers(3, size=200), rng.normal(size=200)])
+    data = write_list(tmp_path / "list.pkl", [(row[None], label) for row in rows for label in LABELS])
+    training.train(data, tmp_path / "model", TrainingOptions(n_components=16, **settings))
+    for model in loaded(tmp_path / "model"):
+        assert model.lower_bound_ == pytest.approx(model.score(rows), abs=1e-2)
+
+
 def test_two_runs_into_one_folder_do_not_mix(tmp_path, data):
     with files.only_run(tmp_path / "model"), pytest.raises(InputError, match="another run is at work"):
         training.train(data, tmp_path / "model", SMALL)

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import corpus
 import pytest
 
+import corpus
 from countermeasure.models import read_pair
 from countermeasure.pickles import read_list
 from countermeasure.protocol import read_protocol

@@ -1,0 +1,51 @@
+"""What a study is written to: pictures, the report page, JSON and CSV."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from countermeasure.files import replace_when_whole
+from countermeasure.score_files import read_cm_scores
+from tDCF_python.defaults import N_REPLICATES
+from tDCF_python.study import ATTACK, Study, run_study
+
+PathLike = str | os.PathLike[str]
+
+
+def plot_scores(path: PathLike, folder: PathLike) -> None:
+    """Write the pictures of one score file, as ``score_eval.py --plot`` does."""
+    scores = read_cm_scores(path)
+    by = [ATTACK] if (scores.attacks != b"").any() else []
+    write(run_study({Path(path).stem: scores}, by=by, bootstrap=N_REPLICATES), plot=str(folder))
+
+
+def write(
+    study: Study, plot: str | None = None, report: str | None = None, json: str | None = None, csv: str | None = None
+) -> None:
+    """Write what the options of these names ask for."""
+    if plot or report:
+        from tDCF_python import page, plots
+
+        pictures = plots.pictures(study)
+        if plot:
+            plots.save_all(pictures, plot)
+        if report:
+            _write(report, page.page(study, pictures))
+    if json or csv:
+        from tDCF_python import machine
+
+        if json:
+            _write(json, machine.to_json(study))
+        if csv:
+            _write(csv, machine.to_csv(study))
+
+
+def _write(path: str, text: str) -> None:
+    """Write a text, or print it where the path is ``-``."""
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    with replace_when_whole(path, text=True) as f:
+        f.write(text)
