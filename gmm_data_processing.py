@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import argparse
 
-from countermeasure import cli, features, options
+from countermeasure import cli, feature_types, options
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the options, which are the keyword arguments of `extraction.extract`."""
     parser = cli.parser(__doc__)
-    rows = "\n".join(f"  {names:<18} {description}" for names, description in features.describe())
+    rows = "\n".join(f"  {names:<18} {description}" for names, description in feature_types.describe())
     parser.epilog = (
         f"feature types:\n{rows}\n"
         "Names ending in -25 have a window of 25 ms every 10 ms, the others one of 30 ms every 15 ms."
@@ -35,11 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol of the split")
     parser.add_argument("--output_path", required=True, metavar="DIR", help="folder for the lists; made when missing")
     parser.add_argument("--ftype", required=True, nargs="+", metavar="TYPE", help="feature types, see below")
+    options.add_n_jobs(parser, "processes")
     parser.add_argument(
-        "--n_jobs", type=int, metavar="N", help="number of processes (default: one a core); changes no result"
-    )
-    parser.add_argument(
-        "--dtype", default="float32", choices=features.DTYPES, help="type of the arrays (default: %(default)s)"
+        "--dtype", default="float32", choices=feature_types.DTYPES, help="type of the arrays (default: %(default)s)"
     )
     parser.add_argument(
         "--skip_bad",

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from countermeasure import cli, compute, files, protocol
+from countermeasure import cli, compute, files, options, protocol
 from countermeasure.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def build_parser() -> cli.argparse.ArgumentParser:
         metavar=("TRAIN", "DEV", "EVAL"),
         help=f"bona fide utterances a split; {SPOOFS_PER_BONAFIDE} spoofs come with each (default: {default})",
     )
-    parser.add_argument("--n_jobs", type=int, metavar="N", help="processes (default: one a core)")
+    options.add_n_jobs(parser, "processes")
     return parser
 
 
@@ -114,8 +114,8 @@ def make_demo_data(output_path: Path, seed: int, n_bonafide: Sequence[int], n_jo
     InputError
         When a number is out of range, or when the folder holds protocols of another origin.
     """
-    if seed < 0 or min(n_bonafide) < 1 or (n_jobs is not None and n_jobs < 1):
-        raise InputError("--seed counts from 0, --n_bonafide and --n_jobs from 1")
+    if seed < 0 or min(n_bonafide) < 1:
+        raise InputError("--seed counts from 0, --n_bonafide from 1")
     from countermeasure import synthesis
 
     sizes = {split.name: n for split, n in zip(SPLITS, n_bonafide, strict=True)}

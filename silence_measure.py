@@ -10,12 +10,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from countermeasure import audio, cli
+from countermeasure import cli
 from countermeasure.errors import InputError
-from countermeasure.silence import get_silence
 
-__all__ = ["build_parser", "get_silence", "main"]
+if TYPE_CHECKING:
+    from numpy import int64
+    from numpy.typing import ArrayLike, NDArray
+
+
+def get_silence(signal: ArrayLike, rate: int) -> NDArray[int64]:
+    """Return the leading and trailing silence of a recording in samples, see `countermeasure.silence`."""
+    from countermeasure.silence import get_silence
+
+    return get_silence(signal, rate)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,8 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the script with the given arguments (default: the command line's)."""
     arguments = build_parser().parse_args(argv)
+    from countermeasure import audio
+
     bad = []
-    paths = _recordings(Path(arguments.path))
+    paths = _recordings(Path(arguments.path), audio.SUFFIXES)
     for path in paths:
         try:
             recording = audio.read(path)
@@ -44,10 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _recordings(path: Path) -> list[Path]:
+def _recordings(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.iterdir() if p.suffix in audio.SUFFIXES)
+    found = sorted(p for p in path.iterdir() if p.suffix in suffixes)
     if not found:
         raise InputError(f"{path}: no .flac or .wav file in this folder")
     return found

@@ -1,6 +1,6 @@
 """Compare feature extraction with spafe's own functions, on real recordings, in one process.
 
-  PYTHONPATH=tests python -m benchmarks.features ./LA
+  python -m benchmarks.features ./LA
 
 For each type the CPU time a recording of a whole extraction (decoding, checksums, journal and list
 included) is set against decoding + spafe's function + Δ and ΔΔ by a loop over the frames + one
@@ -18,6 +18,7 @@ import pickle
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from threadpoolctl import threadpool_limits
 
 from countermeasure import audio, features
 from countermeasure.extraction import extract
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from reference_features import reference
 
 EIGHT = ["mfcc", "imfcc", "lfcc", "bfcc", "gfcc", "ngcc", "msrcc", "psrcc"]

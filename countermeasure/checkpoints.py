@@ -114,6 +114,7 @@ def _is_sound(state: em.State, seconds: list[float]) -> bool:
         and p.weights.shape == (n_components,)
         and p.variances.shape == (n_components, n_dims)
         and all(block.sums.shape == (2 * n_dims + 1, n_components) for block in state.blocks)
+        and isinstance(seconds, list)
         and 0 < len(state.history) == len(seconds)
         and all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays)
         and bool((p.variances > 0).all() and (p.weights >= 0).all())

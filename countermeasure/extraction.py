@@ -17,7 +17,7 @@ from countermeasure import audio, compute, features, provenance
 from countermeasure.cli import Progress, log
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
-from countermeasure.journal import Entry, Journal
+from countermeasure.journal import Entry, Journal, remove_journal
 from countermeasure.options import SPLITS
 from countermeasure.pickles import ListWriter
 from countermeasure.protocol import Trial, read_protocol
@@ -104,15 +104,16 @@ def extract(
         When an argument is wrong, when recordings cannot be used (unless `skip_bad`), and when they
         differ in sampling rate.
     """
-    _check_arguments(data_split, data_path, ftype, n_jobs, dtype)
+    _check_arguments(data_split, data_path, ftype, dtype)
     trials = read_protocol(label_path)
     lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
     source = _Source(Path(data_path), trials, n_jobs or _worthwhile_jobs(len(trials) * len(lists)))
     unfinished = lists if restart else _without_finished(lists, source)
     if unfinished:
         with contextlib.ExitStack() as stack:
+            places = {trial.utterance: place for place, trial in enumerate(trials)}
             for each in unfinished:
-                stack.enter_context(each.opened(restart))
+                stack.enter_context(each.opened(places, restart))
             _fill(unfinished, source, skip_bad)
     return [each.path for each in lists]
 
@@ -121,15 +122,11 @@ def _worthwhile_jobs(n_features: int) -> int:
     return max(1, min(compute.n_cores(), n_features // _FEATURES_PER_PROCESS))
 
 
-def _check_arguments(
-    data_split: str, data_path: str | os.PathLike[str], ftype: Sequence[str], n_jobs: int | None, dtype: str
-) -> None:
+def _check_arguments(data_split: str, data_path: str | os.PathLike[str], ftype: Sequence[str], dtype: str) -> None:
     if data_split not in SPLITS:
         raise InputError(f"no split {data_split!r}; give one of {' '.join(SPLITS)}")
     if dtype not in features.DTYPES:
         raise InputError(f"no dtype {dtype!r}; give one of {' '.join(features.DTYPES)}")
-    if n_jobs is not None and n_jobs < 1:
-        raise InputError(f"n_jobs is {n_jobs}; give a number of processes from 1 on")
     if not ftype:
         raise InputError(f"no feature type; give some of {' '.join(features.names())}")
     for name in ftype:
@@ -248,18 +245,18 @@ class _List:
         self.split, self.name, self.dtype, self.skip_bad = split, name, dtype, skip_bad
         self.path = folder / f"{split}-{name}.pkl"
         self.skipped_path = folder / f"{split}-{name}.skipped.txt"
+        self.journal_path = folder / f".{self.path.name}.journal"
         self._versions = provenance.versions()
 
     @contextlib.contextmanager
-    def opened(self, restart: bool) -> Iterator[None]:
+    def opened(self, places: dict[str, int], restart: bool) -> Iterator[None]:
         """Hold the list's name against other runs, and read what an interrupted run has left."""
-        journal_path = self.path.with_name(f".{self.path.name}.journal")
         with contextlib.ExitStack() as stack:
-            self._writer = stack.enter_context(ListWriter(self.path))
-            if restart:
-                journal_path.unlink(missing_ok=True)
-            self.journal = stack.enter_context(Journal(journal_path, self._identity(), self.dtype))
-            self._stack = stack
+            self._unfinished = stack.enter_context(contextlib.ExitStack())
+            self._writer = self._unfinished.enter_context(ListWriter(self.path))
+            self.journal = stack.enter_context(
+                Journal(self.journal_path, self._identity(), self.dtype, places, restart)
+            )
             yield
 
     def _identity(self) -> list[object]:
@@ -280,17 +277,20 @@ class _List:
             and provenance.matches(self.path, record)
         )
 
-    def finish(self, trials: list[Trial], digests: Sequence[str], problems: dict[str, str]) -> None:
+    def finish(self, trials: list[Trial], audio_sha256: str, problems: dict[str, str]) -> None:
         """Write the list and what stands beside it."""
-        entries = self.journal.entries
         kept = [trial for trial in trials if trial.utterance not in problems]
+        rate = self.journal.entry(kept[0].utterance).rate
+        padded, mixed_down, n_frames = [], [], []
         for trial in kept:
-            self._writer.append(self.journal.feature(trial.utterance), trial.label)
-        journal = self.journal
-        self._stack.close()  # the list takes its name
-        rate = entries[kept[0].utterance].rate
-        padded = [t.utterance for t in kept if features.is_padded(self.name, entries[t.utterance].n_samples, rate)]
-        n_frames = [entries[trial.utterance].shape[0] for trial in kept]
+            entry, feature = self.journal.read(trial.utterance)
+            self._writer.append(feature, trial.label)
+            n_frames.append(len(feature))
+            if features.is_padded(self.name, entry.n_samples, rate):
+                padded.append(trial.utterance)
+            if entry.n_channels > 1:
+                mixed_down.append(trial.utterance)
+        self._unfinished.close()  # the list takes its name
         record = provenance.Record(
             kind="features",
             split=self.split,
@@ -298,19 +298,19 @@ class _List:
             sampling_rate=rate,
             dtype=self.dtype,
             protocol_sha256=provenance.protocol_sha256(trials),
-            audio_sha256=provenance.combined_sha256(digests),
+            audio_sha256=audio_sha256,
             list_sha256=sha256(self.path),
             versions=self._versions,
             skipped=list(problems),
             padded=padded,
-            mixed_down=[trial.utterance for trial in kept if entries[trial.utterance].n_channels > 1],
+            mixed_down=mixed_down,
             utterances=[trial.utterance for trial in kept],
             speakers=[trial.speaker for trial in kept],
             n_frames=n_frames,
         )
         provenance.write(self.path, record)
         self._write_skipped(problems)
-        journal.remove()
+        self.journal.remove()
         if padded:
             log(f"{self.path}: shorter than one window, filled up with zeros: {_named(padded)}")
         log(f"{self.path}: {len(kept):,} recordings, {sum(n_frames):,} frames")
@@ -334,17 +334,21 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
     if not records:
         return lists
     audio_sha256 = provenance.combined_sha256(source.digests())
-    finished = {path for path, record in records.items() if record.audio_sha256 == audio_sha256}
-    for path in finished:
-        log(f"{path}: is there, made from the same recordings with the same settings")
-    return [each for each in lists if each.path not in finished]
+    unfinished = []
+    for each in lists:
+        if each.path in records and records[each.path].audio_sha256 == audio_sha256:
+            log(f"{each.path}: is there, made from the same recordings with the same settings")
+            remove_journal(each.journal_path)  # of a run that was killed between its last steps
+        else:
+            unfinished.append(each)
+    return unfinished
 
 
 def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
     """Compute what the lists' journals lack, then write the lists."""
 
     def known(utterance: str) -> dict[str, bytes | None]:
-        return {each.name: _digest(each.journal.entries.get(utterance)) for each in lists}
+        return {each.name: each.journal.digest(utterance) for each in lists}
 
     problems: dict[str, str] = {}
     digests: list[str] = []
@@ -355,37 +359,34 @@ def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
         if result.problem:
             problems[result.utterance] = result.problem
             continue
-        _keep(lists, result)
-        entry = lists[0].journal.entries[result.utterance]
+        entry = _keep(lists, result)
         first = first or (result.utterance, entry.rate)
-        _check_same_rate(first, (result.utterance, entry.rate))
+        if entry.rate != first[1]:
+            for each in lists:
+                each.journal.remove()  # nothing can come of it
+            raise InputError(
+                f"{result.utterance} is sampled at {entry.rate} Hz, but {first[0]} at {first[1]} Hz; "
+                "a list has one sampling rate: resample the recordings or split the protocol"
+            )
         if entry.n_channels > 1:
             mixed_down.append(result.utterance)
     if mixed_down:
         log(f"several channels, of which the mean is taken: {_named(mixed_down)}")
     if problems:
         _report(problems, source, skip_bad)
+    audio_sha256 = provenance.combined_sha256(digests)
+    del digests
     for each in lists:
-        each.finish(source.trials, digests, problems)
+        each.finish(source.trials, audio_sha256, problems)
 
 
-def _digest(entry: Entry | None) -> bytes | None:
-    return entry.digest if entry else None
-
-
-def _keep(lists: list[_List], result: _Result) -> None:
+def _keep(lists: list[_List], result: _Result) -> Entry:
+    """Add what was found out about a recording to the journals; return what it is."""
     by_name = {each.name: each.journal for each in lists}
     for name, feature in result.found.items():
         about = result.digest or b"", result.rate, result.n_channels, result.n_samples
         by_name[name].add(result.utterance, *about, feature)
-
-
-def _check_same_rate(first: tuple[str, int], this: tuple[str, int]) -> None:
-    if this[1] != first[1]:
-        raise InputError(
-            f"{this[0]} is sampled at {this[1]} Hz, but {first[0]} at {first[1]} Hz; "
-            "a list has one sampling rate: resample the recordings or split the protocol"
-        )
+    return lists[0].journal.entry(result.utterance)
 
 
 def _report(problems: dict[str, str], source: _Source, skip_bad: bool) -> None:

@@ -1,15 +1,14 @@
-"""Feature types: what each one is called and how it is computed.
+"""Features: how each type is computed.
 
 Numbers are those of spafe 0.3.3's functions called with 20 cepstra, no pre-emphasis, a Hamming
 window, 70 filters from 0 Hz to half the sampling rate and an FFT of 1024 points (the next power of
-two that holds the window, where 1024 does not), followed by their Δ and ΔΔ. To add a type, write a
-function over a `Block` of frames, enter it in `_BASES`, and give the tests its reference.
+two that holds the window, where 1024 does not), followed by their Δ and ΔΔ. Which types there are
+is said in `feature_types`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,103 +16,33 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from countermeasure.errors import InputError
+from countermeasure.feature_types import (
+    DTYPES,
+    N_CEPSTRA,
+    N_FILTERS,
+    FeatureType,
+    Window,
+    describe,
+    get,
+    is_padded,
+    names,
+    settings,
+    window,
+)
 from countermeasure.silence import get_silence
-from countermeasure.spectra import ZEROS_BECOME, Block, Window, blocks, tilt
+from countermeasure.spectra import Block, blocks, tilt
 
-N_CEPSTRA = 20
-N_FILTERS = 70
+__all__ = ["DTYPES", "deltas", "describe", "extract", "is_padded", "names", "settings", "window"]
+
 ROOT = -1 / 7  # of msrcc and psrcc
-STANDARD = Window(0.03, 0.015)
-SHORT = Window(0.025, 0.01)
-SHORT_SUFFIX = "-25"
-DTYPES = ("float32", "float64")
+
 # What stands for an exact 0 before a logarithm or a root; spafe's zero_handling.
 _FLOOR = np.finfo(np.float64).eps
 
 Matrix = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class FeatureType:
-    """An entry of the registry.
-
-    Attributes
-    ----------
-    name : str
-    description : str
-        One line for the help text.
-    cepstra : callable or None
-        Takes a `Block`; gives one row a frame, ``[n_frames, 20]`` unless `over_time` follows.
-        None for the one type that describes a recording as a whole.
-    settings : dict
-        What sets this type apart, for the record beside a list.
-    over_time : callable or None
-        Takes the rows of all blocks, ``[n_frames, k]``; gives the cepstra, ``[n_frames, 20]``. For
-        methods in which a frame depends on those before it.
-    window : Window or None
-        None for the type that has no frames.
-    """
-
-    name: str
-    description: str
-    cepstra: Callable[[Block], Matrix] | None
-    settings: dict[str, Any] = field(default_factory=dict)
-    over_time: Callable[[Matrix], Matrix] | None = None
-    window: Window | None = STANDARD
-
-
-# -- the registry's public side ----------------------------------------------------------------------
-
-
-def names() -> list[str]:
-    """Return the names of all feature types, each with its short-window twin behind it."""
-    return list(_types())
-
-
-def describe() -> list[tuple[str, str]]:
-    """Return a row for each method: the names that it goes by, and what it is."""
-    rows = []
-    for base in _BASES:
-        twin = f", {base.name}{SHORT_SUFFIX}" if base.window else ""
-        rows.append((base.name + twin, base.description))
-    return rows
-
-
-def window(name: str) -> Window | None:
-    """Return a type's window (length and hop in seconds), or None for a type without frames.
-
-    Frames of two types belong together when their windows are equal.
-    """
-    return _get(name).window
-
-
-def settings(name: str, rate: int) -> dict[str, Any]:
-    """Return all that determines a type's numbers at a sampling rate, as plain JSON values."""
-    entry = _get(name)
-    if entry.window is None:
-        return {"type": name, **entry.settings}
-    length, hop = entry.window.samples(rate)
-    return {
-        "type": name,
-        "window_length_s": entry.window.length,
-        "window_hop_s": entry.window.hop,
-        "window_length_samples": length,
-        "window_hop_samples": hop,
-        "window": "hamming",
-        "n_fft": entry.window.n_fft(rate),
-        "low_hz": 0,
-        "high_hz": rate / 2,
-        "pre_emphasis": False,
-        "n_cepstra": N_CEPSTRA,
-        "delta_frames": 2,
-        **entry.settings,
-    }
-
-
-def is_padded(name: str, n_samples: int, rate: int) -> bool:
-    """Tell whether a recording of `n_samples` is shorter than one window and is filled up with zeros."""
-    entry = _get(name)
-    return entry.window is not None and n_samples < entry.window.samples(rate)[0]
+# -- features of a recording --------------------------------------------------------------------------
 
 
 def extract(
@@ -147,7 +76,7 @@ def extract(
     by_window: dict[Window | None, list[FeatureType]] = {}
     for name in names:
         result[name] = np.empty(0)  # the caller's order
-        entry = _get(name)
+        entry = get(name)
         by_window.setdefault(entry.window, []).append(entry)
     for shared_window, entries in by_window.items():
         if shared_window is None:
@@ -161,13 +90,6 @@ def extract(
     return result
 
 
-def _get(name: str) -> FeatureType:
-    try:
-        return _types()[name]
-    except KeyError:
-        raise InputError(f"no feature type {name!r}; there are {' '.join(names())}") from None
-
-
 def _frame_level(
     signal: NDArray[np.floating], rate: int, shared_window: Window, entries: Sequence[FeatureType], dtype: np.dtype
 ) -> dict[str, NDArray[np.floating]]:
@@ -177,12 +99,16 @@ def _frame_level(
         for block in blocks(signal, rate, shared_window, dtype):
             for entry in entries:
                 if entry.cepstra:
-                    rows[entry.name].append(entry.cepstra(block))
+                    rows[entry.name].append(_function(entry.cepstra)(block))
         result = {}
         for entry in entries:
             static = np.concatenate(rows[entry.name])
-            result[entry.name] = _with_deltas(entry.over_time(static) if entry.over_time else static, dtype)
+            result[entry.name] = _with_deltas(_function(entry.over_time)(static) if entry.over_time else static, dtype)
     return result
+
+
+def _function(name: str) -> Callable[[Any], Matrix]:
+    return globals()[name]  # as the registry has it
 
 
 def _check_rate(rate: int, shared_window: Window) -> None:
@@ -232,7 +158,8 @@ class _FilterBank:
 
         What follows is float64: it is small, and the differences of cepstra (Δ) need it.
         """
-        return np.hstack([spectra[:, frequencies] @ group for frequencies, group in self._parts], dtype=np.float64)
+        filtered = [spectra[:, frequencies] @ group for frequencies, group in self._parts]
+        return np.concatenate(filtered, axis=1, dtype=np.float64)
 
 
 @lru_cache(maxsize=32)
@@ -307,6 +234,13 @@ def _filtered(
 
 def _log_cepstra(bank: str, tilted: bool = False) -> Callable[[Block], Matrix]:
     return lambda block: np.log(_floored(_filtered(block, bank, tilted=tilted))) @ _dct(N_FILTERS)
+
+
+_mfcc = _log_cepstra("mel")
+_ngcc = _log_cepstra("gammatone")
+# Tilted spectra for the types with narrow filters at high frequencies, where speech has little energy.
+_imfcc = _log_cepstra("inverse mel", tilted=True)
+_lfcc = _log_cepstra("linear", tilted=True)
 
 
 def _equal_loudness(power: Matrix) -> Matrix:
@@ -439,63 +373,3 @@ def _prediction_to_cepstra() -> Matrix:
         for k in range(1, m):
             matrix[m - k, m] += k / m
     return matrix
-
-
-# -- the registry ------------------------------------------------------------------------------------
-
-
-def _bank(bank: str, compression: str, **others: Any) -> dict[str, Any]:
-    return {"filter_bank": bank, "n_filters": N_FILTERS, "compression": compression, **others}
-
-
-_ROOTS: dict[str, Any] = {"zeros_become": ZEROS_BECOME}
-
-# Tilted spectra for the types with narrow filters at high frequencies, where speech has little energy.
-_BASES = (
-    FeatureType("mfcc", "mel-frequency cepstra", _log_cepstra("mel"), _bank("mel", "log")),
-    FeatureType(
-        "imfcc",
-        "inverse mel: finest at high frequencies",
-        _log_cepstra("inverse mel", tilted=True),
-        _bank("inverse mel", "log"),
-    ),
-    FeatureType("lfcc", "linear-frequency cepstra", _log_cepstra("linear", tilted=True), _bank("linear", "log")),
-    FeatureType("bfcc", "Bark-frequency cepstra of equal loudness", _bfcc, _bank("bark", "equal loudness, log")),
-    FeatureType("gfcc", "gammatone cepstra, cube root", _gfcc, _bank("gammatone", "cube root")),
-    FeatureType("ngcc", "gammatone cepstra, logarithm", _log_cepstra("gammatone"), _bank("gammatone", "log")),
-    FeatureType("msrcc", "magnitude spectral root cepstra (mel)", _msrcc, _bank("mel", "power -1/7", **_ROOTS)),
-    FeatureType("psrcc", "phase spectral root cepstra (mel)", _psrcc, _bank("mel", "power -1/7 of phase", **_ROOTS)),
-    FeatureType(
-        "cqcc",
-        "constant-Q cepstra (7 octaves from 120 Hz)",
-        _cqcc,
-        {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 120, "spectral_threshold": 0.005, "compression": "log"},
-    ),
-    FeatureType(
-        "pncc",
-        "power-normalised cepstra (gammatone)",
-        _pncc_filtered,
-        _bank("gammatone", "power 1/15"),
-        over_time=_pncc,
-    ),
-    FeatureType("lpcc", "linear prediction cepstra", _lpcc, {"order": N_CEPSTRA - 1, "window": "none"}),
-    FeatureType("plp", "perceptual linear prediction (Bark)", _plp, _bank("bark", "cube root", order=N_CEPSTRA - 1)),
-    FeatureType("rplp", "the same with RASTA filtering", _rplp, _bank("bark", "RASTA, cube root", order=N_CEPSTRA - 1)),
-    FeatureType(
-        "silence",
-        "leading and trailing silence in samples; file-level fusion only",
-        None,
-        {"frame": 512, "hop": 256},
-        window=None,
-    ),
-)
-
-
-@lru_cache(maxsize=1)
-def _types() -> dict[str, FeatureType]:
-    types = {}
-    for base in _BASES:
-        types[base.name] = base
-        if base.window:
-            types[base.name + SHORT_SUFFIX] = replace(base, name=base.name + SHORT_SUFFIX, window=SHORT)
-    return types

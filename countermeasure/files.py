@@ -43,7 +43,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
         raise InputError(f"{path}: is a folder; give the name of a file")
     _make_folder(path.parent)
     part = path.with_name(f".{path.name}.part")
-    descriptor = _open_locked(part, path)
+    descriptor = open_locked(part, path)
     with os.fdopen(descriptor, "w" if text else "wb", **(_TEXT if text else {})) as f:
         # The lock is held as long as the file is open, so nobody else can have started on this part
         # when it is renamed or removed.
@@ -80,7 +80,7 @@ def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
     is_new = not folder.exists()
     _make_folder(folder)
     mark = folder / ".running.part"
-    descriptor = _open_locked(mark, folder)
+    descriptor = open_locked(mark, folder)
     try:
         yield
     finally:
@@ -122,7 +122,7 @@ def existing(path: str | os.PathLike[str]) -> Path:
     raise InputError(f"{path}: no such file; {f'did you mean {twin}?' if twin.is_file() else 'make the list first'}")
 
 
-def _open_locked(part: Path, path: Path) -> int:
+def open_locked(part: Path, path: Path) -> int:
     """Open and lock `part`; a part that a killed run left behind is taken over."""
     while True:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)

@@ -7,16 +7,22 @@ is cut off. Entries are plain bytes with a checksum; nothing in them is run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
 import zlib
+from array import array
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from countermeasure.errors import InputError
+from countermeasure.files import open_locked
 
 _HEAD = struct.Struct("<4sII")  # mark, length of what follows, its checksum
 _FIELDS = struct.Struct("<H32sIHQII")  # length of the id, digest, rate, channels, samples, rows, columns
@@ -36,8 +42,6 @@ class Entry(NamedTuple):
         Of the recording.
     shape : tuple of int
         Of the feature.
-    offset : int
-        Where in the journal the feature's bytes begin.
     """
 
     digest: bytes
@@ -45,11 +49,13 @@ class Entry(NamedTuple):
     n_channels: int
     n_samples: int
     shape: tuple[int, int]
-    offset: int
 
 
 class Journal(AbstractContextManager):
     """Features of one type, kept on disk as they are computed.
+
+    In memory there is where each entry begins and no more. While it is open, no other run can open it;
+    one without entries is deleted at the end. Iterating gives the utterances that have an entry.
 
     Parameters
     ----------
@@ -57,37 +63,60 @@ class Journal(AbstractContextManager):
     settings : JSON value
         A journal that was made with other settings is started anew.
     dtype : {'float32', 'float64'}
+    places : dict of str to int or None
+        Numbers of the utterances, to which new ones are added; the journals of a run share them.
+    restart : bool
+        Whether to start anew in any case.
 
-    Attributes
-    ----------
-    entries : dict of str to Entry
-        By utterance.
+    Raises
+    ------
+    InputError
+        On entering, when another run has it open.
     """
 
-    def __init__(self, path: str | os.PathLike[str], settings: Any, dtype: str):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        settings: Any,
+        dtype: str,
+        places: dict[str, int] | None = None,
+        restart: bool = False,
+    ):
         self.path = Path(path)
-        self.entries: dict[str, Entry] = {}
+        self._places = {} if places is None else places
+        self._starts = array("Q", bytes(8 * len(self._places)))  # 0: no entry; the title stands there
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._title = json.dumps([settings, dtype], sort_keys=True).encode()
+        self._restart = restart
 
     def __enter__(self) -> Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = open(self.path, "a+b")
+        self._file: IO[bytes] = os.fdopen(open_locked(self.path, self.path), "r+b")
         self._size = os.fstat(self._file.fileno()).st_size
-        end = self._recover()
-        self._file.truncate(end)
+        end = 0 if self._restart else self._recover()
+        self._file.seek(end)
+        self._file.truncate()
         self._size = end
         if not end:
             self._write(self._title)
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        if not self._file.closed and not any(self._starts):
+            self.remove()
         self._file.close()
 
+    def __contains__(self, utterance: str) -> bool:
+        place = self._places.get(utterance)
+        return place is not None and place < len(self._starts) and self._starts[place] > 0
+
+    def __iter__(self) -> Iterator[str]:
+        return (utterance for utterance in self._places if utterance in self)
+
     def remove(self) -> None:
-        """Delete the journal; its list is whole."""
+        """Delete the journal: its list is whole, or can never be."""
+        self.path.unlink(missing_ok=True)
         self._file.close()
-        self.path.unlink()
 
     def add(
         self, utterance: str, digest: bytes, rate: int, n_channels: int, n_samples: int, feature: NDArray[np.floating]
@@ -98,13 +127,36 @@ class Journal(AbstractContextManager):
         fields = _FIELDS.pack(len(name), digest, rate, n_channels, n_samples, rows, columns) + name
         start = self._write(fields, np.ascontiguousarray(feature, self._dtype).tobytes())
         self._file.flush()  # to the operating system, where it survives the end of this process
-        self.entries[utterance] = Entry(digest, rate, n_channels, n_samples, (rows, columns), start + len(fields))
+        self._note(utterance, start)
 
-    def feature(self, utterance: str) -> NDArray[np.floating]:
-        """Read a recording's feature back."""
-        entry = self.entries[utterance]
+    def digest(self, utterance: str) -> bytes | None:
+        """Return the SHA-256 of the audio file that a recording's feature was made from, if there is one."""
+        return self.entry(utterance).digest if utterance in self else None
+
+    def entry(self, utterance: str) -> Entry:
+        """Return what is known about a recording."""
+        return self._fields(utterance)[0]
+
+    def read(self, utterance: str) -> tuple[Entry, NDArray[np.floating]]:
+        """Read a recording's entry and feature back."""
+        entry, offset = self._fields(utterance)
         n_bytes = entry.shape[0] * entry.shape[1] * self._dtype.itemsize
-        return np.frombuffer(os.pread(self._file.fileno(), n_bytes, entry.offset), self._dtype).reshape(entry.shape)
+        content = os.pread(self._file.fileno(), n_bytes, offset)
+        return entry, np.frombuffer(content, self._dtype).reshape(entry.shape)
+
+    def _fields(self, utterance: str) -> tuple[Entry, int]:
+        """Return an entry and where its feature's bytes begin."""
+        start = self._starts[self._places[utterance]]
+        name_length, digest, rate, n_channels, n_samples, rows, columns = _FIELDS.unpack(
+            os.pread(self._file.fileno(), _FIELDS.size, start)
+        )
+        return Entry(digest, rate, n_channels, n_samples, (rows, columns)), start + _FIELDS.size + name_length
+
+    def _note(self, utterance: str, start: int) -> None:
+        place = self._places.setdefault(utterance, len(self._places))
+        if place >= len(self._starts):
+            self._starts.extend([0] * (place + 1 - len(self._starts)))
+        self._starts[place] = start
 
     def _write(self, *parts: bytes) -> int:
         """Append a piece and return where its content begins."""
@@ -143,10 +195,19 @@ class Journal(AbstractContextManager):
         """Keep an entry in mind; return whether it is one."""
         if len(content) < _FIELDS.size:
             return False
-        name_length, digest, rate, n_channels, n_samples, rows, columns = _FIELDS.unpack_from(content)
+        name_length, _, rate, n_channels, _, rows, columns = _FIELDS.unpack_from(content)
         head = _FIELDS.size + name_length
         if len(content) != head + rows * columns * self._dtype.itemsize or not rate or not n_channels:
             return False
-        name = content[_FIELDS.size : head].decode(errors="replace")
-        self.entries[name] = Entry(digest, rate, n_channels, n_samples, (rows, columns), start + head)
+        self._note(content[_FIELDS.size : head].decode(errors="replace"), start)
         return True
+
+
+def remove_journal(path: str | os.PathLike[str]) -> None:
+    """Delete a journal that nobody needs any more, unless another run has it open."""
+    path = Path(path)
+    if path.exists():
+        with contextlib.suppress(InputError):
+            descriptor = open_locked(path, path)
+            path.unlink(missing_ok=True)
+            os.close(descriptor)

@@ -102,12 +102,13 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise InputError(f"{path}: a mixture with covariance_type={str(kind)[:20]!r}; this suite's are 'diag'")
     if "means_" not in state:
         raise InputError(f"{path}: a mixture that was never fitted; train it first")
-    arrays = [state.get(name) for name in ("weights_", "means_", "covariances_", "precisions_cholesky_")]
+    names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+    arrays = [_in_float64(state.get(name)) for name in names]
     record = state.get(_RECORD, {})
     problem = _problem(*arrays) or _record_problem(record)
     if problem:
         raise InputError(f"{path}: {problem}; the file is damaged, copy or train the model again")
-    weights, means, variances, _ = (np.asarray(array, dtype=np.float64) for array in arrays)
+    weights, means, variances, _ = arrays
     history = state.get("lower_bounds_")
     return Model(
         Parameters(weights, means, variances),
@@ -117,6 +118,13 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         tuple(map(_number, history)) if isinstance(history, list) else (),
         record,
     )
+
+
+def _in_float64(value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return value
+    with np.errstate(over="ignore"):
+        return value.astype(np.float64)
 
 
 def _number(value: Any) -> float:
@@ -142,7 +150,7 @@ def _problem(weights: Any, means: Any, variances: Any, precisions_cholesky: Any)
         return "its weights do not sum to 1"
     if (variances <= 0).any():
         return "a variance is not positive"
-    if max(abs(means).max(), variances.max(), 1 / variances.min()) > _RANGE:
+    if max(abs(means).max(), variances.max()) > _RANGE or variances.min() < 1 / _RANGE:
         return "a mean or a variance is larger or smaller than any feature's"
     with np.errstate(over="ignore"):
         if not np.allclose(precisions_cholesky**2 * variances, 1, atol=1e-3):

@@ -116,10 +116,10 @@ def add_preprocessing_arguments(parser: argparse.ArgumentParser) -> None:
     add_n_jobs(parser)
 
 
-def add_n_jobs(parser: argparse.ArgumentParser) -> None:
+def add_n_jobs(parser: argparse.ArgumentParser, what: str = "threads") -> None:
     """Add ``--n_jobs``."""
     parser.add_argument(
-        "--n_jobs", type=positive, metavar="N", help="threads; results do not depend on it (default: one a core)"
+        "--n_jobs", type=positive, metavar="N", help=f"{what}; results do not depend on it (default: one a core)"
     )
 
 

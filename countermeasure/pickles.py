@@ -244,10 +244,14 @@ class ListReader(AbstractContextManager):
         """Fill a contiguous array with bytes of the file; several threads may do so at once."""
         if not array.size:
             return
-        target = array.data.cast("B")
-        if not hasattr(os, "preadv"):
-            target[:] = os.pread(self._file.fileno(), len(target), offset)
-        elif os.preadv(self._file.fileno(), [target], offset) != len(target):
+        target = array.reshape(-1).view(np.uint8)  # `array.data` cannot be cast for every dtype
+        if hasattr(os, "preadv"):
+            n_bytes = os.preadv(self._file.fileno(), [target.data], offset)
+        else:
+            data = os.pread(self._file.fileno(), target.size, offset)
+            n_bytes = len(data)
+            target[:n_bytes] = np.frombuffer(data, np.uint8)
+        if n_bytes != target.size:
             raise InputError(f"{self.path}: was cut short while it was read; make it again")
 
 

@@ -93,8 +93,8 @@ def read_protocol(path: str | os.PathLike[str]) -> list[Trial]:
     if any(labelled) and not all(labelled):
         first = labelled.index(False)
         raise InputError(
-            f"{path}:{seen[trials[first].utterance]}: no label at the end ('bonafide' or 'spoof'), though other lines have one: "
-            f"{trials[first].line[:_QUOTED]!r}"
+            f"{path}:{seen[trials[first].utterance]}: no label at the end ('bonafide' or 'spoof'), "
+            f"though other lines have one: {trials[first].line[:_QUOTED]!r}"
         )
     return trials
 

@@ -193,7 +193,10 @@ def source(record: Record | None) -> dict[str, Any] | None:
 
 def combined_sha256(digests: Iterable[str]) -> str:
     """Return the SHA-256 over other digests, a line each."""
-    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+    combined = hashlib.sha256()
+    for digest in digests:
+        combined.update(f"{digest}\n".encode())
+    return combined.hexdigest()
 
 
 def protocol_sha256(trials: Iterable[Trial]) -> str:

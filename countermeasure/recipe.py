@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from countermeasure import cli, features
+from countermeasure import cli, feature_types
 from countermeasure.errors import InputError
 
 SILENCE = "silence"
@@ -20,7 +20,7 @@ def frame_level_types(ftypes: Sequence[str]) -> list[str]:
         When a type is unknown or given twice, or when the types' windows differ: frames of different
         windows do not belong side by side.
     """
-    windows = {name: features.window(name) for name in sorted(ftypes)}
+    windows = {name: feature_types.window(name) for name in sorted(ftypes)}
     if len(windows) < len(ftypes):
         raise InputError(f"{' '.join(ftypes)}: a feature type is named twice; name each once")
     framed = [name for name, window in windows.items() if window is not None]

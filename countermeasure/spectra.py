@@ -8,39 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-# spafe leaves zeros alone where a root follows; these samples keep the root of an empty filter finite.
-ZEROS_BECOME = 1e-5
-MIN_N_FFT = 1024
+from countermeasure.feature_types import ZEROS_BECOME, Window
+
 _TILT = 0.9
 # Spectra of so many frames stay in a core's cache, and those of a long recording need no more memory.
 _FRAMES_PER_BLOCK = 96
-
-
-class Window(NamedTuple):
-    """A sliding Hamming window.
-
-    Attributes
-    ----------
-    length, hop : float
-        In seconds.
-    """
-
-    length: float
-    hop: float
-
-    def samples(self, rate: int) -> tuple[int, int]:
-        """Return length and hop in samples, cut to whole ones as spafe does."""
-        return int(self.length * rate), int(self.hop * rate)
-
-    def n_fft(self, rate: int) -> int:
-        """Return the size of the FFT: 1024 points, or the next power of two that holds the window."""
-        length, _ = self.samples(rate)
-        return max(MIN_N_FFT, 1 << (length - 1).bit_length())
 
 
 class Frames:

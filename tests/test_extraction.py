@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import gmm_data_processing
 from countermeasure import audio, compute, extraction, features, files, provenance
 from countermeasure.errors import InputError
 from countermeasure.extraction import extract
-from countermeasure.journal import Journal
+from countermeasure.journal import Journal, remove_journal
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -261,7 +262,7 @@ def interrupt_after(monkeypatch, n):
         if len(kept) == n:
             raise Interruption
         kept.append(result.utterance)
-        keep(lists, result)
+        return keep(lists, result)
 
     monkeypatch.setattr(extraction, "_keep", breaking)
 
@@ -336,11 +337,67 @@ def test_journals_end_at_their_first_torn_entry(tmp_path, rng, damage):
     path.write_bytes(damaged)
     expected = [] if damage == "empty" else ["LA_0", "LA_1"]
     with Journal(path, ["mfcc"], "float32") as journal:
-        assert list(journal.entries) == expected
+        assert list(journal) == expected
         journal.add("LA_9", bytes(32), 16000, 1, 1000, rows["LA_3"])
     with Journal(path, ["mfcc"], "float32") as journal:
-        assert list(journal.entries) == [*expected, "LA_9"]
-        np.testing.assert_array_equal(journal.feature("LA_9"), rows["LA_3"])
+        assert list(journal) == [*expected, "LA_9"]
+        entry, feature = journal.read("LA_9")
+        assert entry == (bytes(32), 16000, 1, 1000, (5, 60))
+        np.testing.assert_array_equal(feature, rows["LA_3"])
+        assert (journal.digest("LA_9"), journal.digest("LA_2")) == (bytes(32), None)
+
+
+def test_journals_share_the_places_of_their_utterances(tmp_path):
+    places = {"LA_0": 0, "LA_1": 1}
+    with Journal(tmp_path / "a", [], "float32", places) as a, Journal(tmp_path / "b", [], "float32", places) as b:
+        a.add("LA_1", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
+        b.add("LA_7", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
+        assert (list(a), list(b)) == (["LA_1"], ["LA_7"])
+        assert "LA_7" not in a
+    places = {"LA_7": 0}
+    with Journal(tmp_path / "a", [], "float32", places) as a, Journal(tmp_path / "b", [], "float32", places) as b:
+        assert (list(a), list(b)) == (["LA_1"], ["LA_7"])
+
+
+def test_only_one_run_opens_a_journal(tmp_path):
+    path = tmp_path / "journal"
+    with Journal(path, [], "float32") as journal:
+        journal.add("LA_0", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
+        with pytest.raises(InputError, match="another run"), Journal(path, [], "float32", restart=True):
+            pass
+        remove_journal(path)
+        assert path.exists()
+    remove_journal(path)
+    assert not path.exists()
+    remove_journal(path)
+
+
+def test_journals_without_entries_are_not_left_behind(tmp_path):
+    with Journal(tmp_path / "journal", [], "float32") as journal:
+        assert journal.path.exists()
+    assert not journal.path.exists()
+
+
+def test_a_kill_just_before_the_end_leaves_nothing_for_good(corpus, computed, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "remove", lambda self: self._file.close())
+        (path,) = corpus.extract("mfcc")
+    journal = corpus.output_path / ".train-mfcc.pkl.journal"
+    assert journal.stat().st_size > path.stat().st_size / 2
+    computed.clear()
+    corpus.extract("mfcc")
+    assert (computed, journal.exists()) == ([], False)
+
+
+def test_memory_does_not_grow_with_the_recordings(tmp_path):
+    places = {f"LA_{i}": i for i in range(5000)}
+    with Journal(tmp_path / "journal", [], "float32", places) as journal:
+        tracemalloc.start()
+        for name in places:
+            journal.add(name, bytes(32), 16000, 1, 1000, np.ones((1, 2), np.float32))
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert grown < 20 * len(places)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -452,6 +509,7 @@ def test_recordings_of_two_rates_do_not_mix(corpus):
     corpus.record(corpus.utterances[4], rate=8000)
     with pytest.raises(InputError, match=rf"{corpus.utterances[4]} is sampled at 8000 Hz, but {corpus.utterances[0]}"):
         corpus.extract("mfcc", skip_bad=True)
+    assert corpus.files() == {}
 
 
 def test_what_was_padded_or_mixed_down_is_said_once(corpus, capsys):
@@ -492,7 +550,6 @@ def test_results_keep_their_order_and_are_not_taken_far_ahead():
         ({"ftype": []}, "no feature type; give some of mfcc"),
         ({"data_split": "test"}, "no split 'test'; give one of train dev eval"),
         ({"dtype": "float16"}, "no dtype 'float16'"),
-        ({"n_jobs": 0}, "n_jobs is 0"),
         ({"data_path": "nowhere"}, "nowhere: no such folder"),
         ({"label_path": "nowhere.txt"}, r"nowhere\.txt: no such file"),
     ],
@@ -515,6 +572,12 @@ def test_the_script_is_the_stage(corpus):
     arguments += ["--output_path", str(corpus.output_path), "--ftype", "mfcc", "lfcc", "--n_jobs", "1"]
     assert gmm_data_processing.main(arguments) == 0
     assert {name for name in corpus.files() if name.endswith(".pkl")} == {"dev-mfcc.pkl", "dev-lfcc.pkl"}
+
+
+def test_the_script_counts_processes_from_one(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        gmm_data_processing.build_parser().parse_args(["--n_jobs", "0"])
+    assert "--n_jobs: 0 is less than 1" in capsys.readouterr().err
 
 
 def test_help_lists_every_type():

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from countermeasure import features
 from countermeasure.errors import InputError
 from reference_features import FUNCTIONS, reference
 
+ROOT = Path(__file__).resolve().parents[1]
 FRAME_LEVEL = [name for name in features.names() if features.window(name)]
 
 
@@ -183,6 +185,13 @@ def test_settings_say_what_the_numbers_are():
     assert (found["high_hz"], found["zeros_become"]) == (22050, 1e-5)
     everything = [str(features.settings(name, 16000)) for name in features.names()]
     assert len(set(everything)) == len(everything)
+
+
+@pytest.mark.parametrize("module", ["gmm_data_processing", "silence_measure", "countermeasure.recipe"])
+def test_the_doors_need_no_numpy(module):
+    code = f"import sys, {module} as door; getattr(door, 'build_parser', list)(); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n"
 
 
 def test_importing_the_types_is_light():
