@@ -12,6 +12,7 @@ left as it is.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -209,8 +210,10 @@ def _write_recording(utterance: Utterance) -> None:
 
     rng = np.random.default_rng([*utterance.seed, 1])
     signal = synthesis.draw_utterance(utterance.target, utterance.source, utterance.attack, rng)
+    encoded = io.BytesIO()  # libsndfile has no word for a disk that is full
+    soundfile.write(encoded, signal, synthesis.RATE, format="FLAC", subtype="PCM_16")
     with files.replace_when_whole(utterance.path) as f:
-        soundfile.write(f, signal, synthesis.RATE, format="FLAC", subtype="PCM_16")
+        f.write(encoded.getbuffer())
 
 
 if __name__ == "__main__":

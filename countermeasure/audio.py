@@ -48,7 +48,7 @@ def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
         )
     for suffix in SUFFIXES:
         path = Path(data_path, utterance + suffix)
-        if path.is_file():
+        if os.path.isfile(path):  # which takes a name that is too long for one that is not there
             return path
     raise InputError(f"{Path(data_path, utterance)}: neither .flac nor .wav is there")
 

@@ -125,6 +125,8 @@ class Table(AbstractContextManager):
                     f"{self.name(i)} has {_listed(self.paths, [rows for rows, _ in shapes])} frames; {_MISALIGNED}"
                 )
             n_columns = sum(columns for _, columns in shapes)
+            if not n_columns:
+                raise InputError(f"{_names(self.paths)}: {self.name(i)} has no dimensions; make the list again")
             if self.n_columns and n_columns != self.n_columns:
                 raise InputError(
                     f"{_names(self.paths)}: {self.name(i)} has {n_columns} dimensions, "
@@ -266,7 +268,8 @@ def standardisation(table: Table, items: np.ndarray, threads: Threads) -> Standa
         with np.errstate(invalid="ignore", over="ignore"):
             mean = rows.mean(axis=0, dtype=np.float64)
             squares = ((rows - mean) ** 2).sum(axis=0)
-        if not np.isfinite(squares).all():
+            is_usable = np.isfinite((squares + mean**2).astype(np.float32)).all()
+        if not is_usable:
             _refuse_not_finite(table, part)
         return len(rows), mean, squares
 
@@ -284,9 +287,8 @@ def standardisation(table: Table, items: np.ndarray, threads: Threads) -> Standa
 
 def _refuse_not_finite(table: Table, part: Part) -> None:
     for segment in part:
-        rows = table.rows(segment).astype(np.float64)
-        with np.errstate(over="ignore"):
-            usable = np.isfinite(rows**2).all()
+        with np.errstate(over="ignore", invalid="ignore"):
+            usable = np.isfinite(table.rows(segment).astype(np.float32) ** 2).all()
         if not usable:
             raise InputError(
                 f"{_names(table.paths)}: {table.name(segment.item)} holds a value that is NaN, infinite or too large "

@@ -38,8 +38,16 @@ def score_items(table: Table, pair: tuple[Model, Model], n_jobs: int | None = No
     def scores(part: Part) -> list[Scores]:
         frames = table.read(part)
         ends = np.cumsum([segment.stop - segment.start for segment in part])[:-1]
-        bonafide, spoof = (np.split(kernel.log_likelihoods(frames), ends) for kernel in kernels)
-        return [Scores(segment.item, *both) for segment, *both in zip(part, bonafide, spoof, strict=True)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            bonafide, spoof = (np.split(kernel.log_likelihoods(frames), ends) for kernel in kernels)
+        scored = [Scores(segment.item, *both) for segment, *both in zip(part, bonafide, spoof, strict=True)]
+        for one in scored:
+            if not (np.isfinite(one.bonafide).all() and np.isfinite(one.spoof).all()):
+                raise InputError(
+                    f"{', '.join(map(str, table.paths))}: {table.name(one.item)} has no finite score: "
+                    "it holds values that are NaN, infinite or far too large; make the list again"
+                )
+        return scored
 
     with Threads(n_jobs) as threads:
         waiting: list[Scores] = []  # of one item, which may be torn over several parts

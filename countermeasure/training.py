@@ -248,6 +248,8 @@ class _ClassTraining:
         found = checkpoints.load(checkpoint, record)
         if found:
             state, seconds = found
+            if (len(state.blocks), state.parameters.n_dims) != (len(self._blocks), self._table.n_columns):
+                raise InputError(f"{checkpoint}: the checkpoint is not of these data; start over with --restart")
             cli.log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
             diary.write(self.label, state.history, seconds, self._n_frames)
         else:

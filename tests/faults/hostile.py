@@ -1,0 +1,159 @@
+"""Pickles that want to run code, take all memory, or never end.
+
+What runs, if it runs, makes the folder `CANARY` in the working directory.
+"""
+
+import struct
+
+CANARY = "canary"
+_PATH = b"X" + struct.pack("<I", len(CANARY)) + CANARY.encode()
+_MKDIR = b"cos\nmkdir\n"
+_CALL = _MKDIR + _PATH + b"\x85R"
+
+
+def _text(text):
+    return b"\x8c" + bytes([len(text)]) + text.encode()
+
+
+# What plain `pickle.load` would run; tests show that it does, else they would show nothing.
+RUN = {
+    "GLOBAL, REDUCE": _CALL,
+    "STACK_GLOBAL, REDUCE": _text("os") + _text("mkdir") + b"\x93" + _PATH + b"\x85R",
+    "names from the memo": _text("os") + b"\x94" + _text("mkdir") + b"\x9400h\x00h\x01\x93" + _PATH + b"\x85R",
+    "INST": b"(" + _PATH + b"ios\nmkdir\n",
+    "OBJ": b"(cos\nmkdir\n" + _PATH + b"o",
+    "global through PUT and GET": _MKDIR + b"p7\n0g7\n" + _PATH + b"\x85R",
+    "global through BINPUT and BINGET": _MKDIR + b"q\x070h\x07" + _PATH + b"\x85R",
+    "global at a far place of the memo": _MKDIR + b"r\xff\xff\x0f\x000j\xff\xff\x0f\x00" + _PATH + b"\x85R",
+    "BUILD of a partial": b"cfunctools\npartial\n" + b"cbuiltins\nprint\n\x85R(" + _MKDIR + _PATH + b"\x85}Ntb)R",
+    "NEWOBJ of a partial": b"cfunctools\npartial\n" + _MKDIR + _PATH + b"\x86\x81)R",
+    "NEWOBJ_EX of a partial": b"cfunctools\npartial\n" + _MKDIR + _PATH + b"\x86}\x92)R",
+    "eval": b"cbuiltins\neval\n" + _text(f"__import__('os').mkdir({CANARY!r})") + b"\x85R",
+    "getattr": b"cbuiltins\ngetattr\ncos\npath\nX\x02\x00\x00\x00os\x86R0" + _CALL,
+    "attribute of a module's module": _text("shutil") + _text("os.mkdir") + b"\x93" + _PATH + b"\x85R",
+    "loads within": b"cpickle\nloads\nC" + bytes([len(_CALL) + 1]) + _CALL + b"." + b"\x85R",
+    "dictionary with a call in it": b"}" + _text("a") + _CALL + b"s",
+    "a call as an array's data": b"cnumpy.core.multiarray\n_reconstruct\n0" + _CALL,
+}  # fmt: skip
+EXTENSIONS = {
+    "EXT1": b"\x82\x7b" + _PATH + b"\x85R",
+    "EXT2": b"\x83\x7b\x00" + _PATH + b"\x85R",
+    "EXT4": b"\x84\x7b\x00\x00\x00" + _PATH + b"\x85R",
+}
+EXTENSION_CODE = 0x7B
+
+_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+_F4 = (
+    b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x89\x88\x87R"
+    b"(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+)
+
+
+def _array(shape, data=b"C\x00", dtype=_F4):
+    return _ARRAY + b"(K\x01" + shape + dtype + b"\x89" + data + b"tb"
+
+
+def _huge(size):
+    return b"\x8a\x06" + struct.pack("<q", size)[:6]
+
+
+# What is to be refused, though plain `pickle.load` might run none of it.
+BAD = {
+    "PERSID": b"Pos.mkdir\n",
+    "BINPERSID": _PATH + b"Q",
+    "extension that nobody has registered": b"\x84\xff\xff\xff\x7f",
+    "numbers as text": b"I1\nL1L\nF1\n",
+    "text in quotes": b"S'a'\nVa\n",
+    "set": b"\x8f(K\x01\x90",
+    "frozenset": b"(K\x01\x91",
+    "buffer out of band": b"\x97\x98",
+    "DUP for ever": b"]" + b"2a" * 5000,
+    "DUP and TUPLE2": b"K\x01" + b"2\x86" * 100,
+    "BINBYTES of 4 GB": b"B\xff\xff\xff\xff",
+    "BINBYTES8 of 2^63": b"\x8e" + struct.pack("<Q", 2**63),
+    "BINBYTES8 of -1": b"\x8e" + b"\xff" * 8,
+    "BYTEARRAY8 of 2^62": b"\x96" + struct.pack("<Q", 2**62),
+    "BINUNICODE of 4 GB": b"X\xff\xff\xff\xff",
+    "BINUNICODE8 of 2^62": b"\x8d" + struct.pack("<Q", 2**62),
+    "LONG4 of 2 GB": b"\x8b\xff\xff\xff\x7f",
+    "LONG4 of -1": b"\x8b\xff\xff\xff\xff",
+    "LONG1 of 255 bytes": b"\x8a\xff" + b"\x7f" * 255,
+    "MARK for ever": b"(" * 100_000,
+    "tuples in tuples": b")" + b"\x85" * 100_000,
+    "tuples in tuples as a name": b")" + b"\x85" * 100_000 + _text("a") + b"\x93",
+    "tuples in tuples as a dtype": b"cnumpy\ndtype\n)" + b"\x85" * 100_000 + b"\x85R",
+    "lists in lists": b"]" * 5000 + b"a" * 4999,
+    "dictionaries in dictionaries": b"}" + (_text("a") + b"}") * 2000 + b"s" * 2000,
+    "tuple that doubles": b")\x94" + b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(200)),
+    "tuple that doubles, BINPUT": b"K\x01q\x00" + b"h\x00h\x00\x86q\x00" * 200,
+    "tuple that doubles as a name": b"K\x01q\x00" + b"h\x00h\x00\x86q\x00" * 200 + _text("a") + b"\x93",
+    "list that doubles": b"]q\x00" + b"]q\x01(h\x00h\x00eq\x000h\x01" * 100,
+    "list in itself": b"]q\x00h\x00a",
+    "tuple in itself": b"]q\x00h\x00\x85a",
+    "dictionary in itself": b"}q\x00" + _text("a") + b"h\x00s",
+    "the memo's last place": b"K\x01r\xff\xff\xff\xff0j\xff\xff\xff\xff\x85",
+    "memo that was never filled": b"h\x63",
+    "a name in another's": _text("numpy dtype") + _text("") + b"\x93",
+    "a name of 1 MB": b"X" + struct.pack("<I", 1 << 20) + b"n" * (1 << 20) + _text("m") + b"\x93",
+    "a name that wipes the screen": _text("\x1b[2J\x07") + _text("m\r") + b"\x93",
+    "a name without an end": b"c" + b"n" * 10_000,
+    "a name that is a number": b"K\x01K\x02\x93",
+    "POP of everything": b"0000000(" + b"N" * 100,
+    "POP of the list, then many": b"00(" + b"N" * 2000,
+    "POP_MARK": b"(K\x011",
+    "APPENDS without MARK": b"K\x01e",
+    "TUPLE without MARK": b"t",
+    "BUILD of a number": b"K\x01}b",
+    "BUILD of an array with a dictionary": _ARRAY + b"}b",
+    "BUILD of a dtype with a dictionary": b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x89\x88\x87R}b",
+    "REDUCE of a number": b"K\x01)R",
+    "NEWOBJ of an array": b"cnumpy\nndarray\n)\x81",
+    "NEWOBJ_EX of a mixture": b"csklearn.mixture._gaussian_mixture\nGaussianMixture\n)}\x92",
+    "dtype of objects": b"cnumpy\ndtype\nX\x02\x00\x00\x00O8\x89\x88\x87R",
+    "dtype with fields": b"cnumpy\ndtype\nX\x02\x00\x00\x00V8\x89\x88\x87R",
+    "dtype of a list": b"cnumpy\ndtype\n]\x85R",
+    "dtype without arguments": b"cnumpy\ndtype\n)R",
+    "array of no dtype": _array(b"K\x00\x85", dtype=b"N"),
+    "array of a negative size": _array(b"J\xff\xff\xff\xff\x85"),
+    "array of two negative sizes": _array(b"J\xff\xff\xff\xffJ\xfc\xff\xff\xff\x86", b"C\x10" + bytes(16)),
+    "array of 2^39 rows without columns": _array(_huge(2**39) + b"K\x00\x86"),
+    "array of 2^39 columns without rows": _array(b"K\x00" + _huge(2**39) + b"\x86"),
+    "array of more than its data": _array(b"K\x0a\x85", b"C\x04" + bytes(4)),
+    "array of less than its data": _array(b"K\x01\x85", b"C\x08" + bytes(8)),
+    "array of a fraction": _array(b"G" + struct.pack(">d", 1.5) + b"\x85"),
+    "array of five axes": _array(b"(" + b"K\x01" * 5 + b"t", b"C\x04" + bytes(4)),
+    "array with text as data": _array(b"K\x01\x85", b"X\x04\x00\x00\x00abcd"),
+    "array with a list as shape": _array(b"]K\x01a", b"C\x04" + bytes(4)),
+    "array of 4096-letter text": _array(b"K\x00\x85", dtype=b"cnumpy\ndtype\nX\x05\x00\x00\x00U9999\x89\x88\x87R"),
+    "scalar with text as data": b"cnumpy.core.multiarray\nscalar\n" + _F4 + _text("abcd") + b"\x86R",
+    "scalar with None as data": b"cnumpy.core.multiarray\nscalar\n" + _F4 + b"N\x86R",
+    "encode of a tuple": b"c_codecs\nencode\n)\x85R",
+    "encode of a number": b"c_codecs\nencode\nK\x01\x85R",
+    "encode of nothing": b"c_codecs\nencode\n)R",
+    "encode of what latin-1 has not": b"c_codecs\nencode\nX\x03\x00\x00\x00\xe2\x82\xac\x85R",
+    "bytes of 4 GB": b"cbuiltins\nbytes\n" + b"\x8a\x05" + b"\xff" * 4 + b"\x00" + b"\x85R",
+    "bytearray of 4 GB": b"cbuiltins\nbytearray\n" + b"\x8a\x05" + b"\xff" * 4 + b"\x00" + b"\x85R",
+    "frombuffer of a text": b"cnumpy.core.numeric\n_frombuffer\n(" + _text("a") + _F4 + b"K\x01\x85" + _text("C")
+    + b"tR",
+    "a mixture without a state": b"csklearn.mixture._gaussian_mixture\nGaussianMixture\n)\x81",
+    "a mixture of a number": b"csklearn.mixture._gaussian_mixture\nGaussianMixture\n)\x81K\x01b",
+    "a mixture within itself": b"csklearn.mixture._gaussian_mixture\nGaussianMixture\n)\x81q\x00}"
+    + _text("means_") + b"h\x00sb",
+    "nothing for ever": b"N0" * 300_000,
+}  # fmt: skip
+
+
+def pieces():
+    """Return all of it, to be put into other pickles."""
+    return [*RUN.values(), *EXTENSIONS.values(), *(piece for piece in BAD.values() if len(piece) < 20_000)]
+
+
+def whole(piece):
+    """Return pickles that hold a piece: alone, as an item of a list, as a model's attribute."""
+    mixture = b"csklearn.mixture._gaussian_mixture\nGaussianMixture\n)\x81"
+    return {
+        "alone": b"\x80\x04" + piece + b".",
+        "in a list": b"\x80\x04]" + piece + b"a.",
+        "in an item": b"\x80\x04](" + piece + b"X\x05\x00\x00\x00spoof\x86e.",
+        "in a model": b"\x80\x04" + mixture + b"}" + _text("means_") + piece + b"sb.",
+    }
