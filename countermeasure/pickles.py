@@ -386,6 +386,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []  # the stacks under each mark
         self._memo: dict[int, Any] = {}
+        self._raw_index: int | None = None  # under which the memo will hold the array that is being built
         self._memoized = 0  # MEMOIZE counts what this memo leaves out, too
         self._opcodes = 0  # since the last item
 
@@ -541,7 +542,10 @@ class _Machine:
         if len(self._memo) > _MAX_MEMO:
             self._refuse("remembers too much")
         value = self._stack[-1]
-        if _worth_remembering(value):
+        if value is _RAW_ARRAY:
+            self._raw_index = index  # BUILD, which comes next, knows what is to be remembered
+            self._memo.pop(index, None)
+        elif _worth_remembering(value):
             self._memo[index] = value
         else:
             self._memo.pop(index, None)
@@ -621,7 +625,10 @@ class _Machine:
         state, target = self._stack.pop(), self._stack[-1]
         if target is _RAW_ARRAY:
             _, shape, dtype, fortran, data = state
-            self._stack[-1] = _array_ref(dtype, shape, bool(fortran), data)
+            ref = self._stack[-1] = _array_ref(dtype, shape, bool(fortran), data)
+            if self._raw_index is not None and _worth_remembering(ref):
+                self._memo[self._raw_index] = ref
+            self._raw_index = None
         elif type(target) is _DType:
             order = state[1] if type(state) is tuple else None
             if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):

@@ -123,6 +123,12 @@ def test_an_item_that_occurs_several_times_is_read(tmp_path, items, protocol):
     assert_same(read_list(pickled(tmp_path / "a.pkl", expected, protocol)), expected)
 
 
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_an_array_that_several_items_share_is_read(tmp_path, items, protocol):
+    expected = [(items[0][0], "spoof"), items[1], (items[0][0], "bonafide")]
+    assert_same(read_list(pickled(tmp_path / "a.pkl", expected, protocol)), expected)
+
+
 def test_a_list_pickled_by_the_other_numpy_is_read(tmp_path, items):
     content = pickle.dumps(items[:5], protocol=3)
     for old, new in ((b"numpy.core.", b"numpy._core."), (b"numpy._core.", b"numpy.core.")):
