@@ -83,10 +83,6 @@ class Table(AbstractContextManager):
             self._resources = resources.pop_all()
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the files."""
         self._resources.close()
 
     @property

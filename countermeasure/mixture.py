@@ -221,7 +221,7 @@ class Kernel:
             # Dividing ξ by the totals normalises the responsibilities at a quarter of the cost.
             weighted = np.multiply(tile.xi, (1 / tile.totals)[:, None], out=work.weighted[: len(tile.xi)])
             sums += np.matmul(weighted.T, tile.shares, out=work.sums)
-            log_likelihood += tile.log_likelihood.sum()
+            log_likelihood += (tile.largest + np.log(tile.totals, dtype=np.float64) - self._log_volume).sum()
         return Statistics(sums, float(log_likelihood), len(frames))
 
     def _evaluate(self, frames: np.ndarray) -> _Tile:
@@ -240,7 +240,7 @@ class Kernel:
         np.maximum(joint, _NEGLIGIBLE, out=joint)
         np.exp(joint, out=joint)
         totals = joint @ work.ones
-        return _Tile(xi, joint, totals, largest + np.log(totals, dtype=np.float64) - self._log_volume)
+        return _Tile(xi, joint, totals, largest)
 
 
 class _Tile(NamedTuple):
@@ -253,14 +253,14 @@ class _Tile(NamedTuple):
         p(k | x_t), up to the factor of each frame that `totals` holds.
     totals : array [n]
         Sum over the components of `shares`.
-    log_likelihood : array [n], float64
-        log p(x_t).
+    largest : array [n]
+        Logarithm of that factor: the largest log w_k N(x_t | μ_k, σ²_k) of standardised frames.
     """
 
     xi: np.ndarray
     shares: np.ndarray
     totals: np.ndarray
-    log_likelihood: np.ndarray
+    largest: np.ndarray
 
 
 class _Workspace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -135,18 +136,15 @@ def write_file_scores(
         _write_scores(table, pair, Path(output_path) / data_split / name, model_name, data_split, True, n_jobs)
 
 
+@contextlib.contextmanager
 def _fusion_table(
     data_dir: str | os.PathLike[str], pair: tuple[Model, Model], model_path: str | os.PathLike[str]
-) -> Table:
+) -> Iterator[Table]:
     found = fusion.columns(data_dir)
     check_columns(pair[0], [column.name for column in found], data_dir)
-    table = Table([column.path for column in found])
-    try:
+    with Table([column.path for column in found]) as table:
         check_suits(pair[0], table, model_path)
-    except InputError:
-        table.close()
-        raise
-    return table
+        yield table
 
 
 def _write_scores(
@@ -167,19 +165,21 @@ def _write_scores(
     paths = [path.with_name(path.name.format(side)) for side in ("bon", "sp")]
     n_frames = [0] * len(table)
     with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
-        scored = 0
-        for one in progress(score_items(table, pair, n_jobs), len(table), "scoring", "files"):
-            for i in range(scored, one.item):  # items without frames keep their places
+
+        def leave_out(items: range) -> None:
+            for i in items:  # items without frames keep their places
                 bonafide.append(None, table.labels[i])
                 spoof.append(None, table.labels[i])
+
+        scored = 0
+        for one in progress(score_items(table, pair, n_jobs), len(table), "scoring", "files"):
+            leave_out(range(scored, one.item))
             for out, scores in ((bonafide, one.bonafide), (spoof, one.spoof)):
                 value = scores.mean().reshape(1, 1) if whole_files else scores.astype(np.float32)
                 out.append(value, table.labels[one.item])
             n_frames[one.item] = 1 if whole_files else len(one.bonafide)
             scored = one.item + 1
-        for i in range(scored, len(table)):
-            bonafide.append(None, table.labels[i])
-            spoof.append(None, table.labels[i])
+        leave_out(range(scored, len(table)))
     if record is None:
         for path in paths:
             provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name

@@ -21,7 +21,7 @@ from countermeasure.frames import PART, Part, Table, sample, standardisation
 from countermeasure.mixture import Kernel, Parameters, Statistics, seeds, update
 from countermeasure.models import Model, model_files, read_pair, write_model
 from countermeasure.options import TrainingOptions
-from countermeasure.protocol import BONAFIDE, LABELS, SPOOF
+from countermeasure.protocol import LABELS
 from countermeasure.suitability import check_columns, check_suits
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.
@@ -132,7 +132,7 @@ def _train(
             if conduct.restart:
                 _remove_checkpoints(folder)
             # Both are looked through before one is trained, and trained before one is written.
-            trainings = [_ClassTraining(table, items[label], label, options, threads) for label in (BONAFIDE, SPOOF)]
+            trainings = [_ClassTraining(table, items[label], label, options, threads) for label in LABELS]
             diary = _Diary(conduct.log)
             models = [one.run(starts[one.label], _checkpoint(folder, one.label), record, diary) for one in trainings]
             for path, model in zip(model_files(folder), models, strict=True):
@@ -181,7 +181,7 @@ def _is_finished(folder: Path, record: dict[str, Any]) -> bool:
     except InputError:  # missing, damaged or mixed: trained anew
         return False
     return [(own.get("label"), own.get("training_id")) for own in found] == [
-        (label, record["training_id"]) for label in (BONAFIDE, SPOOF)
+        (label, record["training_id"]) for label in LABELS
     ]
 
 
@@ -206,7 +206,7 @@ def _load_starts(load_model_path: PathLike, table: Table, columns: Sequence[str]
         if columns is not None:
             check_columns(model, columns, table.paths[0].parent)
         check_suits(model, table, load_model_path)
-    return {label: model.parameters for label, model in zip((BONAFIDE, SPOOF), pair, strict=True)}
+    return {label: model.parameters for label, model in zip(LABELS, pair, strict=True)}
 
 
 class _Diary:
