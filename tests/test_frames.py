@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from countermeasure.compute import Threads
+from countermeasure.compute import workers
 from countermeasure.errors import InputError
 from countermeasure.frames import Segment, Table, sample, standardisation
 from countermeasure.pickles import ListWriter
@@ -152,7 +152,7 @@ def test_parts_cover_every_row_once_and_in_order(data, arrays, n, items):
 
 def test_no_item_is_no_part(data):
     with Table([data]) as table:
-        assert table.parts([]) == []
+        assert list(table.parts([])) == []
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -218,8 +218,8 @@ def test_standardisation_is_mean_and_deviation_of_all_rows(tmp_path, rng, monkey
     data = write_list(tmp_path / "a.pkl", arrays)
     divided(monkeypatch, n_rows)
     items = np.array([0, 1, 3, 6])
-    with Table([data]) as table, Threads(n_jobs) as threads:
-        standard = standardisation(table, items, threads)
+    with Table([data]) as table, workers(n_jobs) as some:
+        standard = standardisation(table, items, some)
     rows = np.concatenate([arrays[i] for i in items]).astype(np.float64)
     np.testing.assert_allclose(standard.mean, rows.mean(axis=0), rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(standard.scale, rows.std(axis=0), rtol=1e-6)
@@ -236,8 +236,8 @@ def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, val
         array[:, 2] = value
     data = write_list(tmp_path / "a.pkl", [array.astype(dtype) for array in arrays])
     divided(monkeypatch, n_rows)
-    with Table([data]) as table, Threads(1) as threads:
-        standard = standardisation(table, np.arange(len(arrays)), threads)
+    with Table([data]) as table, workers(1) as some:
+        standard = standardisation(table, np.arange(len(arrays)), some)
     assert standard.mean[2] == pytest.approx(value)
     assert standard.scale[2] == 1
     assert (standard.scale[[0, 1, 3]] != 1).all()
@@ -258,10 +258,10 @@ def test_values_that_are_no_numbers_are_refused_with_their_item(tmp_path, arrays
     arrays[4][[3, 9], 1] = wrong
     with (
         Table([write_list(tmp_path / "a.pkl", arrays)]) as table,
-        Threads(1) as threads,
+        workers(1) as some,
         pytest.raises(InputError, match=r"a\.pkl: item 5 "),
     ):
-        standardisation(table, np.arange(len(arrays)), threads)
+        standardisation(table, np.arange(len(arrays)), some)
 
 
 # -- samples ---------------------------------------------------------------------------------------
