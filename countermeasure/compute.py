@@ -221,8 +221,9 @@ class _Dask(Workers):
                         n_workers=int(self._where.removeprefix("local:")),
                         threads_per_worker=1,
                         host="127.0.0.1",
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",
                         memory_limit=0,
+                        preload=[__name__],
                     )
                 )
             try:
@@ -276,6 +277,11 @@ class _Dask(Workers):
             self._in_flight = _IN_FLIGHT_PER_WORKER * max(1, sum(self._client.nthreads().values()))
             self._counted = time.monotonic()
         return self._in_flight
+
+
+def dask_setup(worker: object) -> None:
+    """Prepare a process of ``local:N``; Dask calls it by this name."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the work
 
 
 def _itself(value: T) -> T:

@@ -32,7 +32,7 @@ _SMALLEST_PART = 512
 # A block is divided into so many tasks: enough for all workers, and each of so many rows that sending its
 # statistics back costs little beside computing them. They depend on the data alone, as all sums do.
 _TASKS_PER_BLOCK = (8, 256)
-_ROWS_PER_TASK = 16384
+_ROWS_PER_TASK = 32768
 
 PathLike = str | os.PathLike[str]
 
