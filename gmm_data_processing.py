@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol of the split")
     parser.add_argument("--output_path", required=True, metavar="DIR", help="folder for the lists; made when missing")
     parser.add_argument("--ftype", required=True, nargs="+", metavar="TYPE", help="feature types, see below")
-    options.add_n_jobs(parser, "processes")
+    options.add_workers(parser, "processes")
     parser.add_argument(
         "--dtype", default="float32", choices=feature_types.DTYPES, help="type of the arrays (default: %(default)s)"
     )

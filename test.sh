@@ -5,7 +5,7 @@
 #   LA=/mnt/LA ./test.sh mfcc
 #
 # Score files go to output/. The table has min t-DCF where $LA holds the ASV scores, else EER only.
-# Environment: LA, WORK, JOBS, PYTHON; EVALUATION_OPTIONS: options of score_eval.py.
+# Environment: LA, WORK, JOBS, DASK, PYTHON; EVALUATION_OPTIONS: options of score_eval.py.
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
 

@@ -87,7 +87,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -
         action="store_true",
         help="start over instead of going on from the last pass of a run that was killed",
     )
-    add_n_jobs(parser)
+    add_workers(parser)
 
 
 def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +102,7 @@ def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
         help="score file: the protocol's lines, each with its LLR in nats; higher = more bona fide",
     )
     parser.add_argument("--plot", metavar="DIR", help="write the pictures of score_eval.py into this folder, too")
-    add_n_jobs(parser)
+    add_workers(parser)
 
 
 def add_preprocessing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,10 +113,23 @@ def add_preprocessing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output_path", required=True, metavar="DIR", help="the score lists go into the split's folder in here"
     )
-    add_n_jobs(parser)
+    add_workers(parser)
 
 
-def add_n_jobs(parser: argparse.ArgumentParser, what: str = "threads") -> None:
+def add_workers(parser: argparse.ArgumentParser, what: str = "threads") -> None:
+    """Add ``--n_jobs`` and ``--dask``, of which a call has one."""
+    group = parser.add_mutually_exclusive_group()
+    add_n_jobs(group, what)
+    group.add_argument(
+        "--dask",
+        type=dask_address,
+        metavar="ADDRESS",
+        help="compute by a Dask scheduler, tcp://HOST:8786, or by local:N processes of Dask on this machine; "
+        "results do not depend on it (see docs/scale.md)",
+    )
+
+
+def add_n_jobs(parser: argparse._ActionsContainer, what: str = "threads") -> None:
     """Add ``--n_jobs``."""
     parser.add_argument(
         "--n_jobs", type=positive, metavar="N", help=f"{what}; results do not depend on it (default: one a core)"
@@ -129,3 +142,11 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1")
     return value
+
+
+def dask_address(text: str) -> str:
+    """Parse the address of a Dask scheduler or ``local:N``, for argparse."""
+    name, _, n = text.partition(":")
+    if "://" not in text and not (name == "local" and n.isdecimal() and int(n) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither tcp://HOST:PORT nor local:N, N from 1 on")
+    return text

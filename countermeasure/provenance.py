@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,8 @@ from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
 from countermeasure.protocol import Trial
 
-FORMAT = 1
+# 2: has an index.
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Record:
         One an utterance; None where the protocol names none.
     n_frames : list of int
         One an utterance; 0 for one without an array.
+    index : dict
+        Where the arrays stand in the list, see `pickles.ListWriter.index`; empty where nobody knows.
     model : dict
         Name and training id of the models that gave scores; empty for features.
     format : int
@@ -82,6 +86,7 @@ class Record:
     utterances: list[str] = field(default_factory=list)
     speakers: list[str | None] = field(default_factory=list)
     n_frames: list[int] = field(default_factory=list)
+    index: dict[str, Any] = field(default_factory=dict)
     model: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -127,6 +132,8 @@ def read(list_path: str | os.PathLike[str]) -> Record | None:
 def _checked(values: Any, path: Path) -> Record:
     expected = {f.name: f for f in dataclasses.fields(Record)}
     problem = None
+    if isinstance(values, dict) and values.get("format") == 1:
+        values = {"index": {}, **values}
     if not isinstance(values, dict) or set(values) != set(expected):
         problem = "entries missing or unknown"
     else:
@@ -137,6 +144,7 @@ def _checked(values: Any, path: Path) -> Record:
         problem = "utterances, speakers and n_frames differ in number"
     if problem:
         raise InputError(f"{path}: is no record of a list ({problem}); delete it or make the list again")
+    values["speakers"] = [speaker and intern(speaker) for speaker in values["speakers"]]
     return Record(**values)
 
 

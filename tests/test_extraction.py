@@ -522,8 +522,8 @@ def test_what_was_padded_or_mixed_down_is_said_once(corpus, capsys):
 
 
 def test_a_process_that_is_ended_is_reported():
-    with pytest.raises(ChildProcessError, match="ended from outside"):
-        list(compute.map_ordered(os._exit, [1, 2], n_jobs=2))
+    with compute.workers(2, processes=True) as two, pytest.raises(ChildProcessError, match="ended from outside"):
+        list(two.map(os._exit, [1, 2]))
 
 
 def test_results_keep_their_order_and_are_not_taken_far_ahead():
@@ -534,10 +534,11 @@ def test_results_keep_their_order_and_are_not_taken_far_ahead():
             taken.append(i)
             yield -i
 
-    results = compute.map_ordered(abs, items(), n_jobs=2)
-    assert next(results) == 0
-    assert len(taken) <= 4
-    assert list(results) == list(range(1, 40))
+    with compute.workers(2, processes=True) as two:
+        results = two.map(abs, items())
+        assert next(results) == 0
+        assert len(taken) <= 4
+        assert list(results) == list(range(1, 40))
 
 
 # -- wrong calls and the script ----------------------------------------------------------------------
