@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from countermeasure.feature_types import (
     settings,
     window,
 )
+from countermeasure.filter_banks import constant_q, filter_bank
 from countermeasure.silence import get_silence
 from countermeasure.spectra import Block, blocks, tilt
 
@@ -164,22 +166,8 @@ class _FilterBank:
 
 @lru_cache(maxsize=32)
 def _filter_bank(kind: str, n_fft: int, rate: int, dtype: np.dtype, tilted: bool = False) -> _FilterBank:
-    """Return spafe's filter bank of a kind, divided by `n_fft`, and by the tilt of spectra that have one."""
-    from spafe.fbanks.bark_fbanks import bark_filter_banks
-    from spafe.fbanks.gammatone_fbanks import gammatone_filter_banks
-    from spafe.fbanks.linear_fbanks import linear_filter_banks
-    from spafe.fbanks.mel_fbanks import inverse_mel_filter_banks, mel_filter_banks
-
-    make = {
-        "mel": mel_filter_banks,
-        "inverse mel": inverse_mel_filter_banks,
-        "linear": linear_filter_banks,
-        "bark": bark_filter_banks,
-        "gammatone": gammatone_filter_banks,
-    }[kind]
-    # high_freq=None is the same, but the inverse mel bank does not take it.
-    bank, _ = make(nfilts=N_FILTERS, nfft=n_fft, fs=rate, low_freq=0, high_freq=rate / 2)
-    weights = bank.T / n_fft
+    """Return the filter bank of a kind, divided by `n_fft`, and by the tilt of spectra that have one."""
+    weights = filter_bank(kind, N_FILTERS, n_fft, rate) / n_fft
     if tilted:
         weights /= tilt(n_fft)[:, None]
     return _FilterBank(weights, dtype)
@@ -196,24 +184,8 @@ def _dct(n: int) -> Matrix:
 
 @lru_cache(maxsize=32)
 def _constant_q_kernel(shared_window: Window, rate: int) -> Matrix:
-    """Return spafe's constant-Q transform as a matrix, ``[length, 2 n_bins]``, real parts first.
-
-    The transform is linear in the frame: its matrix is what it makes of unit impulses.
-    """
-    from spafe.utils.spectral import compute_constant_qtransform
-
-    length, _ = shared_window.samples(rate)
-    kernel = compute_constant_qtransform(
-        np.eye(length),
-        fs=rate,
-        low_freq=0,
-        high_freq=rate / 2,
-        nfft=shared_window.n_fft(rate),
-        # As spafe's cqcc has them; the transform's own defaults differ.
-        number_of_octaves=7,
-        number_of_bins_per_octave=24,
-        spectral_threshold=0.005,
-    ).T
+    """Return the constant-Q transform as a matrix, ``[length, 2 n_bins]``, real parts first."""
+    kernel = constant_q(shared_window.samples(rate)[0], shared_window.n_fft(rate), rate)
     return np.hstack([kernel.real, kernel.imag])
 
 
@@ -287,17 +259,42 @@ def _pncc_filtered(block: Block) -> Matrix:
 
 def _pncc(power: Matrix) -> Matrix:
     """Return power-normalised cepstra of a whole recording from its filters' powers, ``[n_frames, 70]``."""
-    from scipy.signal import lfilter
-    from spafe.features.pncc import asymmetric_noise_suppression_with_temporal_masking
-
     medium_time = _floored(_moving_sum(power, 2) / 5)
-    suppressed = asymmetric_noise_suppression_with_temporal_masking(medium_time)
-    smoothed = power * (suppressed / medium_time @ _pncc_weights())
+    smoothed = power * (_noise_suppressed(medium_time) / medium_time @ _pncc_weights())
     # μ[t] = 0.999 μ[t−1] + 0.001 mean(T[t]) from μ[0] = 1e-4
     means = 0.001 * smoothed.mean(axis=1)
     means[0] = 1e-4
-    level = lfilter([1], [1, -0.999], means)
+    level = np.fromiter(accumulate(means.tolist(), lambda before, mean: 0.999 * before + mean), float, len(means))
     return (smoothed / level[:, None]) ** (1 / 15) @ _dct(N_FILTERS)
+
+
+def _noise_suppressed(power: Matrix) -> Matrix:
+    """Return medium-time powers after asymmetric noise suppression with temporal masking, ``[n_frames, 70]``.
+
+    Source: C. Kim and R. Stern, IEEE/ACM TASLP 2016, section III, with spafe's first frames.
+    """
+    envelope = _lower_envelope(power)
+    excess = np.maximum(power - envelope, 0)
+    masked = excess.copy()
+    peak = excess[0]
+    for t in range(1, len(excess)):
+        faded = 0.85 * peak
+        hidden = excess[t] < faded
+        masked[t, hidden] = 0.2 * peak[hidden]
+        peak = np.maximum(faded, excess[t])
+    return np.where(power >= 2 * envelope, masked, _lower_envelope(excess))
+
+
+def _lower_envelope(power: Matrix) -> Matrix:
+    """Return what follows the powers slowly upwards and fast downwards, ``[n_frames, 70]``."""
+    envelope = np.empty_like(power)
+    # spafe goes over the first frame as over the others, and what is before it is the last frame's place, still 0,
+    # or, where there is one frame only, 0.9 of this.
+    before = np.zeros_like(power[0]) if len(power) > 1 else 0.9 * power[0]
+    for t, now in enumerate(power):
+        slow = np.where(now >= before, 0.999, 0.5)
+        before = envelope[t] = slow * before + (1 - slow) * now
+    return envelope
 
 
 def _moving_sum(x: Matrix, reach: int) -> Matrix:
@@ -330,14 +327,21 @@ def _rplp(block: Block) -> Matrix:
 
 def _rasta(power: Matrix) -> Matrix:
     """Return RASTA-filtered powers, ``[n_frames, 70]``, along the filters as spafe does."""
-    from scipy.signal import lfilter
+    return np.exp(np.log(_floored(power)) @ _rasta_filter())
 
-    log_power = np.log(_floored(power))
+
+@lru_cache(maxsize=1)
+def _rasta_filter() -> Matrix:
+    """Return RASTA filtering as a matrix, ``[70, 70]``: y[i] = 0.94 y[i−1] + Σ_k (2 − k)/10 x[i−k].
+
+    The first four outputs are set to 0, and so they are for those that follow.
+    """
     numerator = np.array([2, 1, 0, -1, -2]) / 10
-    # The first four outputs are set to 0, but prepare the filter's state for the others.
-    _, state = lfilter(numerator, 1, log_power[:, :4], zi=np.zeros((len(power), 4)))
-    filtered, _ = lfilter(numerator, [1, -0.94], log_power[:, 4:], zi=state)
-    return np.exp(np.hstack([np.zeros((len(power), 4)), filtered]))
+    matrix = np.zeros((N_FILTERS, N_FILTERS))
+    for i in range(4, N_FILTERS):
+        matrix[:, i] = 0.94 * matrix[:, i - 1]
+        matrix[i - 4 : i + 1, i] += numerator[::-1]
+    return matrix
 
 
 def _perceptual_prediction(power: Matrix, n_fft: int) -> Matrix:

@@ -197,3 +197,14 @@ def test_the_doors_need_no_numpy(module):
 def test_importing_the_types_is_light():
     code = "import sys, countermeasure.features; print(any(m in sys.modules for m in ('scipy', 'spafe', 'soundfile')))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_no_type_needs_spafe_or_scipy_signal():
+    """Whose imports take longer than a short recording takes from file to score."""
+    code = (
+        "import sys, numpy as np\n"
+        "from countermeasure import features\n"
+        "features.extract(np.ones(4000, np.float32), 16000, features.names())\n"
+        "print(sorted({'spafe', 'sklearn', 'scipy.signal'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
