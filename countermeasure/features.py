@@ -8,7 +8,7 @@ is said in `feature_types`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -32,14 +32,19 @@ from countermeasure.feature_types import (
 )
 from countermeasure.filter_banks import constant_q, filter_bank
 from countermeasure.silence import get_silence
-from countermeasure.spectra import Block, blocks, tilt
+from countermeasure.spectra import FRAMES_PER_BLOCK, Block, blocks, tilt
 
-__all__ = ["DTYPES", "deltas", "describe", "extract", "is_padded", "names", "settings", "window"]
+__all__ = ["DTYPES", "deltas", "describe", "extract", "extract_pieces", "is_padded", "names", "settings", "window"]
 
 ROOT = -1 / 7  # of msrcc and psrcc
 
 # What stands for an exact 0 before a logarithm or a root; spafe's zero_handling.
 _FLOOR = np.finfo(np.float64).eps
+
+# Frames of a long recording that are computed at once. Whole blocks, and so is what is repeated at their
+# edges for the sake of Δ and ΔΔ: every block is then the one that it is in the whole recording.
+PIECE = 100 * FRAMES_PER_BLOCK
+_CONTEXT = FRAMES_PER_BLOCK
 
 Matrix = NDArray[np.float64]
 
@@ -90,6 +95,53 @@ def extract(
         if not np.isfinite(feature).all():
             raise InputError(f"its {name} features are not finite: its samples are too large; expected -1 to 1")
     return result
+
+
+def extract_pieces(
+    pieces: Iterable[NDArray[np.floating]], rate: int, names: Sequence[str], dtype: DTypeLike = "float32"
+) -> Iterator[dict[str, NDArray[np.floating]]]:
+    """Compute feature types of one window of a recording that comes in pieces, some frames at a time.
+
+    Concatenated, they are what `extract` gives for the whole recording. A long recording takes no more memory
+    than a short one, unless a type is among them that must see the whole: ``pncc`` and ``silence``.
+
+    Parameters
+    ----------
+    pieces : iterable of array [n]
+        In [-1, 1); at least one sample in all.
+    rate, names, dtype
+        As for `extract`.
+
+    Yields
+    ------
+    dict of str to array
+        ``[n_frames, 60]`` each, with as many frames for each type but ``silence``.
+    """
+    entries = [get(name) for name in names]
+    if any(entry.window is None or entry.over_time for entry in entries):
+        yield extract(np.concatenate(list(pieces)), rate, names, dtype)
+        return
+    (shared_window,) = {entry.window for entry in entries if entry.window}
+    _check_rate(rate, shared_window)
+    length, hop = shared_window.samples(rate)
+    held: list[NDArray[np.floating]] = []
+    lead = 0  # frames that are there for the sake of those after them
+    for piece in pieces:
+        held.append(piece)
+        n_frames = lead + PIECE + _CONTEXT
+        n_samples = (n_frames - 1) * hop + length
+        if sum(map(len, held)) < n_samples:
+            continue
+        signal = np.concatenate(held)
+        while len(signal) >= n_samples:
+            found = extract(signal[:n_samples], rate, names, dtype)
+            yield {name: feature[lead : lead + PIECE] for name, feature in found.items()}
+            signal = signal[(lead + PIECE - _CONTEXT) * hop :]
+            lead = _CONTEXT
+            n_samples = (lead + PIECE + _CONTEXT - 1) * hop + length
+        held = [signal]
+    found = extract(np.concatenate(held), rate, names, dtype)
+    yield {name: feature[lead:] for name, feature in found.items()}
 
 
 def _frame_level(

@@ -208,3 +208,31 @@ def test_no_type_needs_spafe_or_scipy_signal():
         "print(sorted({'spafe', 'sklearn', 'scipy.signal'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
+    signal = np.tile(speech, 14)[:-77]
+    whole = features.extract(signal, 16000, [name])[name]
+    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    for cuts in ([], [1, 5000, 5001, 90000], range(1000, len(signal), 1000)):
+        pieces = [found[name] for found in features.extract_pieces(np.split(signal, cuts), 16000, [name])]
+        if not name.startswith("pncc"):
+            assert len(pieces) >= 2
+        np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("n", [1, 479, 480, 96 * 240 + 240, (3 * 96 - 1) * 240 + 480, (3 * 96 - 1) * 240 + 481])
+def test_pieces_at_the_edges(rng, monkeypatch, n):
+    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    signal = rng.normal(size=n).astype(np.float32) * 0.1
+    names = ["mfcc", "lfcc"]
+    whole = features.extract(signal, 16000, names)
+    pieces = list(features.extract_pieces([signal[: n // 2], signal[n // 2 :]], 16000, names))
+    for name in names:
+        np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), whole[name])
+
+
+def test_silence_is_measured_over_the_whole(speech):
+    (found,) = features.extract_pieces([speech[:100], speech[100:]], 16000, ["silence", "mfcc"])
+    np.testing.assert_array_equal(found["silence"], features.extract(speech, 16000, ["silence"])["silence"])
