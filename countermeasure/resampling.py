@@ -41,9 +41,7 @@ def resample(signal: NDArray[np.floating], rate: int, new_rate: int) -> NDArray[
     return np.concatenate(list(resampled([signal], rate, new_rate)))
 
 
-def resampled(
-    pieces: Iterable[NDArray[np.floating]], rate: int, new_rate: int
-) -> Iterator[NDArray[np.float32]]:
+def resampled(pieces: Iterable[NDArray[np.floating]], rate: int, new_rate: int) -> Iterator[NDArray[np.float32]]:
     """Yield a signal that comes in pieces at another sampling rate; how it is cut changes nothing but rounding.
 
     Sample ``n`` of the result lies at the time of sample ``n * rate / new_rate`` of the signal; beyond
