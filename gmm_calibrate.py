@@ -6,8 +6,8 @@ finds it; the models' card, README.md, gets the figures. Take a score file of tr
 were not trained on.
 
 Examples:
-    python gmm_calibrate.py --cm_score output/mfcc-dev.txt --model_path model/mfcc
-    python gmm_calibrate.py --cm_score output/mfcc-dev.txt --model_path model/mfcc --prior 0.9 --criterion eer
+    python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc
+    python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc --prior 0.9 --criterion eer
 """
 
 from __future__ import annotations

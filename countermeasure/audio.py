@@ -132,7 +132,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except soundfile.SoundFileError as error:
         reason = str(error).removeprefix(f"Error opening {name!r}: ").rstrip(".")
-        raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again") from None
+        raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again, or convert it to FLAC") from None
 
 
 def _check_length(path: str | os.PathLike[str], n: int, promised: int) -> None:

@@ -69,8 +69,8 @@ def _summary(record: dict[str, Any]) -> list[str]:
     what = "rows of other models' scores" if record.get("columns") else "frames of cepstral features"
     return [
         f"Two Gaussian mixtures over {what}: `bon.gmm` of bona fide speech, `sp.gmm` of spoofed speech.",
-        "The score of a recording is the mean of log p(row | bona fide) minus log p(row | spoof) over its rows, in nats. Higher =",
-        "more bona fide. The two files belong together.",
+        "A recording's score is the mean over its rows of log p(row | bona fide) minus log p(row | spoof), in nats.",
+        "Higher = more bona fide. The two files belong together.",
     ]
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from countermeasure import audio, calibration, chain, cli
+from countermeasure import audio, calibration, chain, cli, compute
 from countermeasure.calibration import Calibration
 from countermeasure.chain import Chain, Score
 from countermeasure.errors import InputError
@@ -97,12 +97,13 @@ def detect(
     judge = _Judge(chain.load([path for path in model_path if path not in others], ftype), threshold)
     recordings = _Recordings(names)
     printer = {"text": _Text, "json": _Json, "csv": _Csv}[output]()
-    if frames is not None:
-        _draw(judge, recordings, frames, printer)
-    else:
-        for path in recordings:
-            with _telling(recordings, path):
-                printer.show(judge.result(path, judge.score(path).llr))
+    with compute.Threads(1):  # a recording's products are small: several threads of the BLAS cost seven times as much
+        if frames is not None:
+            _draw(judge, recordings, frames, printer)
+        else:
+            for path in recordings:
+                with _telling(recordings, path):
+                    printer.show(judge.result(path, judge.score(path).llr))
     judge.conclude()
     if recordings.problems:
         n = len(recordings.problems)

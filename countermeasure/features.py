@@ -31,7 +31,7 @@ from countermeasure.feature_types import (
     window,
 )
 from countermeasure.filter_banks import constant_q, filter_bank
-from countermeasure.silence import get_silence
+from countermeasure.silence import Meter, get_silence
 from countermeasure.spectra import FRAMES_PER_BLOCK, Block, blocks, tilt
 
 __all__ = ["DTYPES", "deltas", "describe", "extract", "extract_pieces", "is_padded", "names", "settings", "window"]
@@ -103,7 +103,7 @@ def extract_pieces(
     """Compute feature types of one window of a recording that comes in pieces, some frames at a time.
 
     Concatenated, they are what `extract` gives for the whole recording. A long recording takes no more memory
-    than a short one, unless a type is among them that must see the whole: ``pncc`` and ``silence``.
+    than a short one, unless a type is among them that must see the whole: ``pncc``.
 
     Parameters
     ----------
@@ -115,13 +115,39 @@ def extract_pieces(
     Yields
     ------
     dict of str to array
-        ``[n_frames, 60]`` each, with as many frames for each type but ``silence``.
+        ``[n_frames, 60]`` each, with as many frames for each type; ``silence`` is in the last one, ``[1, 2]``.
     """
-    entries = [get(name) for name in names]
-    if any(entry.window is None or entry.over_time for entry in entries):
+    framed = [name for name in names if window(name)]
+    if len(framed) == len(names):
+        yield from _extract_framed(pieces, rate, framed, dtype)
+        return
+    meter = Meter()
+
+    def watched() -> Iterator[NDArray[np.floating]]:
+        for piece in pieces:
+            meter.add(piece)
+            yield piece
+
+    last: dict[str, NDArray[np.floating]] = {}
+    if framed:
+        for found in _extract_framed(watched(), rate, framed, dtype):
+            if last:
+                yield last
+            last = found
+    else:
+        for _ in watched():
+            pass
+    silence = meter.result()[None].astype(dtype)
+    yield {**last, **{name: silence for name in names if name not in framed}}
+
+
+def _extract_framed(
+    pieces: Iterable[NDArray[np.floating]], rate: int, names: Sequence[str], dtype: DTypeLike
+) -> Iterator[dict[str, NDArray[np.floating]]]:
+    if any(get(name).over_time for name in names):
         yield extract(np.concatenate(list(pieces)), rate, names, dtype)
         return
-    (shared_window,) = {entry.window for entry in entries if entry.window}
+    (shared_window,) = {shared for name in names if (shared := window(name))}
     _check_rate(rate, shared_window)
     length, hop = shared_window.samples(rate)
     held: list[NDArray[np.floating]] = []

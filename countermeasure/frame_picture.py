@@ -17,6 +17,8 @@ _SMOOTH_S = 0.25
 _SMOOTH_SHARE = 1 / 150
 # Columns of the spectrogram at most; there are fewer pixels.
 _COLUMNS = 2400
+# More single frames than these are but a grey area.
+_FRAMES = 4000
 _SPECTRUM_S = 0.025
 _DYNAMIC_DB = 80
 _MINUTES_FROM_S = 180
@@ -73,7 +75,7 @@ def draw(
         above.tick_params(labelbottom=False)
         below.set_xlabel(f"time, {told}")
         shown = os.fsencode(name).decode(errors="replace")
-        figure.suptitle(f"{shown}: {decision}, LLR {score.llr:.2f}", fontsize=10, parse_math=False)
+        figure.suptitle(f"{shown}: {decision}, LLR {_number(score.llr)}", fontsize=10, parse_math=False)
         plots.save(figure, path)
 
 
@@ -86,7 +88,9 @@ def _draw_llr(axes, score: Score, rate: int, threshold: float | None, duration: 
     span = max(_SMOOTH_S, duration * _SMOOTH_SHARE)
     smooth = _moving_mean(frames, max(1, round(span * rate / hop)))
     line = 0.0 if threshold is None else threshold
-    axes.plot(time, frames, color=plots.FAINT, linewidth=0.6, label="frames")
+    shown = frames if len(frames) <= _FRAMES else smooth
+    if shown is frames:
+        axes.plot(time, frames, color=plots.FAINT, linewidth=0.6, label="frames")
     axes.plot(time, smooth, color=plots.INK, linewidth=1.3, label=f"mean over {span:.2g} s")
     for where, colour, label in (
         (smooth > line, plots.BONAFIDE_COLOUR, "sounds bona fide"),
@@ -95,14 +99,18 @@ def _draw_llr(axes, score: Score, rate: int, threshold: float | None, duration: 
         axes.fill_between(
             time, smooth, line, where=where, interpolate=True, color=colour, alpha=0.45, linewidth=0, label=label
         )
-    told = "0" if threshold is None else f"threshold {threshold:.2f}"
+    told = f"{'even' if threshold is None else 'threshold'} ({_number(line)})"
     axes.axhline(line, color=plots.INK, linewidth=0.9, linestyle="--", label=told)
-    low, high = np.quantile(frames, (0.01, 0.99))
+    low, high = np.quantile(shown, (0.01, 0.99))
     low, high = min(low, smooth.min(), line), max(high, smooth.max(), line)
     margin = 0.06 * (high - low) or 1.0
     axes.set_ylim(low - margin, high + margin)
     axes.set_ylabel("LLR of a frame, nats\n(higher = more bona fide)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _moving_mean(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -233,6 +233,15 @@ def test_pieces_at_the_edges(rng, monkeypatch, n):
         np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), whole[name])
 
 
-def test_silence_is_measured_over_the_whole(speech):
-    (found,) = features.extract_pieces([speech[:100], speech[100:]], 16000, ["silence", "mfcc"])
-    np.testing.assert_array_equal(found["silence"], features.extract(speech, 16000, ["silence"])["silence"])
+@pytest.mark.parametrize("names", [["silence", "mfcc"], ["silence"], ["pncc", "silence"]])
+def test_silence_is_measured_over_the_whole(speech, rng, monkeypatch, names):
+    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    quiet = rng.normal(size=3000) * 1e-4
+    signal = np.concatenate([quiet, np.tile(speech, 14), quiet[:2000]]).astype(np.float32)
+    whole = features.extract(signal, 16000, names)
+    for cuts in ([], [100], range(777, len(signal), 777)):
+        found = list(features.extract_pieces(np.split(signal, cuts), 16000, names))
+        assert [piece for piece in found if "silence" in piece] == found[-1:]
+        for name in names:
+            rows = np.concatenate([piece[name] for piece in found if name in piece])
+            np.testing.assert_array_equal(rows, whole[name])
