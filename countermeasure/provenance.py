@@ -188,7 +188,10 @@ def describe(list_path: str | os.PathLike[str]) -> Described:
 
 
 def source(record: Record | None) -> dict[str, Any] | None:
-    """Return what a model remembers of a list it was trained on, for later lists to be compared with."""
+    """Return what a model remembers of a list it was trained on.
+
+    Later lists are compared with the first four; the rest is for its card.
+    """
     if record is None:
         return None
     return {
@@ -196,6 +199,11 @@ def source(record: Record | None) -> dict[str, Any] | None:
         "feature": record.feature,
         "sampling_rate": record.sampling_rate,
         "model": record.model.get("training_id"),
+        "split": record.split,
+        "dtype": record.dtype,
+        "protocol_sha256": record.protocol_sha256,
+        "n_speakers": len({speaker for speaker in record.speakers if speaker}),
+        "n_skipped": len(record.skipped),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from countermeasure import __version__, checkpoints, cli, compute, em, files, fusion, provenance
+from countermeasure import __version__, card, checkpoints, cli, compute, em, files, fusion, provenance
 from countermeasure.errors import InputError
 from countermeasure.frames import PART, Located, Parts, Table, sample, standardisation
 from countermeasure.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
@@ -139,6 +139,7 @@ def _train(
             if not conduct.restart and _is_finished(folder, record):
                 cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
                 _remove_checkpoints(folder)
+                card.write(folder)  # which a run that was killed may have left undone
                 return
             if conduct.restart:
                 _remove_checkpoints(folder)
@@ -149,6 +150,7 @@ def _train(
             for path, model in zip(model_files(folder), models, strict=True):
                 write_model(path, model)
             _remove_checkpoints(folder)
+            card.write(folder)
 
 
 def _checkpoint(folder: Path, label: str) -> Path:

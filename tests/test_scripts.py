@@ -27,6 +27,7 @@ CHAIN = [
     "gmm_train_recur",
     "gmm_train",
     "gmm_test",
+    "gmm_calibrate",
     "gmm_ensemble_preprocess",
     "gmm_ensemble_train",
     "gmm_ensemble_train_recur",
@@ -34,6 +35,7 @@ CHAIN = [
     "gmm_filelevel_preprocess",
     "gmm_filelevel_train",
     "gmm_filelevel_test",
+    "gmm_detect",
     "score_eval",
 ]
 TYPES = ("lfcc", "mfcc", "silence")
