@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_split", required=True, choices=options.SPLITS, help="name of the split")
     parser.add_argument("--data_path", required=True, metavar="DIR", help="folder with UTTERANCE.flac or .wav")
     parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol of the split")
+    options.add_protocol_arguments(parser)
     parser.add_argument("--output_path", required=True, metavar="DIR", help="folder for the lists; made when missing")
     parser.add_argument("--ftype", required=True, nargs="+", metavar="TYPE", help="feature types, see below")
     options.add_n_jobs(parser, "processes")

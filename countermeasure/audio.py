@@ -34,23 +34,24 @@ class Recording(NamedTuple):
 
 
 def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
-    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``.
+    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``, else without ending.
 
     Raises
     ------
     InputError
-        When there is neither, and when the id would lead out of the folder.
+        When there is none of them, and when the id would lead out of the folder.
     """
     inside = PurePosixPath(utterance)
     if inside.is_absolute() or ".." in inside.parts or any(character in utterance for character in "\\:\0"):
         raise InputError(
             f"utterance {utterance!r} leads out of the audio folder; an id is a file's name without its end"
         )
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, ""):  # a CSV names files with their ends
         path = Path(data_path, utterance + suffix)
         if os.path.isfile(path):  # which takes a name that is too long for one that is not there
             return path
-    raise InputError(f"{Path(data_path, utterance)}: neither .flac nor .wav is there")
+    path = Path(data_path, utterance)
+    raise InputError(f"{path}: {'no such file' if path.suffix else 'neither .flac nor .wav is there'}")
 
 
 def read(path: str | os.PathLike[str]) -> Recording:

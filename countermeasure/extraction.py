@@ -20,7 +20,7 @@ from countermeasure.files import replace_when_whole, sha256
 from countermeasure.journal import Entry, Journal, remove_journal
 from countermeasure.options import SPLITS
 from countermeasure.pickles import ListWriter
-from countermeasure.protocol import Trial, read_protocol
+from countermeasure.protocol import Protocol, Trial, read_protocol
 
 # Recordings go to a process in batches, so that sending them costs little beside the work.
 _BATCH_RECORDINGS = 8
@@ -67,6 +67,8 @@ def extract(
     dtype: str = "float32",
     skip_bad: bool = False,
     restart: bool = False,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the feature list ``OUTPUT_PATH/SPLIT-TYPE.pkl`` of each type, and its record beside it.
 
@@ -77,7 +79,7 @@ def extract(
     ----------
     data_split : {'train', 'dev', 'eval'}
     data_path : path
-        Folder with ``UTTERANCE.flac`` or ``.wav``.
+        Folder with ``UTTERANCE.flac`` or ``.wav``, or the files that a CSV names.
     label_path : path
         CM protocol; in a blind one all labels are None.
     output_path : path
@@ -92,6 +94,8 @@ def extract(
         ``SPLIT-TYPE.skipped.txt``, instead of writing no list.
     restart : bool
         Whether to compute everything again, whatever is there.
+    protocol_format, protocol_subset
+        See `protocol.read_protocol`.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def extract(
         differ in sampling rate.
     """
     _check_arguments(data_split, data_path, ftype, dtype)
-    trials = read_protocol(label_path)
+    trials = read_protocol(label_path, protocol_format, protocol_subset)
     lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
     source = _Source(Path(data_path), trials, n_jobs or _worthwhile_jobs(len(trials) * len(lists)))
     unfinished = lists if restart else _without_finished(lists, source)
@@ -141,7 +145,7 @@ def _check_arguments(data_split: str, data_path: str | os.PathLike[str], ftype: 
 class _Source:
     """The recordings of a protocol."""
 
-    def __init__(self, data_path: Path, trials: list[Trial], n_jobs: int):
+    def __init__(self, data_path: Path, trials: Protocol, n_jobs: int):
         self.data_path, self.trials, self.n_jobs = data_path, trials, n_jobs
 
     def digests(self) -> list[str]:
@@ -160,7 +164,7 @@ class _Source:
     def task(self, trial: Trial, known: dict[str, bytes | None]) -> _Task:
         """Return what a process needs to know about a trial."""
         try:
-            return _Task(trial.utterance, known, audio.find(self.data_path, trial.utterance))
+            return _Task(trial.utterance, known, audio.find(self.data_path, trial.file or trial.utterance))
         except InputError as error:
             return _Task(trial.utterance, known, problem=str(error))
 
@@ -264,7 +268,7 @@ class _List:
         numbers = {name: version for name, version in self._versions.items() if name != "numpy"}
         return [self.name, self.dtype, numbers]
 
-    def is_current(self, record: provenance.Record, trials: list[Trial]) -> bool:
+    def is_current(self, record: provenance.Record, trials: Protocol) -> bool:
         """Tell whether a finished list is the one to be made, as far as that is seen without its inputs."""
         recorded = {name: version for name, version in record.versions.items() if name != "numpy"}
         return (
@@ -277,7 +281,7 @@ class _List:
             and provenance.matches(self.path, record)
         )
 
-    def finish(self, trials: list[Trial], audio_sha256: str, problems: dict[str, str]) -> None:
+    def finish(self, trials: Protocol, audio_sha256: str, problems: dict[str, str]) -> None:
         """Write the list and what stands beside it."""
         kept = [trial for trial in trials if trial.utterance not in problems]
         rate = self.journal.entry(kept[0].utterance).rate
