@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pickle
@@ -173,6 +174,17 @@ def test_the_record_holds_nothing_that_varies(corpus, tmp_path, rng):
     assert provenance.path_of(corpus.output_path / "train-mfcc.pkl").read_bytes() == first
 
 
+def test_records_may_be_written_value_by_value_and_read_without_their_columns(corpus):
+    (path,) = corpus.extract("mfcc")
+    record, content = record_of(path), provenance.path_of(path).read_bytes()
+    provenance.write(path, record)
+    assert provenance.path_of(path).read_bytes() == content
+    brief = provenance.read(path, columns=False)
+    assert brief == dataclasses.replace(record, utterances=[], speakers=[], n_frames=[])
+    provenance.path_of(path).write_text(json.dumps(dataclasses.asdict(record)))  # laid out by another hand
+    assert provenance.read(path, columns=False) == record
+
+
 def test_a_changed_list_does_not_match_its_record(corpus):
     (path,) = corpus.extract("mfcc")
     record = record_of(path)
@@ -258,11 +270,11 @@ def interrupt_after(monkeypatch, n):
     keep = extraction._keep
     kept: list[str] = []
 
-    def breaking(lists, result):
+    def breaking(lists, place, result):
         if len(kept) == n:
             raise Interruption
         kept.append(result.utterance)
-        return keep(lists, result)
+        return keep(lists, place, result)
 
     monkeypatch.setattr(extraction, "_keep", breaking)
 
@@ -322,10 +334,10 @@ def test_what_another_dtype_left_behind_is_not_used(corpus, computed, monkeypatc
 @pytest.mark.parametrize("damage", ["cut", "garbage", "flip", "empty"])
 def test_journals_end_at_their_first_torn_entry(tmp_path, rng, damage):
     path = tmp_path / "journal"
-    rows = {f"LA_{i}": rng.normal(size=(5, 60)).astype(np.float32) for i in range(4)}
-    with Journal(path, ["mfcc"], "float32") as journal:
-        for name, feature in rows.items():
-            journal.add(name, bytes(32), 16000, 1, 1000, feature)
+    rows = rng.normal(size=(4, 5, 60)).astype(np.float32)
+    with opened(path, "LA_0 LA_1 LA_2 LA_3") as journal:
+        for place, feature in enumerate(rows):
+            journal.add(place, f"LA_{place}", bytes(32), 16000, 1, 1000, feature)
     content = path.read_bytes()
     third = content.index(b"LA_2")
     damaged = {
@@ -335,35 +347,39 @@ def test_journals_end_at_their_first_torn_entry(tmp_path, rng, damage):
         "empty": b"",
     }[damage]
     path.write_bytes(damaged)
-    expected = [] if damage == "empty" else ["LA_0", "LA_1"]
-    with Journal(path, ["mfcc"], "float32") as journal:
-        assert list(journal) == expected
-        journal.add("LA_9", bytes(32), 16000, 1, 1000, rows["LA_3"])
-    with Journal(path, ["mfcc"], "float32") as journal:
-        assert list(journal) == [*expected, "LA_9"]
-        entry, feature = journal.read("LA_9")
+    expected = [] if damage == "empty" else [3, 2]
+    with opened(path, "LA_9 LA_2 LA_1 LA_0") as journal:
+        assert list(journal) == sorted(expected)
+        journal.add(0, "LA_9", bytes(32), 16000, 1, 1000, rows[3])
+    with opened(path, "LA_9 LA_2 LA_1 LA_0") as journal:
+        assert list(journal) == [0, *sorted(expected)]
+        entry, feature = journal.read(0)
         assert entry == (bytes(32), 16000, 1, 1000, (5, 60))
-        np.testing.assert_array_equal(feature, rows["LA_3"])
-        assert (journal.digest("LA_9"), journal.digest("LA_2")) == (bytes(32), None)
+        np.testing.assert_array_equal(feature, rows[3])
+        assert (journal.digest(0), journal.digest(1)) == (bytes(32), None)
 
 
-def test_journals_share_the_places_of_their_utterances(tmp_path):
-    places = {"LA_0": 0, "LA_1": 1}
-    with Journal(tmp_path / "a", [], "float32", places) as a, Journal(tmp_path / "b", [], "float32", places) as b:
-        a.add("LA_1", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
-        b.add("LA_7", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
-        assert (list(a), list(b)) == (["LA_1"], ["LA_7"])
-        assert "LA_7" not in a
-    places = {"LA_7": 0}
-    with Journal(tmp_path / "a", [], "float32", places) as a, Journal(tmp_path / "b", [], "float32", places) as b:
-        assert (list(a), list(b)) == (["LA_1"], ["LA_7"])
+def opened(path, utterances, restart=False):
+    """A journal of recordings, in the order of a protocol."""
+    places = {utterance: place for place, utterance in enumerate(utterances.split())}
+    return Journal(path, ["mfcc"], "float32", len(places), places.get, restart)
+
+
+def test_what_a_journal_holds_of_other_protocols_stays_in_it(tmp_path):
+    path = tmp_path / "journal"
+    with opened(path, "LA_0 LA_1") as journal:
+        journal.add(1, "LA_1", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
+    with opened(path, "LA_7") as journal:
+        assert list(journal) == []
+    with opened(path, "LA_1 LA_0") as journal:
+        assert list(journal) == [0]
 
 
 def test_only_one_run_opens_a_journal(tmp_path):
     path = tmp_path / "journal"
-    with Journal(path, [], "float32") as journal:
-        journal.add("LA_0", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
-        with pytest.raises(InputError, match="another run"), Journal(path, [], "float32", restart=True):
+    with opened(path, "LA_0") as journal:
+        journal.add(0, "LA_0", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
+        with pytest.raises(InputError, match="another run"), opened(path, "LA_0", restart=True):
             pass
         remove_journal(path)
         assert path.exists()
@@ -373,7 +389,7 @@ def test_only_one_run_opens_a_journal(tmp_path):
 
 
 def test_journals_without_entries_are_not_left_behind(tmp_path):
-    with Journal(tmp_path / "journal", [], "float32") as journal:
+    with opened(tmp_path / "journal", "LA_0") as journal:
         assert journal.path.exists()
     assert not journal.path.exists()
 
@@ -390,11 +406,11 @@ def test_a_kill_just_before_the_end_leaves_nothing_for_good(corpus, computed, mo
 
 
 def test_memory_does_not_grow_with_the_recordings(tmp_path):
-    places = {f"LA_{i}": i for i in range(5000)}
-    with Journal(tmp_path / "journal", [], "float32", places) as journal:
+    places = range(5000)
+    with opened(tmp_path / "journal", " ".join(map(str, places))) as journal:
         tracemalloc.start()
-        for name in places:
-            journal.add(name, bytes(32), 16000, 1, 1000, np.ones((1, 2), np.float32))
+        for place in places:
+            journal.add(place, str(place), bytes(32), 16000, 1, 1000, np.ones((1, 2), np.float32))
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert grown < 20 * len(places)

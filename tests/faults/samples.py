@@ -45,10 +45,15 @@ def make_samples(folder: Path) -> Path:
     block = Statistics(np.ones((2 * N_DIMS + 1, N_COMPONENTS)), -12.0, 5)
     state = em.State(_parameters(rng), (block, block), (-3.0, -2.5), False)
     checkpoints.save(folder / "checkpoint.npz", state, [0.1, 0.2], RECORD)
-    with Journal(folder / "journal", JOURNAL_SETTINGS, "float32") as journal:
-        for trial, array in zip(trials, arrays, strict=True):
-            journal.add(trial.utterance, bytes(32), 16000, 1, 8000, array)
+    with open_journal(folder / "journal") as journal:
+        for place, (trial, array) in enumerate(zip(trials, arrays, strict=True)):
+            journal.add(place, trial.utterance, bytes(32), 16000, 1, 8000, array)
     return folder
+
+
+def open_journal(path):
+    places = {f"LA_E_{i}": i for i in range(100)}
+    return Journal(path, JOURNAL_SETTINGS, "float32", len(places), places.get)
 
 
 def _trial(i, label):

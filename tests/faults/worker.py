@@ -20,7 +20,6 @@ from pathlib import Path
 
 from countermeasure import checkpoints, frames, pickles, protocol, provenance, score_files, scoring, training
 from countermeasure.errors import InputError
-from countermeasure.journal import Journal
 from countermeasure.models import read_model
 from countermeasure.options import TrainingOptions
 from faults import samples
@@ -121,9 +120,9 @@ def _checkpoint(path, folder):
 
 
 def _journal(path, folder):
-    with Journal(path, samples.JOURNAL_SETTINGS, "float32") as journal:
-        for utterance in journal:
-            journal.read(utterance)
+    with samples.open_journal(path) as journal:
+        for place in journal:
+            journal.read(place)
 
 
 READERS = {"list": _list, "scores": _scores, "model": _model, "protocol": _protocol, "cm": _cm, "asv": _asv,
