@@ -285,8 +285,8 @@ class _List:
     def finish(self, trials: Protocol, audio_sha256: str, problems: dict[int, str]) -> None:
         """Write the list and what stands beside it; `problems` are by place in the protocol."""
         # Places and not utterances: a million of these would take ten times the memory.
-        kept = array("L", (place for place in range(len(trials)) if place not in problems))
-        padded, mixed_down, n_frames = array("L"), array("L"), array("L")
+        kept = array("I", (place for place in range(len(trials)) if place not in problems))
+        padded, mixed_down, n_frames = array("I"), array("I"), array("I")
         rate = self.journal.entry(kept[0]).rate
         for place in kept:
             entry, feature = self.journal.read(place)
@@ -356,7 +356,7 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
 def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
     """Compute what the lists' journals lack, then write the lists."""
     problems: dict[int, str] = {}  # by place in the protocol
-    mixed_down = array("L")
+    mixed_down = array("I")
 
     def known(place: int) -> dict[str, bytes | None]:
         return {each.name: each.journal.digest(place) for each in lists}
