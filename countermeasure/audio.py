@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from countermeasure.errors import InputError
 
 SUFFIXES = (".flac", ".wav")
+_NEVER_IN_IDS = frozenset("\\:\0")
 
 
 class Recording(NamedTuple):
@@ -41,17 +42,15 @@ def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
     InputError
         When there is none of them, and when the id would lead out of the folder.
     """
-    inside = PurePosixPath(utterance)
-    if inside.is_absolute() or ".." in inside.parts or any(character in utterance for character in "\\:\0"):
+    if utterance.startswith("/") or ".." in utterance.split("/") or not _NEVER_IN_IDS.isdisjoint(utterance):
         raise InputError(
             f"utterance {utterance!r} leads out of the audio folder; an id is a file's name without its end"
         )
+    place = os.path.join(data_path, utterance)
     for suffix in (*SUFFIXES, ""):  # a CSV names files with their ends
-        path = Path(data_path, utterance + suffix)
-        if os.path.isfile(path):  # which takes a name that is too long for one that is not there
-            return path
-    path = Path(data_path, utterance)
-    raise InputError(f"{path}: {'no such file' if path.suffix else 'neither .flac nor .wav is there'}")
+        if os.path.isfile(place + suffix):  # which takes a name that is too long for one that is not there
+            return Path(place + suffix)
+    raise InputError(f"{place}: {'no such file' if Path(place).suffix else 'neither .flac nor .wav is there'}")
 
 
 def read(path: str | os.PathLike[str]) -> Recording:

@@ -183,7 +183,7 @@ def _batches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
     n_bytes = 0
     for task in tasks:
         batch.append(task)
-        n_bytes += task.path.stat().st_size if task.path else 0
+        n_bytes += os.path.getsize(task.path) if task.path else 0
         if len(batch) == _BATCH_RECORDINGS or n_bytes > _BATCH_BYTES:
             yield batch
             batch, n_bytes = [], 0

@@ -137,7 +137,7 @@ class Journal(AbstractContextManager):
         name = utterance.encode()
         rows, columns = feature.shape
         fields = _FIELDS.pack(len(name), digest, rate, n_channels, n_samples, rows, columns) + name
-        self._starts[place] = self._write(fields, np.ascontiguousarray(feature, self._dtype).tobytes())
+        self._starts[place] = self._write(fields, np.ascontiguousarray(feature, self._dtype).data.cast("B"))
         self._file.flush()  # to the operating system, where it survives the end of this process
 
     def digest(self, place: int) -> bytes | None:
@@ -163,16 +163,13 @@ class Journal(AbstractContextManager):
         )
         return Entry(digest, rate, n_channels, n_samples, (rows, columns)), start + _FIELDS.size + name_length
 
-    def _write(self, *parts: bytes) -> int:
-        """Append a piece and return where its content begins."""
-        checksum = 0
-        for part in parts:
-            checksum = zlib.crc32(part, checksum)
-        head = _HEAD.pack(_MARK, sum(map(len, parts)), checksum)
-        for part in (head, *parts):
-            self._file.write(part)
-        start = self._size + len(head)
-        self._size = start + sum(map(len, parts))
+    def _write(self, content: bytes, rest: bytes | memoryview = b"") -> int:
+        """Append a piece, given in one part or two, and return where its content begins."""
+        length = len(content) + len(rest)
+        self._file.write(_HEAD.pack(_MARK, length, zlib.crc32(rest, zlib.crc32(content))) + content)
+        self._file.write(rest)
+        start = self._size + _HEAD.size
+        self._size = start + length
         return start
 
     def _recover(self) -> int:
