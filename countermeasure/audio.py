@@ -43,9 +43,7 @@ def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
         When there is none of them, and when the id would lead out of the folder.
     """
     if utterance.startswith("/") or ".." in utterance.split("/") or not _NEVER_IN_IDS.isdisjoint(utterance):
-        raise InputError(
-            f"utterance {utterance!r} leads out of the audio folder; an id is a file's name without its end"
-        )
+        raise InputError(f"utterance {utterance!r} leads out of the audio folder; give names or paths below it")
     place = os.path.join(data_path, utterance)
     for suffix in (*SUFFIXES, ""):  # a CSV names files with their ends
         if os.path.isfile(place + suffix):  # which takes a name that is too long for one that is not there

@@ -115,6 +115,33 @@ def test_blind_protocols_give_no_labels(corpus):
     assert [label for _, label in load(corpus.extract("mfcc")[0])] == [None] * 7
 
 
+def test_a_csv_names_recordings_of_any_format_below_the_folder(corpus, monkeypatch):
+    formats = [suffix for suffix, name in AUDIO.items() if name in soundfile.available_formats()]
+    assert len(formats) >= 4
+    (corpus.data_path / "my voice").mkdir()
+    files = [f"my voice/100% take {i}{suffix}" for i, suffix in enumerate(formats)]
+    for file in files:
+        corpus.record(file.rsplit(".", 1)[0], n_samples=8000, suffix=f".{file.rsplit('.', 1)[1]}")
+    corpus.label_path.write_text("file,label\n" + "".join(f"{file},bonafide\n" for file in files))
+    (path,) = corpus.extract("mfcc")
+    for file, (feature, _) in zip(files, load(path), strict=True):
+        recording = audio.read(corpus.data_path / file)
+        np.testing.assert_array_equal(feature, features.extract(recording.signal, 16000, ["mfcc"])["mfcc"])
+    assert record_of(path).utterances == [file.replace("%", "%25").replace(" ", "%20") for file in files]
+
+
+AUDIO = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".aiff": "AIFF", ".au": "AU", ".mp3": "MP3", ".WAV": "WAV"}
+
+
+@pytest.mark.parametrize("file", ["../outside.wav", "/etc/passwd", "a/../../outside.wav", "absent.wav"])
+def test_a_csv_reaches_no_file_outside_the_folder(corpus, file, capsys):
+    corpus.record("../outside", suffix=".wav")
+    corpus.label_path.write_text(f"file,label\nLA_T_0000000.flac,bonafide\n{file},spoof\n")
+    with pytest.raises(InputError, match="1 of 2 recordings cannot be used"):
+        corpus.extract("mfcc")
+    assert ("no such file" if file == "absent.wav" else "leads out of") in capsys.readouterr().err
+
+
 def test_recordings_that_no_line_names_are_left_alone(corpus):
     corpus.path("LA_A_0000001").write_bytes(b"not even audio")
     assert len(load(corpus.extract("mfcc")[0])) == 7
