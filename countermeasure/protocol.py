@@ -41,7 +41,7 @@ LABELS = (BONAFIDE, SPOOF)
 _EXAMPLE = "'LA_0039 LA_E_2834763 - A11 spoof'"
 _EXPECTED = f"expected lines like {_EXAMPLE}"
 _LONGEST_LINE = 10_000
-_LONGEST_ID = 255  # as of a file's name
+_LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones could not be read back
 _QUOTED = 200
 _BLOCK = 1 << 16  # characters whose lines are split at once; their objects stay in the cache
 
@@ -311,11 +311,14 @@ class _Reader:
             self._refuse_uneven(starts[i], rows[i])
         place = min(n_fields - 1, 1)
         utterances = [row[place] for row in rows]
-        wrong = {"-", *LABELS} if n_fields > 1 else {"-"}
-        if not wrong.isdisjoint(utterances) or max(map(len, utterances)) > _LONGEST_ID:
-            i = next(i for i, name in enumerate(utterances) if name in wrong or len(name) > _LONGEST_ID)
-            problem = "no utterance id in the second field" if utterances[i] in wrong else "too long an utterance id"
-            raise self._error(starts[i], f"{problem}; {_EXPECTED}")
+        none = {"-", *LABELS} if n_fields > 1 else {"-"}
+        if not none.isdisjoint(utterances):
+            i = next(i for i, utterance in enumerate(utterances) if utterance in none)
+            raise self._error(starts[i], f"no utterance id in the second field; {_EXPECTED}")
+        longest = max(utterances, key=len)
+        if len(longest) > _LONGEST_ID // 4 and len(longest.encode()) > _LONGEST_ID:  # a character has 4 bytes at most
+            problem = f"an utterance id of more than {_LONGEST_ID} bytes; {_EXPECTED}"
+            raise self._error(starts[utterances.index(longest)], problem)
         self.hashes.extend(map(hash, utterances))
 
     def _refuse_uneven(self, start: int, row: list[str]) -> None:

@@ -199,6 +199,12 @@ def test_what_could_be_two_formats_is_for_the_caller_to_say(tmp_path):
     assert read_protocol(path, "asvspoof2021")[0].attack == "A07"
 
 
+def test_ids_are_as_long_as_score_files_can_hold(tmp_path):
+    assert len(read_protocol(written(tmp_path, f"s {'ß' * 127} - - bonafide\n"))) == 1
+    with pytest.raises(InputError, match=r":2: an utterance id of more than 255 bytes"):
+        read_protocol(written(tmp_path, f"s u - - bonafide\ns {'ß' * 128} - - bonafide\n"))
+
+
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(InputError, match="no protocol format 'tsv'; give one of asvspoof2019"):
         read_protocol(written(tmp_path, CORPORA["5"][0]), "tsv")

@@ -34,7 +34,7 @@ PATTERNS = {
     "list": "list*.pkl",
     "scores": "scores*.pkl",
     "model": "model*.gmm",
-    "protocol": "protocol.txt",
+    "protocol": "protocol*.txt",
     "cm": "cm*.txt",
     "asv": "asv*.txt",
     "record": "list.pkl.json",
@@ -92,7 +92,7 @@ def _model(path, folder):
 
 
 def _protocol(path, folder):
-    protocol.read_protocol(path)
+    list(protocol.read_protocol(path))  # which parses the trials
     _score(folder, label_path=path)
 
 
