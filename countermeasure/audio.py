@@ -7,7 +7,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from countermeasure.errors import InputError
 SUFFIXES = (".flac", ".wav")
 # Samples of a stream that are read at once.
 _PIECE = 1 << 18
+_NEVER_IN_IDS = frozenset("\\:\0")
 
 
 class Recording(NamedTuple):
@@ -39,23 +40,20 @@ class Recording(NamedTuple):
 
 
 def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
-    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``.
+    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``, else without ending.
 
     Raises
     ------
     InputError
-        When there is neither, and when the id would lead out of the folder.
+        When there is none of them, and when the id would lead out of the folder.
     """
-    inside = PurePosixPath(utterance)
-    if inside.is_absolute() or ".." in inside.parts or any(character in utterance for character in "\\:\0"):
-        raise InputError(
-            f"utterance {utterance!r} leads out of the audio folder; an id is a file's name without its end"
-        )
-    for suffix in SUFFIXES:
-        path = Path(data_path, utterance + suffix)
-        if os.path.isfile(path):  # which takes a name that is too long for one that is not there
-            return path
-    raise InputError(f"{Path(data_path, utterance)}: neither .flac nor .wav is there")
+    if utterance.startswith("/") or ".." in utterance.split("/") or not _NEVER_IN_IDS.isdisjoint(utterance):
+        raise InputError(f"utterance {utterance!r} leads out of the audio folder; give names or paths below it")
+    place = os.path.join(data_path, utterance)
+    for suffix in (*SUFFIXES, ""):  # a CSV names files with their ends
+        if os.path.isfile(place + suffix):  # which takes a name that is too long for one that is not there
+            return Path(place + suffix)
+    raise InputError(f"{place}: {'no such file' if Path(place).suffix else 'neither .flac nor .wav is there'}")
 
 
 def read(path: str | os.PathLike[str]) -> Recording:

@@ -9,6 +9,7 @@ from typing import Any
 from countermeasure.errors import InputError
 
 SPLITS = ("train", "dev", "eval")
+PROTOCOL_FORMATS = ("asvspoof2019", "asvspoof2021", "asvspoof5", "csv")
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_path_bon", required=True, metavar="FILE", help="model of bona fide speech, bon.gmm")
     parser.add_argument("--model_path_sp", required=True, metavar="FILE", help="model of spoofed speech, sp.gmm")
     parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol that the lists were made from")
+    add_protocol_arguments(parser)
     parser.add_argument(
         "--output_path",
         required=True,
@@ -126,6 +128,22 @@ def add_workers(parser: argparse.ArgumentParser, what: str = "threads") -> None:
         metavar="ADDRESS",
         help="compute by a Dask scheduler, tcp://HOST:8786, or by local:N processes of Dask on this machine; "
         "results do not depend on it (see docs/scale.md)",
+    )
+
+
+def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how a protocol is read."""
+    parser.add_argument(
+        "--protocol_format",
+        choices=PROTOCOL_FORMATS,
+        help="format of the protocol: ASVspoof 2019 LA or PA, ASVspoof 2021, ASVspoof 5, or a CSV whose header names "
+        "file, label and perhaps speaker and attack (default: recognised)",
+    )
+    parser.add_argument(
+        "--protocol_subset",
+        nargs="+",
+        metavar="NAME",
+        help="take the trials of these subsets only: eval, progress or hidden of ASVspoof 2021 (default: all)",
     )
 
 

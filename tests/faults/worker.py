@@ -20,7 +20,6 @@ from pathlib import Path
 
 from countermeasure import checkpoints, frames, pickles, protocol, provenance, score_files, scoring, training
 from countermeasure.errors import InputError
-from countermeasure.journal import Journal
 from countermeasure.models import read_model
 from countermeasure.options import TrainingOptions
 from faults import samples
@@ -35,7 +34,7 @@ PATTERNS = {
     "list": "list*.pkl",
     "scores": "scores*.pkl",
     "model": "model*.gmm",
-    "protocol": "protocol.txt",
+    "protocol": "protocol*.txt",
     "cm": "cm*.txt",
     "asv": "asv*.txt",
     "record": "list.pkl.json",
@@ -93,7 +92,7 @@ def _model(path, folder):
 
 
 def _protocol(path, folder):
-    protocol.read_protocol(path)
+    list(protocol.read_protocol(path))  # which parses the trials
     _score(folder, label_path=path)
 
 
@@ -121,9 +120,9 @@ def _checkpoint(path, folder):
 
 
 def _journal(path, folder):
-    with Journal(path, samples.JOURNAL_SETTINGS, "float32") as journal:
-        for utterance in journal:
-            journal.read(utterance)
+    with samples.open_journal(path) as journal:
+        for place in journal:
+            journal.read(place)
 
 
 READERS = {"list": _list, "scores": _scores, "model": _model, "protocol": _protocol, "cm": _cm, "asv": _asv,
