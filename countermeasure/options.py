@@ -73,7 +73,7 @@ class LogisticOptions:
     method : str
     """
 
-    l2: float = 0.25
+    l2: float = 1.0
     method: str = "logistic"
 
     def __post_init__(self) -> None:
