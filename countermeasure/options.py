@@ -61,6 +61,30 @@ class TrainingOptions:
 EM_METHODS = ("incremental", "batch")
 
 
+@dataclass(frozen=True)
+class LogisticOptions:
+    """What decides which fusion comes out of given columns by logistic regression.
+
+    Attributes
+    ----------
+    l2 : float > 0
+        Penalty on the squared weights of standardised columns, against the mean loss of a file. A strong
+        one gives each column what it is worth by itself; a weak one believes how the columns interact in
+        training, where the base models know their files.
+    method : str
+    """
+
+    l2: float = 1.0
+    method: str = "logistic"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.l2 < float("inf"):
+            raise InputError(f"--l2 {self.l2}: must be a number above 0")
+
+
+FUSION_METHODS = ("gmm", "logistic")
+
+
 def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
     """Add what all training scripts share."""
     parser.add_argument("--model_path", required=True, metavar="DIR", help="folder for bon.gmm and sp.gmm")
@@ -89,6 +113,33 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -
         help="start over instead of going on from the last pass of a run that was killed",
     )
     add_workers(parser)
+
+
+def add_fusion_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
+    """Add what all training scripts of fusions share."""
+    parser.add_argument(
+        "--method",
+        choices=FUSION_METHODS,
+        default=FUSION_METHODS[0],
+        help="mixtures over the columns, or a logistic regression on the LLRs of each file, which has few numbers to "
+        "learn and is the better choice for fewer than thousands of files (default %(default)s)",
+    )
+    parser.add_argument(
+        "--l2",
+        type=float,
+        default=LogisticOptions.l2,
+        metavar="N",
+        help="of --method logistic: penalty on squared weights (default %(default)s); the options of mixtures have no "
+        "effect then",
+    )
+    add_training_arguments(parser, n_components)
+
+
+def fusion_options(settings: dict[str, Any]) -> TrainingOptions | LogisticOptions:
+    """Take the chosen method's options out of a script's arguments, and those of the other."""
+    method, l2 = settings.pop("method"), settings.pop("l2")
+    mixture = TrainingOptions.of(settings)
+    return LogisticOptions(l2) if method == "logistic" else mixture
 
 
 def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
