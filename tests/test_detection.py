@@ -146,6 +146,17 @@ def test_other_rates_are_resampled(work, capsys, tmp_path, recordings, rate):
     assert ("unreliable score: 2 of 3 recordings" in found.err) == (rate == 8000)
 
 
+def test_a_telephone_call_is_noticed_at_any_rate(work, capsys, tmp_path, recordings):
+    signal, _ = soundfile.read(recordings[0], dtype="float32")
+    narrow = resample(signal, 16000, 8000)
+    for rate in (16000, 48000):
+        soundfile.write(tmp_path / f"{rate}.wav", resample(narrow, 8000, rate), rate)
+    found = detect(capsys, work / "model" / "mfcc", recordings[0], tmp_path)
+    assert found.err.count("has nothing above 4,000 Hz, like a telephone call") == 1
+    assert f"warning: {tmp_path / '16000.wav'}" in found.err
+    assert "unreliable score: 2 of 3 recordings" in found.err
+
+
 def test_it_needs_neither_spafe_nor_scikit_learn(work, recordings):
     """Whose imports take longer than all the rest."""
     program = (
