@@ -224,7 +224,6 @@ class _Judge:
             score = models.score(seen.resampled(resampled(seen.samples(stream.pieces), stream.rate, models.rate)))
         if seen.low == seen.high:
             raise InputError(f"{path}: digital silence (all samples are the same); there is nothing to judge")
-        self.n_scored += 1
         if stream.rate < models.rate:
             self._note(
                 f"sampled below {models.rate:,} Hz",
@@ -247,7 +246,8 @@ class _Judge:
         return score
 
     def result(self, path: str, llr: float) -> Result:
-        """Return what is said about a recording with this LLR."""
+        """Return what is said about a recording with this LLR, and count it as scored."""
+        self.n_scored += 1
         return Result(
             path,
             round(llr, 6),
