@@ -78,7 +78,7 @@ def _data(pair: tuple[Model, Model], inputs: list[dict[str, Any] | None]) -> Ite
     yield from _table(
         ["class", "recordings", "rows"],
         [
-            (label, f"{model.record.get('n_files', 0):,}", f"{model.record.get('n_frames', 0):,}")
+            (label, *(_count(model.record.get(name)) for name in ("n_files", "n_frames")))
             for label, model in _labelled(pair)
         ],
     )
@@ -183,6 +183,10 @@ def _versions(record: dict[str, Any]) -> Iterator[str]:
 
 def _labelled(pair: tuple[Model, Model]) -> list[tuple[str, Model]]:
     return list(zip(("bona fide", "spoof"), pair, strict=True))
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else "unknown"
 
 
 def _table(heading: list[str], rows: list[tuple[str, ...]]) -> Iterator[str]:

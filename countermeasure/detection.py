@@ -32,6 +32,10 @@ SUFFIXES = (
     *(".sph", ".m4a", ".aac", ".wma", ".amr"),
 )
 _STDIN = "-"
+# Points of the spectrum that tells whether there is an upper half of the band, and the share of the power that
+# is nothing: 70 dB down, where speech has 20 to 50 dB and rounding to 16 bits leaves 75.
+_SPECTRUM = 1024
+_NOTHING = 1e-7
 
 
 class Result(NamedTuple):
@@ -164,18 +168,35 @@ def _below(folder: str) -> Iterator[str]:
 
 
 @dataclass
-class _Range:
-    """Number, smallest and largest of the samples that have gone by."""
+class _Seen:
+    """What went by of a recording: number, smallest and largest of its samples, and how it begins, resampled."""
 
     n: int = 0
     low: float = math.inf
     high: float = -math.inf
+    beginning: NDArray[np.float32] | None = None
 
-    def watch(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    def samples(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         for piece in pieces:
             self.n += len(piece)
             self.low, self.high = min(self.low, float(piece.min())), max(self.high, float(piece.max()))
             yield piece
+
+    def resampled(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        for piece in pieces:
+            if self.beginning is None:
+                self.beginning = piece
+            yield piece
+
+    @property
+    def lacks_upper_half(self) -> bool:
+        """Whether there is but rounding noise in the upper half of the band, as in a telephone call at 16 kHz."""
+        n = 0 if self.beginning is None else len(self.beginning) // _SPECTRUM
+        if self.beginning is None or not n:
+            return False
+        frames = self.beginning[: n * _SPECTRUM].reshape(n, _SPECTRUM) * np.hanning(_SPECTRUM)
+        power = (np.abs(np.fft.rfft(frames)) ** 2).mean(axis=0)
+        return bool(power[_SPECTRUM * 9 // 32 :].sum() < _NOTHING * power.sum())
 
 
 class _Judge:
@@ -199,15 +220,20 @@ class _Judge:
         """
         models = self.models
         with audio.stream(path) as stream:
-            seen = _Range()
-            score = models.score(resampled(seen.watch(stream.pieces), stream.rate, models.rate))
+            seen = _Seen()
+            score = models.score(seen.resampled(resampled(seen.samples(stream.pieces), stream.rate, models.rate)))
         if seen.low == seen.high:
             raise InputError(f"{path}: digital silence (all samples are the same); there is nothing to judge")
-        self.n_scored += 1
         if stream.rate < models.rate:
             self._note(
                 f"sampled below {models.rate:,} Hz",
                 f"{path}: at {stream.rate:,} Hz it has nothing above {stream.rate / 2:,.0f} Hz, where the models look, "
+                "too; its score is unreliable",
+            )
+        elif seen.lacks_upper_half:
+            self._note(
+                "without the upper half of the band",
+                f"{path}: has nothing above {models.rate / 4:,.0f} Hz, like a telephone call, where the models look, "
                 "too; its score is unreliable",
             )
         shortest = max((window.length for window in models.windows if window), default=0.0)
@@ -220,7 +246,8 @@ class _Judge:
         return score
 
     def result(self, path: str, llr: float) -> Result:
-        """Return what is said about a recording with this LLR."""
+        """Return what is said about a recording with this LLR, and count it as scored."""
+        self.n_scored += 1
         return Result(
             path,
             round(llr, 6),

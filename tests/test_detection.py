@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 import corpus
+import gmm_detect
 from countermeasure import calibration, chain, cli, detection, features
 from countermeasure.errors import InputError
 from countermeasure.extraction import extract
@@ -146,6 +147,17 @@ def test_other_rates_are_resampled(work, capsys, tmp_path, recordings, rate):
     assert ("unreliable score: 2 of 3 recordings" in found.err) == (rate == 8000)
 
 
+def test_a_telephone_call_is_noticed_at_any_rate(work, capsys, tmp_path, recordings):
+    signal, _ = soundfile.read(recordings[0], dtype="float32")
+    narrow = resample(signal, 16000, 8000)
+    for rate in (16000, 48000):
+        soundfile.write(tmp_path / f"{rate}.wav", resample(narrow, 8000, rate), rate)
+    found = detect(capsys, work / "model" / "mfcc", recordings[0], tmp_path)
+    assert found.err.count("has nothing above 4,000 Hz, like a telephone call") == 1
+    assert f"warning: {tmp_path / '16000.wav'}" in found.err
+    assert "unreliable score: 2 of 3 recordings" in found.err
+
+
 def test_it_needs_neither_spafe_nor_scikit_learn(work, recordings):
     """Whose imports take longer than all the rest."""
     program = (
@@ -257,6 +269,24 @@ def test_folders_patterns_and_lists(work, capsys, tmp_path, recordings, monkeypa
 
 def test_recordings_may_stand_behind_the_models(work, capsys, recordings):
     assert detect(capsys, [work / "model" / "mfcc", recordings[0]]).out.startswith(f"{recordings[0]}: ")
+
+
+def test_the_script_takes_models_and_recordings_in_any_order(work, capsys, recordings):
+    model, mfcc, lfcc = (str(work / "model" / name) for name in (FRAMES, "mfcc", "lfcc"))
+    first, second = map(str, recordings[:2])
+    for arguments in (
+        ["--model_path", model, first, second],
+        [first, second, "--model_path", model],
+        [first, "--model_path", model, second],
+        ["--model_path", mfcc, model, lfcc, "--", first, second],
+        ["--model_path", mfcc, "--model_path", model, "--model_path", lfcc, first, second],
+    ):
+        capsys.readouterr()
+        assert gmm_detect.main(["--csv", *arguments]) == 0
+        assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["file", first, second]
+    with pytest.raises(SystemExit) as ended:
+        gmm_detect.main(["--model_path", model, first, "--csv", "--json"])
+    assert ended.value.code == 2
 
 
 def test_what_cannot_be_scored_is_named_and_the_rest_is_scored(work, capsys, tmp_path, recordings):
