@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_protocol_arguments(parser)
     parser.add_argument("--output_path", required=True, metavar="DIR", help="folder for the lists; made when missing")
     parser.add_argument("--ftype", required=True, nargs="+", metavar="TYPE", help="feature types, see below")
-    options.add_n_jobs(parser, "processes")
+    options.add_workers(parser, "processes")
     parser.add_argument(
         "--dtype", default="float32", choices=feature_types.DTYPES, help="type of the arrays (default: %(default)s)"
     )

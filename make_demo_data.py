@@ -137,9 +137,10 @@ def make_demo_data(output_path: Path, seed: int, n_bonafide: Sequence[int], n_jo
         )
         f.write(README.format(attacks=attacks, settings=settings))
     everything = [utterance for utterances in plan.values() for utterance in utterances]
-    done = compute.map_ordered(_write_recording, everything, n_jobs)
-    for _ in cli.progress(done, len(everything), "synthesis", "utterances"):
-        pass
+    with compute.workers(n_jobs, processes=True) as workers:
+        done = workers.map(_write_recording, everything)
+        for _ in cli.progress(done, len(everything), "synthesis", "utterances"):
+            pass
     for split, utterances in plan.items():
         with files.replace_when_whole(split.protocol(output_path), text=True) as f:
             f.writelines(utterance.line + "\n" for utterance in utterances)

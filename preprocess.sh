@@ -4,7 +4,7 @@
 #   ./preprocess.sh mfcc lfcc silence        (default: mfcc)
 #   LA=/mnt/LA JOBS=4 ./preprocess.sh mfcc
 #
-# gmm_data_processing.py -h lists the types. Environment: LA, WORK, JOBS, PYTHON.
+# gmm_data_processing.py -h lists the types. Environment: LA, WORK, JOBS, DASK, PYTHON.
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
 

@@ -6,7 +6,7 @@
 #
 # Score files go to output/. The table has min t-DCF where $LA holds the ASV scores, else EER only; where the eval
 # protocol has no labels (a blind set), there is no table.
-# Environment: LA, WORK, JOBS, PYTHON; EVALUATION_OPTIONS: options of score_eval.py.
+# Environment: LA, WORK, JOBS, DASK, PYTHON; EVALUATION_OPTIONS: options of score_eval.py.
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
 

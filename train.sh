@@ -5,7 +5,7 @@
 #   TRAIN_OPTIONS="--n_components 64" ./train.sh mfcc lfcc
 #
 # Needs the lists of preprocess.sh. silence takes part in file-level fusion only.
-# Environment: LA, WORK, JOBS, PYTHON; TRAIN_OPTIONS, ENSEMBLE_OPTIONS, FILELEVEL_OPTIONS: options of
+# Environment: LA, WORK, JOBS, DASK, PYTHON; TRAIN_OPTIONS, ENSEMBLE_OPTIONS, FILELEVEL_OPTIONS: options of
 # gmm_train_recur.py, gmm_ensemble_train.py and gmm_filelevel_train.py.
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"

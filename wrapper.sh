@@ -4,6 +4,7 @@
 #   LA     place of the data set, in its own layout (default: LA beside the scripts)
 #   WORK   place of data/ model/ ensemble/ experiment/ output/ (default: beside the scripts)
 #   JOBS   number of processes or threads (default: one a core)
+#   DASK   address of a Dask scheduler that computes instead, see docs/scale.md (default: none)
 #   PYTHON (default: the active environment's, else .venv's where demo.sh has made it, else python3)
 
 set -eo pipefail # without -u: bash before 4.4, macOS's among them, takes an empty array for an unset one
@@ -23,6 +24,7 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 jobs=()
 [ -z "${JOBS:-}" ] || jobs=(--n_jobs "$JOBS")
+[ -z "${DASK:-}" ] || jobs=(--dask "$DASK")
 
 if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
     sed -n '2,/^$/s/^# \{0,1\}//p' "$0"

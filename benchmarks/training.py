@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks import make_list
 from countermeasure import cli, training
-from countermeasure.compute import Threads, n_cores
+from countermeasure.compute import n_cores, workers
 from countermeasure.mixture import TILE, Parameters
 from countermeasure.models import Model, model_files, read_model, write_model
 from countermeasure.options import TrainingOptions
@@ -128,7 +128,7 @@ def products_seconds(n_frames: int, n_components: int, n_dims: int, n_jobs: int 
             xi.T @ joint
 
     n_tiles = max(1, round(n_frames / TILE / 4))
-    with Threads(n_jobs) as threads:
+    with workers(n_jobs) as threads:
         seconds = timed(lambda: list(threads.map(products, range(n_tiles))))
     return seconds * n_frames / (n_tiles * 4 * TILE)
 
@@ -254,8 +254,8 @@ def scoring(folder: Path, args: argparse.Namespace) -> None:
     utterances = [array.astype(np.float64) for array, _ in read_list(folder / "eval.pkl") if array is not None]
 
     def ours() -> list[float]:
-        with Table([folder / "eval.pkl"]) as table:
-            return [one.bonafide.mean() - one.spoof.mean() for one in score_items(table, pair)]
+        with workers() as threads, Table([folder / "eval.pkl"]) as table:
+            return [one.bonafide.mean() - one.spoof.mean() for one in score_items(table, pair, threads)]
 
     def theirs() -> list[float]:
         return [models[0].score(frames) - models[1].score(frames) for frames in utterances]

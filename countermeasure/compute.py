@@ -1,18 +1,37 @@
-"""Parallel work: the one place that starts processes and threads."""
+"""Parallel work: the one place that starts threads and processes, or hands tasks to Dask.
+
+Everything goes through `Workers.map`: results in the tasks' order, few of them waiting, one BLAS
+thread a worker. Behind it stand three executors of one interface, that of `concurrent.futures`:
+threads, processes, and the client of a Dask scheduler.
+
+joblib's `Parallel` would be a fourth door to the same three, but does not keep this promise. With
+``return_as="generator"`` it goes on working while the results wait to be fetched, however many they
+are: `pre_dispatch` counts the tasks under way and not the results (joblib 1.6: 100 results ahead
+after a second, where 4 were allowed). The features of a whole corpus would gather in memory behind
+a slow disk. What joblib knows best is taken from it: how many cores there are.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
 import threading
+import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from countermeasure.cli import log
+from countermeasure.errors import InputError
+from countermeasure.provenance import versions
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,84 +39,126 @@ R = TypeVar("R")
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 # Enough that no worker waits for the next piece of work; results that wait to be fetched take memory.
 _IN_FLIGHT_PER_WORKER = 2
+# How long a scheduler may take to answer, and how often its workers are counted; in seconds.
+_PATIENCE = 20
+_RECOUNT = 5
 
 
 def n_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, by its affinity and its container's quota."""
+    import joblib  # costs 0.05 s, and nothing where --n_jobs is given
+
+    return joblib.cpu_count()
 
 
-def map_ordered(function: Callable[[T], R], items: Iterable[T], n_jobs: int | None = None) -> Generator[R, None, None]:
-    """Yield ``function(item)`` for each item, in the items' order, computed by several processes.
+class Workers(contextlib.AbstractContextManager, ABC):
+    """Who carries tasks out.
 
-    Every process computes with one thread, so a result does not depend on `n_jobs`. Items are taken
-    and results kept only a few ahead of what was yielded.
+    Every worker computes with one BLAS thread, so a result depends neither on their number nor on
+    their kind.
+
+    Attributes
+    ----------
+    are_elsewhere : bool
+        Whether tasks may be carried out on other machines, which share nothing but files with this one.
+    """
+
+    are_elsewhere = False
+
+    @abstractmethod
+    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
+        """Yield ``function(task)`` for each task, in the tasks' order.
+
+        Tasks are taken and results kept only a few ahead of what was yielded.
+
+        Parameters
+        ----------
+        function : callable
+            Sent to each worker once. For all but threads it is importable by its name, or an object
+            of such a class, and picklable like tasks and results.
+        tasks : iterable
+            Small: what is large is read by the worker itself.
+
+        Raises
+        ------
+        ChildProcessError
+            When a process was ended from outside, or a scheduler cannot be reached any more.
+        """
+
+
+def workers(n_jobs: int | None = None, dask: str | None = None, processes: bool = False) -> Workers:
+    """Return workers, to be entered as a context.
 
     Parameters
     ----------
-    function : callable
-        Importable by its name, like its arguments and results picklable, unless `n_jobs` is 1.
-    items : iterable
     n_jobs : int > 0 or None
-        Number of processes; 1: this one, None: one a core.
-
-    Raises
-    ------
-    ChildProcessError
-        When a process was ended from outside.
+        Number of threads or processes; 1: this one, None: one a core.
+    dask : str or None
+        Address of a Dask scheduler, or ``local:N`` for N processes of Dask on this machine; `n_jobs`
+        and `processes` are then without effect.
+    processes : bool
+        Whether they are processes; threads else, for work that spends its time in NumPy's products
+        and lets other threads run meanwhile.
     """
+    if dask is not None:
+        return _Dask(dask)
     n_jobs = n_jobs or n_cores()
     if n_jobs == 1:
-        with _one_thread():
-            yield from map(function, items)
-        return
-    executor = ProcessPoolExecutor(n_jobs, mp_context=_context(), initializer=_prepare_worker)
-    try:
-        yield from _in_order(executor, function, items, _IN_FLIGHT_PER_WORKER * n_jobs)
-    except BrokenProcessPool:
-        raise ChildProcessError(
-            "a process was ended from outside, for want of memory perhaps; try a smaller --n_jobs"
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
+        return _Here()
+    if processes:
+        return _Local(ProcessPoolExecutor(n_jobs, mp_context=_context(), initializer=_prepare_process), n_jobs)
+    return _Local(ThreadPoolExecutor(n_jobs), n_jobs)
 
 
-class Threads(contextlib.AbstractContextManager):
-    """Threads of this process, each computing with one BLAS thread of its own.
+class _Here(Workers):
+    """This very thread."""
 
-    For work that spends its time in NumPy's products and lets other threads run meanwhile.
-
-    Parameters
-    ----------
-    n_jobs : int > 0 or None
-        Number of threads; None: one a core.
-    """
-
-    def __init__(self, n_jobs: int | None = None):
-        self.n_jobs = n_jobs or n_cores()
+    def __enter__(self) -> _Here:
         self._limit = _one_thread()
-        self._executor = ThreadPoolExecutor(self.n_jobs) if self.n_jobs > 1 else None
-
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield ``function(item)`` in the items' order; only a few results are kept waiting."""
-        if self._executor is None:
-            return map(function, items)
-        return _in_order(self._executor, function, items, _IN_FLIGHT_PER_WORKER * self.n_jobs)
+        return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
         self._limit.__exit__(None, None, None)
 
+    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
+        for task in tasks:
+            yield function(task)
 
-def _in_order(executor: Executor, function: Callable[[T], R], items: Iterable[T], in_flight: int) -> Iterator[R]:
+
+class _Local(_Here):
+    """Threads or processes of this machine."""
+
+    def __init__(self, executor: Executor, n_jobs: int):
+        self._executor = executor
+        self._in_flight = _IN_FLIGHT_PER_WORKER * n_jobs
+
+    def __exit__(self, *exception: object) -> None:
+        self._executor.shutdown(cancel_futures=True)
+        super().__exit__(*exception)
+
+    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
+        try:
+            yield from _in_order(lambda task: self._executor.submit(function, task), tasks, lambda: self._in_flight)
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                "a process was ended from outside, for want of memory perhaps; try a smaller --n_jobs"
+            ) from None
+
+
+def _in_order(
+    submit: Callable[[T], Future[R]], tasks: Iterable[T], in_flight: Callable[[], int]
+) -> Generator[R, None, None]:
     waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(executor.submit(function, item))
-        if len(waiting) >= in_flight:
+    try:
+        for task in tasks:
+            waiting.append(submit(task))
+            while len(waiting) >= in_flight():
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -106,11 +167,17 @@ def _context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
 
 
-def _prepare_worker() -> None:
+def _prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the work
+    _compute_with_one_thread()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@lru_cache
+def _compute_with_one_thread() -> None:
+    """Have this process compute with one thread for the rest of its life."""
     os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))  # for libraries that are loaded from now on
     _one_thread().__enter__()  # for those that are there
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _one_thread() -> contextlib.AbstractContextManager:
@@ -125,3 +192,117 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
+
+
+# -- Dask ------------------------------------------------------------------------------------------
+
+
+class _Dask(Workers):
+    """The workers of a Dask scheduler; a task whose worker dies is done again by another."""
+
+    are_elsewhere = True
+
+    def __init__(self, where: str):
+        self._where = where
+
+    def __enter__(self) -> _Dask:
+        with contextlib.ExitStack() as stack:
+            # What Dask has to say about lost connections is said in one line by us.
+            stack.callback(logging.disable, logging.root.manager.disable)
+            logging.disable(logging.CRITICAL)
+            try:
+                import distributed
+            except ImportError:
+                raise InputError("--dask: Dask is not installed; pip install .[dask]") from None
+            address: Any = self._where
+            if self._where.startswith("local:"):
+                address = stack.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=int(self._where.removeprefix("local:")),
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                        memory_limit=0,
+                        preload=[__name__],
+                    )
+                )
+            try:
+                # Results come from the workers themselves, not by way of the scheduler.
+                self._client = distributed.Client(
+                    address, timeout=_PATIENCE, direct_to_workers=True, set_as_default=False
+                )
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"--dask {self._where}: no scheduler can be reached there ({error}); start one with: dask scheduler"
+                ) from None
+            stack.callback(self._client.close, timeout=2)
+            self._executor = self._client.get_executor(pure=False)
+            self._lost = (CancelledError, distributed.comm.CommClosedError)
+            self._worker_killed = distributed.KilledWorker
+            self._counted = -float("inf")
+            if not self._client.nthreads():
+                log(f"{self._where}: no worker there yet; waiting for the first")
+                self._client.wait_for_workers(1)
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._resources.close()
+
+    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
+        try:
+            # The result of a task, and not data that is scattered: that would be lost with its last holder.
+            sent = self._client.submit(_itself, function, pure=False)
+            yield from _in_order(
+                partial(self._executor.submit, _carry_out, versions(), sent), tasks, self._worth_submitting
+            )
+        except self._lost:
+            raise ChildProcessError(
+                f"{self._where}: the scheduler was lost; what is done so far is kept: "
+                "start it again and type the same command"
+            ) from None
+        except self._worker_killed as error:
+            raise ChildProcessError(
+                f"{self._where}: one task has ended several workers, for want of memory perhaps ({error})"
+            ) from None
+        except ImportError as error:
+            raise InputError(
+                f"--dask {self._where}: a worker lacks what this suite needs ({error}); "
+                "install the same versions on all machines"
+            ) from None
+
+    def _worth_submitting(self) -> int:
+        """Return how many tasks to have under way; workers may come and go."""
+        if time.monotonic() - self._counted > _RECOUNT:
+            self._in_flight = _IN_FLIGHT_PER_WORKER * max(1, sum(self._client.nthreads().values()))
+            self._counted = time.monotonic()
+        return self._in_flight
+
+
+def dask_setup(worker: object) -> None:
+    """Prepare a process of ``local:N``; Dask calls it by this name."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the work
+
+
+def _itself(value: T) -> T:
+    return value
+
+
+def _carry_out(expected: dict[str, str], function: Callable[[T], R], task: T) -> R:
+    """Carry a task out in a worker of Dask."""
+    found = _worker_versions()
+    for name, version in expected.items():
+        if found[name] != version:
+            import distributed
+
+            raise InputError(
+                f"--dask: the worker {distributed.get_worker().address} has {name} {found[name]}, this machine "
+                f"{version}; results would depend on who computes them: install the same versions on all machines"
+            )
+    return function(task)
+
+
+@lru_cache
+def _worker_versions() -> dict[str, str]:
+    _compute_with_one_thread()
+    return versions()

@@ -66,6 +66,7 @@ def extract(
     output_path: str | os.PathLike[str],
     ftype: Sequence[str],
     n_jobs: int | None = None,
+    dask: str | None = None,
     dtype: str = "float32",
     skip_bad: bool = False,
     restart: bool = False,
@@ -90,6 +91,8 @@ def extract(
         Feature types, see `features.names`.
     n_jobs : int > 0 or None
         Number of processes; None: one a core. The lists do not depend on it.
+    dask : str or None
+        Where to compute instead, see `compute.workers`; the recordings are there under the same path.
     dtype : {'float32', 'float64'}
     skip_bad : bool
         Whether to leave recordings that cannot be used out of the lists, and to write their names to
@@ -113,10 +116,14 @@ def extract(
     _check_arguments(data_split, data_path, ftype, dtype)
     trials = read_protocol(label_path, protocol_format, protocol_subset)
     lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
-    source = _Source(Path(data_path), trials, n_jobs or _worthwhile_jobs(len(trials) * len(lists)))
-    unfinished = lists if restart else _without_finished(lists, source)
-    if unfinished:
-        with contextlib.ExitStack() as stack:
+    n_jobs = n_jobs or _worthwhile_jobs(len(trials) * len(lists))
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(compute.workers(n_jobs, dask, processes=True))
+        # As it was typed, for messages, unless other machines are to find it.
+        folder = Path(data_path).absolute() if workers.are_elsewhere else Path(data_path)
+        source = _Source(folder, trials, workers)
+        unfinished = lists if restart else _without_finished(lists, source)
+        if unfinished:
             for each in unfinished:
                 stack.enter_context(each.opened(trials, restart))
             _fill(unfinished, source, skip_bad)
@@ -146,8 +153,8 @@ def _check_arguments(data_split: str, data_path: str | os.PathLike[str], ftype: 
 class _Source:
     """The recordings of a protocol."""
 
-    def __init__(self, data_path: Path, trials: Protocol, n_jobs: int):
-        self.data_path, self.trials, self.n_jobs = data_path, trials, n_jobs
+    def __init__(self, data_path: Path, trials: Protocol, workers: compute.Workers):
+        self.data_path, self.trials, self.workers = data_path, trials, workers
 
     @cached_property
     def protocol_sha256(self) -> str:
@@ -176,8 +183,8 @@ class _Source:
 
     def _results(self, tasks: Iterable[_Task], what: str, dtype: str) -> Iterator[_Result]:
         progress = Progress(len(self.trials), what, "files")
-        batches, work = _batches(tasks), partial(_process_batch, dtype)
-        with contextlib.closing(progress), contextlib.closing(compute.map_ordered(work, batches, self.n_jobs)) as done:
+        done = self.workers.map(partial(_process_batch, dtype), _batches(tasks))
+        with contextlib.closing(progress), contextlib.closing(done):
             for results in done:
                 yield from results
                 progress.update(len(results))
@@ -323,6 +330,7 @@ class _List:
             utterances=_utterances(trials, kept),
             speakers=(trials[place].speaker for place in kept),
             n_frames=n_frames,
+            index=self._writer.index,
         )
         self._write_skipped(trials, problems)
         self.journal.remove()

@@ -61,6 +61,30 @@ class TrainingOptions:
 EM_METHODS = ("incremental", "batch")
 
 
+@dataclass(frozen=True)
+class LogisticOptions:
+    """What decides which fusion comes out of given columns by logistic regression.
+
+    Attributes
+    ----------
+    l2 : float > 0
+        Penalty on the squared weights of standardised columns, against the mean loss of a file. A strong
+        one gives each column what it is worth by itself; a weak one believes how the columns interact in
+        training, where the base models know their files.
+    method : str
+    """
+
+    l2: float = 1.0
+    method: str = "logistic"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.l2 < float("inf"):
+            raise InputError(f"--l2 {self.l2}: must be a number above 0")
+
+
+FUSION_METHODS = ("gmm", "logistic")
+
+
 def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
     """Add what all training scripts share."""
     parser.add_argument("--model_path", required=True, metavar="DIR", help="folder for bon.gmm and sp.gmm")
@@ -88,7 +112,34 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -
         action="store_true",
         help="start over instead of going on from the last pass of a run that was killed",
     )
-    add_n_jobs(parser)
+    add_workers(parser)
+
+
+def add_fusion_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
+    """Add what all training scripts of fusions share."""
+    parser.add_argument(
+        "--method",
+        choices=FUSION_METHODS,
+        default=FUSION_METHODS[0],
+        help="mixtures over the columns, or a logistic regression on the LLRs of each file, which has few numbers to "
+        "learn and is the better choice for fewer than thousands of files (default %(default)s)",
+    )
+    parser.add_argument(
+        "--l2",
+        type=float,
+        default=LogisticOptions.l2,
+        metavar="N",
+        help="of --method logistic: penalty on squared weights (default %(default)s); the options of mixtures have no "
+        "effect then",
+    )
+    add_training_arguments(parser, n_components)
+
+
+def fusion_options(settings: dict[str, Any]) -> TrainingOptions | LogisticOptions:
+    """Take the chosen method's options out of a script's arguments, and those of the other."""
+    method, l2 = settings.pop("method"), settings.pop("l2")
+    mixture = TrainingOptions.of(settings)
+    return LogisticOptions(l2) if method == "logistic" else mixture
 
 
 def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +155,7 @@ def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
         help="score file: the protocol's lines, each with its LLR in nats; higher = more bona fide",
     )
     parser.add_argument("--plot", metavar="DIR", help="write the pictures of score_eval.py into this folder, too")
-    add_n_jobs(parser)
+    add_workers(parser)
 
 
 def add_preprocessing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +166,20 @@ def add_preprocessing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output_path", required=True, metavar="DIR", help="the score lists go into the split's folder in here"
     )
-    add_n_jobs(parser)
+    add_workers(parser)
+
+
+def add_workers(parser: argparse.ArgumentParser, what: str = "threads") -> None:
+    """Add ``--n_jobs`` and ``--dask``, of which a call has one."""
+    group = parser.add_mutually_exclusive_group()
+    add_n_jobs(group, what)
+    group.add_argument(
+        "--dask",
+        type=dask_address,
+        metavar="ADDRESS",
+        help="compute by a Dask scheduler, tcp://HOST:8786, or by local:N processes of Dask on this machine; "
+        "results do not depend on it (see docs/scale.md)",
+    )
 
 
 def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,7 +198,7 @@ def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_n_jobs(parser: argparse.ArgumentParser, what: str = "threads") -> None:
+def add_n_jobs(parser: argparse._ActionsContainer, what: str = "threads") -> None:
     """Add ``--n_jobs``."""
     parser.add_argument(
         "--n_jobs", type=positive, metavar="N", help=f"{what}; results do not depend on it (default: one a core)"
@@ -147,3 +211,11 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1")
     return value
+
+
+def dask_address(text: str) -> str:
+    """Parse the address of a Dask scheduler or ``local:N``, for argparse."""
+    name, _, n = text.partition(":")
+    if "://" not in text and not (name == "local" and n.isdecimal() and int(n) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither tcp://HOST:PORT nor local:N, N from 1 on")
+    return text

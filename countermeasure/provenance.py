@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,8 @@ from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
 from countermeasure.protocol import Trial
 
-FORMAT = 1
+# 2: has an index.
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Record:
         One an utterance; None where the protocol names none.
     n_frames : list of int
         One an utterance; 0 for one without an array.
+    index : dict
+        Where the arrays stand in the list, see `pickles.ListWriter.index`; empty where nobody knows.
     model : dict
         Name and training id of the models that gave scores; empty for features.
     format : int
@@ -82,6 +86,7 @@ class Record:
     utterances: list[str] = field(default_factory=list)
     speakers: list[str | None] = field(default_factory=list)
     n_frames: list[int] = field(default_factory=list)
+    index: dict[str, Any] = field(default_factory=dict)
     model: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -92,7 +97,7 @@ def path_of(list_path: str | os.PathLike[str]) -> Path:
     return list_path.with_name(f"{list_path.name}.json")
 
 
-def write(list_path: str | os.PathLike[str], record: Record, **columns: Iterable[object]) -> None:
+def write(list_path: str | os.PathLike[str], record: Record, **columns: Iterable[object] | dict[str, Any]) -> None:
     """Write the record of a list beside it.
 
     `columns` are entries that are written one value after another, in the place of those of `record`:
@@ -101,29 +106,34 @@ def write(list_path: str | os.PathLike[str], record: Record, **columns: Iterable
     with replace_when_whole(path_of(list_path), text=True) as f:
         for i, entry in enumerate(dataclasses.fields(record)):
             f.write(f"{',' if i else '{'}\n {json.dumps(entry.name)}: ")
-            if entry.name in columns:
-                f.writelines(_json_list(columns[entry.name]))
-            else:
-                f.write(json.dumps(getattr(record, entry.name)))
+            f.writelines(_json_pieces(columns.get(entry.name, getattr(record, entry.name))))
         f.write("\n}\n")
 
 
-def _json_list(values: Iterable[object]) -> Iterator[str]:
-    """Yield the pieces of ``json.dumps(list(values))``."""
-    yield "["
-    for i, value in enumerate(values):
-        yield f"{', ' if i else ''}{json.dumps(value)}"
-    yield "]"
+def _json_pieces(value: Any) -> Iterator[str]:
+    """Yield the pieces of a value's JSON; what is no value of JSON is a list that comes entry by entry."""
+    if isinstance(value, dict):
+        for i, (key, entry) in enumerate(value.items()):
+            yield f"{', ' if i else '{'}{json.dumps(key)}: "
+            yield from _json_pieces(entry)
+        yield "}" if value else "{}"
+    elif isinstance(value, (str, int, float, list, type(None))):
+        yield json.dumps(value)
+    else:
+        yield "["
+        for i, entry in enumerate(value):
+            yield f"{', ' if i else ''}{json.dumps(entry)}"
+        yield "]"
 
 
-# Entries with a value for each recording.
-_COLUMNS = ("utterances", "speakers", "n_frames")
+# Entries with a value for each recording, and what they begin and end with.
+_COLUMNS = {"utterances": ("[", "]"), "speakers": ("[", "]"), "n_frames": ("[", "]"), "index": ("{", "}")}
 
 
 def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | None:
     """Read the record of a list; None when there is none, or one of a newer format.
 
-    Without `columns`, ``utterances``, ``speakers`` and ``n_frames`` are left empty and take no memory.
+    Without `columns`, ``utterances``, ``speakers``, ``n_frames`` and ``index`` are left empty and take no memory.
 
     Whether it belongs to the list as it stands there now is for `matches` to say.
 
@@ -148,14 +158,18 @@ def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | No
 
 
 def _without_column(line: str) -> str:
-    """Return a line as `write` lays it out, with an empty list where it holds a column."""
-    name = next((name for name in _COLUMNS if line.startswith(f' "{name}": [')), None)
-    return f' "{name}": [],\n' if name and line.endswith("],\n") else line
+    """Return a line as `write` lays it out, with nothing in it where it holds a column."""
+    for name, (opening, closing) in _COLUMNS.items():
+        if line.startswith(f' "{name}": {opening}') and line.endswith(f"{closing},\n"):
+            return f' "{name}": {opening}{closing},\n'
+    return line
 
 
 def _checked(values: Any, path: Path) -> Record:
     expected = {f.name: f for f in dataclasses.fields(Record)}
     problem = None
+    if isinstance(values, dict) and values.get("format") == 1:
+        values = {"index": {}, **values}
     if not isinstance(values, dict) or set(values) != set(expected):
         problem = "entries missing or unknown"
     else:
@@ -166,6 +180,7 @@ def _checked(values: Any, path: Path) -> Record:
         problem = "utterances, speakers and n_frames differ in number"
     if problem:
         raise InputError(f"{path}: is no record of a list ({problem}); delete it or make the list again")
+    values["speakers"] = [speaker and intern(speaker) for speaker in values["speakers"]]
     return Record(**values)
 
 
@@ -209,7 +224,10 @@ def describe(list_path: str | os.PathLike[str]) -> Described:
 
 
 def source(record: Record | None) -> dict[str, Any] | None:
-    """Return what a model remembers of a list it was trained on, for later lists to be compared with."""
+    """Return what a model remembers of a list it was trained on.
+
+    Later lists are compared with the first four; the rest is for its card.
+    """
     if record is None:
         return None
     return {
@@ -217,6 +235,11 @@ def source(record: Record | None) -> dict[str, Any] | None:
         "feature": record.feature,
         "sampling_rate": record.sampling_rate,
         "model": record.model.get("training_id"),
+        "split": record.split,
+        "dtype": record.dtype,
+        "protocol_sha256": record.protocol_sha256,
+        "n_speakers": len({speaker for speaker in record.speakers if speaker}),
+        "n_skipped": len(record.skipped),
     }
 
 

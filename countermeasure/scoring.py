@@ -11,17 +11,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from countermeasure import __version__, files, fusion, provenance
+from countermeasure import __version__, compute, files, fusion, provenance
 from countermeasure.cli import log, progress
-from countermeasure.compute import Threads
 from countermeasure.errors import InputError
-from countermeasure.frames import Part, Table
-from countermeasure.mixture import Kernel
+from countermeasure.frames import Located, Table
+from countermeasure.mixture import Kernel, Parameters
 from countermeasure.models import Model, model_files, read_pair
 from countermeasure.pickles import ListWriter
 from countermeasure.protocol import BONAFIDE, LABELS, Trial, read_protocol
 from countermeasure.score_files import write_scores
 from countermeasure.suitability import check_columns, check_suits
+
+# Frames of which one worker gives the log-likelihoods back at a time.
+_ROWS_PER_TASK = 16384
 
 
 class Scores(NamedTuple):
@@ -32,34 +34,42 @@ class Scores(NamedTuple):
     spoof: np.ndarray
 
 
-def score_items(table: Table, pair: tuple[Model, Model], n_jobs: int | None = None) -> Iterator[Scores]:
+def score_items(table: Table, pair: tuple[Model, Model], workers: compute.Workers) -> Iterator[Scores]:
     """Yield the frame log-likelihoods of every item that has frames, in order."""
-    kernels = [Kernel.of_raw(model.parameters) for model in pair]
-
-    def scores(part: Part) -> list[Scores]:
-        frames = table.read(part)
+    scoring = _Scoring(*(model.parameters for model in pair))
+    parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
+    waiting: list[Scores] = []  # of one item, which may be torn over several parts
+    for part, scored in zip(parts, workers.map(scoring, map(table.located, parts)), strict=True):
         ends = np.cumsum([segment.stop - segment.start for segment in part])[:-1]
-        with np.errstate(over="ignore", invalid="ignore"):
-            bonafide, spoof = (np.split(kernel.log_likelihoods(frames), ends) for kernel in kernels)
-        scored = [Scores(segment.item, *both) for segment, *both in zip(part, bonafide, spoof, strict=True)]
-        for one in scored:
+        for segment, *both in zip(part, *(np.split(scores, ends) for scores in scored), strict=True):
+            one = Scores(segment.item, *both)
             if not (np.isfinite(one.bonafide).all() and np.isfinite(one.spoof).all()):
                 raise InputError(
                     f"{', '.join(map(str, table.paths))}: {table.name(one.item)} has no finite score: "
                     "it holds values that are NaN, infinite or far too large; make the list again"
                 )
-        return scored
+            if waiting and waiting[0].item != one.item:
+                yield _joined(waiting)
+                waiting.clear()
+            waiting.append(one)
+    if waiting:
+        yield _joined(waiting)
 
-    with Threads(n_jobs) as threads:
-        waiting: list[Scores] = []  # of one item, which may be torn over several parts
-        for part in threads.map(scores, table.parts(np.arange(len(table)))):
-            for one in part:
-                if waiting and waiting[0].item != one.item:
-                    yield _joined(waiting)
-                    waiting.clear()
-                waiting.append(one)
-        if waiting:
-            yield _joined(waiting)
+
+class _Scoring:
+    """The scoring of a task's frames; pickled, it is the two mixtures' parameters."""
+
+    def __init__(self, *mixtures: Parameters):
+        self._mixtures = mixtures
+        self._kernels = [Kernel.of_raw(mixture) for mixture in mixtures]
+
+    def __reduce__(self) -> tuple:
+        return _Scoring, self._mixtures
+
+    def __call__(self, rows: Located) -> list[np.ndarray]:
+        frames = rows.read()
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [kernel.log_likelihoods(frames) for kernel in self._kernels]
 
 
 def _joined(pieces: list[Scores]) -> Scores:
@@ -78,6 +88,7 @@ def score_list(
     output_path: str | os.PathLike[str],
     plot: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
+    dask: str | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
 ) -> None:
@@ -87,10 +98,10 @@ def score_list(
     fide. With `plot`, the pictures of the evaluation go into that folder.
     """
     pair = read_pair(model_path_bon, model_path_sp)
-    with Table([data_path]) as table:
+    with compute.workers(n_jobs, dask) as workers, Table([data_path]) as table:
         check_suits(pair[0], table, model_path_bon)
         trials = read_protocol(label_path, protocol_format, protocol_subset)
-        _score_trials(table, pair, trials, label_path, output_path, plot, n_jobs)
+        _score_trials(table, pair, trials, label_path, output_path, plot, workers)
 
 
 def score_fusion(
@@ -101,14 +112,15 @@ def score_fusion(
     output_path: str | os.PathLike[str],
     plot: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
+    dask: str | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
 ) -> None:
     """Write the LLR of each trial from all score lists of a folder; else as `score_list`."""
     pair = read_pair(model_path_bon, model_path_sp)
-    with _fusion_table(data_dir, pair, model_path_bon) as table:
+    with compute.workers(n_jobs, dask) as workers, _fusion_table(data_dir, pair, model_path_bon) as table:
         trials = read_protocol(label_path, protocol_format, protocol_subset)
-        _score_trials(table, pair, trials, label_path, output_path, plot, n_jobs)
+        _score_trials(table, pair, trials, label_path, output_path, plot, workers)
 
 
 def write_frame_scores(
@@ -118,13 +130,14 @@ def write_frame_scores(
     model_name: str,
     output_path: str | os.PathLike[str],
     n_jobs: int | None = None,
+    dask: str | None = None,
 ) -> None:
     """Write the log-likelihood of every frame of a feature list under both models of a folder."""
     pair = read_pair(*model_files(model_path))
-    with Table([data_path]) as table:
+    with compute.workers(n_jobs, dask) as workers, Table([data_path]) as table:
         check_suits(pair[0], table, model_path)
         name = f"{model_name}-{{}}-{data_split}.pkl"
-        _write_scores(table, pair, Path(output_path) / data_split / name, model_name, data_split, False, n_jobs)
+        _write_scores(table, pair, Path(output_path) / data_split / name, model_name, data_split, False, workers)
 
 
 def write_file_scores(
@@ -134,12 +147,13 @@ def write_file_scores(
     model_name: str,
     output_path: str | os.PathLike[str],
     n_jobs: int | None = None,
+    dask: str | None = None,
 ) -> None:
     """Write the mean frame log-likelihood of every file of a folder's stacked score lists."""
     pair = read_pair(*model_files(model_path))
-    with _fusion_table(data_dir, pair, model_path) as table:
+    with compute.workers(n_jobs, dask) as workers, _fusion_table(data_dir, pair, model_path) as table:
         name = f"{model_name}-{{}}-{data_split}-filelevel.pkl"
-        _write_scores(table, pair, Path(output_path) / data_split / name, model_name, data_split, True, n_jobs)
+        _write_scores(table, pair, Path(output_path) / data_split / name, model_name, data_split, True, workers)
 
 
 @contextlib.contextmanager
@@ -160,7 +174,7 @@ def _write_scores(
     model_name: str,
     split: str,
     whole_files: bool,
-    n_jobs: int | None,
+    workers: compute.Workers,
 ) -> None:
     """Write the two lists of scores, and their records where the table has one; `path` has a place for bon and sp."""
     record = _record(table)
@@ -178,7 +192,7 @@ def _write_scores(
                 spoof.append(None, table.labels[i])
 
         scored = 0
-        for one in progress(score_items(table, pair, n_jobs), len(table), "scoring", "files"):
+        for one in progress(score_items(table, pair, workers), len(table), "scoring", "files"):
             leave_out(range(scored, one.item))
             for out, scores in ((bonafide, one.bonafide), (spoof, one.spoof)):
                 value = scores.mean().reshape(1, 1) if whole_files else scores.astype(np.float32)
@@ -190,7 +204,7 @@ def _write_scores(
         for path in paths:
             provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
         return
-    for path, model in zip(paths, pair, strict=True):
+    for path, out, model in zip(paths, (bonafide, spoof), pair, strict=True):
         provenance.write(
             path,
             replace(
@@ -199,6 +213,7 @@ def _write_scores(
                 dtype="float64" if whole_files else "float32",
                 list_sha256=files.sha256(path),
                 n_frames=n_frames,
+                index=out.index,
                 model={"name": model_name, "training_id": model.record.get("training_id", "")},
                 versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
             ),
@@ -222,11 +237,11 @@ def _score_trials(
     label_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str],
     plot: str | os.PathLike[str] | None,
-    n_jobs: int | None,
+    workers: compute.Workers,
 ) -> None:
     places = _places(table, trials, label_path)
     llr: dict[int, float] = {}
-    for one in progress(score_items(table, pair, n_jobs), len(table), "scoring", "files"):
+    for one in progress(score_items(table, pair, workers), len(table), "scoring", "files"):
         llr[places[one.item]] = float(one.bonafide.mean() - one.spoof.mean())
     scored = [trial for i, trial in enumerate(trials) if i in llr]
     llrs = [llr[i] for i in sorted(llr)]

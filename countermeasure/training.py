@@ -14,23 +14,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from countermeasure import __version__, checkpoints, cli, em, files, fusion, provenance
-from countermeasure.compute import Threads
+from countermeasure import __version__, card, checkpoints, cli, compute, em, files, fusion, logistic, provenance
 from countermeasure.errors import InputError
-from countermeasure.frames import PART, Part, Table, sample, standardisation
-from countermeasure.mixture import Kernel, Parameters, Statistics, seeds, update
+from countermeasure.frames import PART, Located, Parts, Table, sample, standardisation
+from countermeasure.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
 from countermeasure.models import Model, model_files, read_pair, write_model
-from countermeasure.options import TrainingOptions
-from countermeasure.protocol import LABELS
+from countermeasure.options import LogisticOptions, TrainingOptions
+from countermeasure.protocol import BONAFIDE, LABELS
 from countermeasure.suitability import check_columns, check_suits
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.
 N_BLOCKS = 16
 # Frames among which the start looks for its means: more cost time and did not help on held-out data.
 N_SAMPLE = 20_000
-# Rows of a block that one thread works on at a time: fewer where the block is short, for all to have work.
+# Rows of a block that one worker works on at a time: fewer where the block is short, for all to have work.
 _SMALLEST_PART = 512
-_PARTS_PER_BLOCK = 8
+# A block is divided into so many tasks: enough for all workers, and each of so many rows that sending its
+# statistics back costs little beside computing them. They depend on the data alone, as all sums do.
+_TASKS_PER_BLOCK = (8, 256)
+_ROWS_PER_TASK = 32768
 
 PathLike = str | os.PathLike[str]
 
@@ -39,6 +41,7 @@ class _Conduct(NamedTuple):
     """How a training is carried out; its models do not depend on it. See `train`."""
 
     n_jobs: int | None
+    dask: str | None
     in_memory: bool
     log: PathLike | None
     restart: bool
@@ -50,6 +53,7 @@ def train(
     options: TrainingOptions,
     load_model_path: PathLike | None = None,
     n_jobs: int | None = None,
+    dask: str | None = None,
     in_memory: bool = False,
     log: PathLike | None = None,
     restart: bool = False,
@@ -68,8 +72,11 @@ def train(
         Continue from the models there.
     n_jobs : int or None
         Threads; None: one a core.
+    dask : str or None
+        Where to compute instead, see `compute.workers`; the list is there under the same path.
     in_memory : bool
-        Hold the frames in memory instead of reading them in every pass.
+        Hold the frames in memory instead of reading them in every pass; not with `dask`, whose
+        workers read them themselves.
     log : path or None
         CSV file for the history.
     restart : bool
@@ -81,25 +88,84 @@ def train(
         When the list cannot be trained on, when the models to continue from do not suit it, or when
         an unfinished training with other settings is in the folder.
     """
-    conduct = _Conduct(n_jobs, in_memory, log, restart)
+    conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
     _train([Path(data_path)], None, model_path, options, load_model_path, conduct)
 
 
 def train_fusion(
     data_dir: PathLike,
     model_path: PathLike,
-    options: TrainingOptions,
+    options: TrainingOptions | LogisticOptions,
     load_model_path: PathLike | None = None,
     n_jobs: int | None = None,
+    dask: str | None = None,
     in_memory: bool = False,
     log: PathLike | None = None,
     restart: bool = False,
 ) -> None:
-    """Train on all score lists of a folder, stacked as columns; else as `train`."""
+    """Train on all score lists of a folder, stacked as columns; else as `train`.
+
+    With `LogisticOptions`, the models are those of a logistic regression on the columns' means over
+    each file, in which there is nothing to continue and no history of passes.
+    """
     found = fusion.columns(data_dir)
     names = [column.name for column in found]
-    conduct = _Conduct(n_jobs, in_memory, log, restart)
+    if isinstance(options, LogisticOptions):
+        if load_model_path is not None or log is not None:
+            option = "--log" if load_model_path is None else "--load_model_path"
+            raise InputError(f"{option} belongs to --method gmm; a logistic regression has no passes, leave it out")
+        _train_logistic(found, model_path, options, restart)
+        return
+    conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
     _train([column.path for column in found], names, model_path, options, load_model_path, conduct)
+
+
+def _train_logistic(
+    found: Sequence[fusion.Column], model_path: PathLike, options: LogisticOptions, restart: bool
+) -> None:
+    folder = Path(model_path)
+    with Table([column.path for column in found]) as table, files.only_run(folder):
+        items = _items_by_label(table)
+        record = _record(table, [column.name for column in found], options, None)
+        if not restart and _is_finished(folder, record):
+            cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
+            card.write(folder)  # which a run that was killed may have left undone
+            return
+        for label in LABELS:
+            if not restart:
+                checkpoints.load(_checkpoint(folder, label), record)  # refuses those of an unfinished mixture
+        chosen = np.sort(np.concatenate([items[label] for label in LABELS]))
+        rows = _means(table, chosen)
+        is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
+        pairs = logistic.pairing(fusion.names_of_dimensions(found))
+        llr = logistic.fit(rows @ pairs, is_bonafide, options.l2)
+        llr = llr._replace(weights=pairs @ llr.weights)
+        variance = rows.var(axis=0)
+        mixtures = logistic.as_mixtures(llr, rows.mean(axis=0), np.where(variance > 0, variance, 1.0))
+        for path, label, parameters in zip(model_files(folder), LABELS, mixtures, strict=True):
+            about = {
+                **record,
+                "label": label,
+                "n_files": len(items[label]),
+                "n_frames": int(table.n_rows[items[label]].sum()),
+            }
+            write_model(path, Model(parameters, converged=True, record=about))
+        card.write(folder)
+        _remove_checkpoints(folder)
+        cli.log(f"{folder}: logistic regression on {len(chosen)} files, {pairs.shape[1]} LLRs or single columns")
+
+
+def _means(table: Table, items: np.ndarray) -> np.ndarray:
+    """Return the mean row of each item; array [items, columns], float64."""
+    means = np.array([table.item(i).mean(axis=0, dtype=np.float64) for i in items])
+    with np.errstate(over="ignore", invalid="ignore"):
+        usable = np.isfinite(means.astype(np.float32) ** 2).all(axis=1)
+    if not usable.all():
+        raise InputError(
+            f"{table.paths[0].parent}: {table.name(items[usable.argmin()])} holds a value that is NaN, infinite or too "
+            "large to be squared; make the lists again"
+        )
+    return means
 
 
 def _train(
@@ -116,7 +182,10 @@ def _train(
             f"--load_model_path and --model_path are both {folder}; continue into another folder, "
             "so that the models to continue from are still there after an interruption"
         )
-    with Table(paths, conduct.in_memory) as table:
+    with (
+        compute.workers(conduct.n_jobs, conduct.dask) as workers,
+        Table(paths, conduct.in_memory and not workers.are_elsewhere) as table,
+    ):
         items = _items_by_label(table)
         starts: dict[str, Parameters | None] = dict.fromkeys(LABELS)
         if load_model_path is not None:
@@ -124,20 +193,22 @@ def _train(
             options = _with_components_of(loaded, options)
             starts.update(loaded)
         record = _record(table, columns, options, load_model_path)
-        with files.only_run(folder), Threads(conduct.n_jobs) as threads:
+        with files.only_run(folder):
             if not conduct.restart and _is_finished(folder, record):
                 cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
                 _remove_checkpoints(folder)
+                card.write(folder)  # which a run that was killed may have left undone
                 return
             if conduct.restart:
                 _remove_checkpoints(folder)
             # Both are looked through before one is trained, and trained before one is written.
-            trainings = [_ClassTraining(table, items[label], label, options, threads) for label in LABELS]
+            trainings = [_ClassTraining(table, items[label], label, options, workers) for label in LABELS]
             diary = _Diary(conduct.log)
             models = [one.run(starts[one.label], _checkpoint(folder, one.label), record, diary) for one in trainings]
             for path, model in zip(model_files(folder), models, strict=True):
                 write_model(path, model)
             _remove_checkpoints(folder)
+            card.write(folder)
 
 
 def _checkpoint(folder: Path, label: str) -> Path:
@@ -158,7 +229,10 @@ def _with_components_of(starts: dict[str, Parameters], options: TrainingOptions)
 
 
 def _record(
-    table: Table, columns: Sequence[str] | None, options: TrainingOptions, load_model_path: PathLike | None
+    table: Table,
+    columns: Sequence[str] | None,
+    options: TrainingOptions | LogisticOptions,
+    load_model_path: PathLike | None,
 ) -> dict[str, Any]:
     """Return what the models will say about themselves; the training id stands for data and options."""
     starts = model_files(load_model_path) if load_model_path is not None else ()
@@ -234,12 +308,12 @@ class _Diary:
 class _ClassTraining:
     """The training of one class's mixture on its items of a table."""
 
-    def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, threads: Threads):
+    def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, workers: compute.Workers):
         self.label = label
-        self._table, self._items, self._options, self._threads = table, items, options, threads
+        self._table, self._items, self._options, self._workers = table, items, options, workers
         self._n_frames = int(table.n_rows[items].sum())
         self._rng = np.random.default_rng(options.seed)
-        self._standard = standardisation(table, items, threads)
+        self._standard = standardisation(table, items, workers)
         self._regularisation = options.reg_covar / self._standard.scale.astype(np.float64) ** 2
         self._blocks = self._divide()
 
@@ -277,19 +351,20 @@ class _ClassTraining:
         drawn = sample(self._table, self._items, N_SAMPLE, self._rng)
         return seeds(self._standard.apply(drawn).astype(np.float64), n_components, self._rng)
 
-    def _divide(self) -> list[list[Part]]:
-        """Divide the items into blocks, and each block into parts for the threads."""
+    def _divide(self) -> list[Parts]:
+        """Divide the items into blocks, and each block into parts for the workers."""
         n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
-        n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
+        n_rows = int(np.clip(self._n_frames // (n_blocks * _TASKS_PER_BLOCK[0]), _SMALLEST_PART, PART))
         # Lists are sorted by speaker and attack as often as not; every block shall be like the whole.
         order = self._rng.permutation(self._items)
         blocks = [self._table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
         return [parts for parts in blocks if parts]
 
     def _e_step(self, block: int, parameters: Parameters) -> Statistics:
-        kernel = Kernel(parameters, self._standard)
+        n_tasks = int(np.clip(self._n_frames // (len(self._blocks) * _ROWS_PER_TASK), *_TASKS_PER_BLOCK))
+        tasks = (list(map(self._table.located, group)) for group in self._blocks[block].grouped(n_tasks))
         total = Statistics.zero(parameters.n_components, parameters.n_dims)
-        for one in self._threads.map(lambda part: kernel.accumulate(self._table.read(part)), self._blocks[block]):
+        for one in self._workers.map(_EStep(parameters, self._standard), tasks):
             total = total + one
         return total
 
@@ -320,6 +395,21 @@ class _ClassTraining:
             state.history,
             {**record, "label": self.label, "n_files": len(self._items), "n_frames": self._n_frames},
         )
+
+
+class _EStep:
+    """The E-step over the parts of a task; pickled, it is the mixture's parameters."""
+
+    def __init__(self, parameters: Parameters, standard: Standardisation):
+        self._arguments = parameters, standard
+        self._kernel = Kernel(parameters, standard)
+
+    def __reduce__(self) -> tuple:
+        return _EStep, self._arguments
+
+    def __call__(self, parts: Sequence[Located]) -> Statistics:
+        first, *others = (self._kernel.accumulate(part.read()) for part in parts)
+        return sum(others, first)
 
 
 def _affordable(n_components: int, n_frames: int, label: str) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from countermeasure.compute import Threads, map_ordered, n_cores
+from countermeasure.compute import n_cores, workers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,73 +62,101 @@ class Counted:
             yield self.taken - 1
 
 
+# -- both kinds ------------------------------------------------------------------------------------
+
+KINDS = pytest.mark.parametrize(("n_jobs", "processes"), [(1, True), (2, True), (1, False), (2, False)])
+
+
+def test_n_cores_is_what_this_process_may_use(monkeypatch):
+    assert 1 <= n_cores() <= os.cpu_count()
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # as joblib is told how many to take
+    assert n_cores() == 1
+
+
+@pytest.mark.parametrize("processes", [True, False])
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_results_come_in_the_tasks_order(n_jobs, processes):
+    with workers(n_jobs, processes=processes) as some:
+        results = list(some.map(slow_at_first, range(8)))
+    assert [i for i, _ in results] == list(range(8))
+    found = {process for _, process in results}
+    assert (os.getpid() in found) is (n_jobs == 1 or not processes)
+    assert len(found) <= n_jobs
+
+
+@KINDS
+def test_nothing_is_nothing(n_jobs, processes):
+    with workers(n_jobs, processes=processes) as some:
+        assert list(some.map(fail_at_three, [])) == []
+
+
+@KINDS
+def test_only_a_few_tasks_are_taken_ahead(n_jobs, processes):
+    tasks = Counted()
+    with workers(n_jobs, processes=processes) as some:
+        results = some.map(abs, tasks)
+        for i in range(20):
+            assert next(results) == i
+            time.sleep(0.005)  # for others to run ahead, if they would
+            assert tasks.taken <= i + 1 + 2 * n_jobs
+        results.close()  # comes back, though the tasks have no end
+
+
+@KINDS
+def test_an_error_comes_through_in_its_place(n_jobs, processes):
+    with workers(n_jobs, processes=processes) as some:
+        results = some.map(fail_at_three, range(100))
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match=r"^three$"):
+            next(results)
+        assert list(results) == []
+        # Others find the workers as they were.
+        assert list(some.map(abs, [-1, -2])) == [1, 2]
+
+
+def test_an_error_of_the_tasks_comes_through():
+    def tasks():
+        yield 1
+        raise KeyError("tasks")
+
+    with workers(2, processes=True) as some, pytest.raises(KeyError, match="tasks"):
+        list(some.map(abs, tasks()))
+
+
+@KINDS
+def test_every_worker_computes_with_one_thread(n_jobs, processes):
+    before = blas_threads(None)
+    alive = threading.active_count()
+    with workers(n_jobs, processes=processes) as some:
+        assert list(some.map(blas_threads, range(4))) == [1] * 4
+    assert blas_threads(None) == before
+    assert threading.active_count() == alive
+
+
+@KINDS
+def test_results_do_not_depend_on_the_workers(n_jobs, processes):
+    with workers(n_jobs, processes=processes) as some:
+        found = [array.tobytes() for array in some.map(products, range(12))]
+    assert found == [products(seed).tobytes() for seed in range(12)]
+
+
 # -- processes -------------------------------------------------------------------------------------
 
 
-def test_n_cores_is_what_this_process_may_use():
-    assert 1 <= n_cores() <= os.cpu_count()
-
-
-@pytest.mark.parametrize("n_jobs", [1, 3])
-def test_results_come_in_the_items_order(n_jobs):
-    results = list(map_ordered(slow_at_first, range(8), n_jobs))
-    assert [i for i, _ in results] == list(range(8))
-    processes = {process for _, process in results}
-    assert (processes == {os.getpid()}) is (n_jobs == 1)
-    assert len(processes) <= n_jobs
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_nothing_is_nothing(n_jobs):
-    assert list(map_ordered(fail_at_three, [], n_jobs)) == []
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_only_a_few_items_are_taken_ahead(n_jobs):
-    items = Counted()
-    results = map_ordered(abs, items, n_jobs)
-    for i in range(20):
-        assert next(results) == i
-        assert items.taken <= i + 1 + 2 * n_jobs
-    results.close()  # comes back, though the items have no end
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_an_error_comes_through_in_its_place(n_jobs):
-    results = map_ordered(fail_at_three, range(100), n_jobs)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match=r"^three$"):
-        next(results)
-    assert list(results) == []
-
-
-def test_an_error_of_the_items_comes_through():
-    def items():
-        yield 1
-        raise KeyError("items")
-
-    with pytest.raises(KeyError, match="items"):
-        list(map_ordered(abs, items(), 2))
-
-
 def test_a_killed_process_is_told():
-    with pytest.raises(ChildProcessError, match=r"ended from outside.*--n_jobs"):
-        list(map_ordered(die_at_three, range(100), 2))
+    with (
+        workers(2, processes=True) as some,
+        pytest.raises(ChildProcessError, match=r"ended from outside.*--n_jobs"),
+    ):
+        list(some.map(die_at_three, range(100)))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for processes where Linux shows them")
 def test_no_process_is_left():
-    results = map_ordered(own_id, range(1000), 2)
-    workers = {next(results) for _ in range(4)}
-    results.close()
-    assert not [worker for worker in workers if os.path.exists(f"/proc/{worker}")]
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_every_process_computes_with_one_thread(n_jobs):
-    before = blas_threads(None)
-    assert list(map_ordered(blas_threads, range(4), n_jobs)) == [1] * 4
-    assert blas_threads(None) == before
+    with workers(2, processes=True) as some:
+        results = some.map(own_id, range(1000))
+        found = {next(results) for _ in range(4)}
+    assert not [worker for worker in found if os.path.exists(f"/proc/{worker}")]
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="sends Ctrl-C as a terminal does")
@@ -136,13 +164,14 @@ def test_ctrl_c_ends_all_processes_quietly(tmp_path):
     """A terminal sends it to the whole group, workers included."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import time\n"
+        "import contextlib, time\n"
         "from countermeasure import cli, compute\n"
         "from countermeasure.files import replace_when_whole\n"
         "from test_compute import own_id\n"
         "def main():\n"
-        "    with replace_when_whole('out/a.txt', text=True) as f:\n"
-        "        for i, process in enumerate(compute.map_ordered(own_id, range(10**6), 2)):\n"
+        "    with replace_when_whole('out/a.txt', text=True) as f, contextlib.ExitStack() as stack:\n"
+        "        some = stack.enter_context(compute.workers(2, processes=True))\n"
+        "        for i, process in enumerate(some.map(own_id, range(10**6))):\n"
         "            f.write(f'{process}\\n')\n"
         "            print(process, flush=True)\n"
         "            if i == 5:\n"
@@ -181,8 +210,9 @@ def test_processes_end_with_a_killed_parent(tmp_path):
         "import sys\n"
         "from countermeasure import compute\n"
         "from test_compute import own_id\n"
-        "for process in compute.map_ordered(own_id, range(10**6), 2):\n"
-        "    print(process, flush=True)\n"
+        "with compute.workers(2, processes=True) as some:\n"
+        "    for process in some.map(own_id, range(10**6)):\n"
+        "        print(process, flush=True)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -201,15 +231,6 @@ def test_processes_end_with_a_killed_parent(tmp_path):
 # -- threads ---------------------------------------------------------------------------------------
 
 
-def test_threads_give_the_same_results_however_many_they_are():
-    results = {}
-    for n_jobs in (1, 3):
-        with Threads(n_jobs) as threads:
-            results[n_jobs] = [array.tobytes() for array in threads.map(products, range(12))]
-    assert results[1] == results[3]
-    assert results[1] == [products(seed).tobytes() for seed in range(12)]
-
-
 def test_threads_work_at_once_and_in_order():
     meeting = threading.Barrier(3, timeout=20)
 
@@ -218,36 +239,5 @@ def test_threads_work_at_once_and_in_order():
         time.sleep(0.02 * (2 - i % 3))
         return i
 
-    with Threads(3) as threads:
+    with workers(3) as threads:
         assert list(threads.map(meet, range(9))) == list(range(9))
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_threads_take_only_a_few_items_ahead(n_jobs):
-    items = Counted()
-    with Threads(n_jobs) as threads:
-        results = iter(threads.map(abs, items))
-        for i in range(20):
-            assert next(results) == i
-            assert items.taken <= i + 1 + 2 * n_jobs
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_an_error_in_a_thread_comes_through_in_its_place(n_jobs):
-    with Threads(n_jobs) as threads:
-        results = iter(threads.map(fail_at_three, range(100)))
-        assert [next(results) for _ in range(3)] == [0, 1, 2]
-        with pytest.raises(ValueError, match=r"^three$"):
-            next(results)
-        # Others find the threads as they were.
-        assert list(threads.map(abs, [-1, -2])) == [1, 2]
-
-
-def test_threads_have_one_blas_thread_each_and_give_them_back():
-    before = blas_threads(None)
-    alive = threading.active_count()
-    for n_jobs in (1, 2):
-        with Threads(n_jobs) as threads:
-            assert list(threads.map(blas_threads, range(4))) == [1] * 4
-        assert blas_threads(None) == before
-        assert threading.active_count() == alive

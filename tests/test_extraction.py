@@ -207,7 +207,7 @@ def test_records_may_be_written_value_by_value_and_read_without_their_columns(co
     provenance.write(path, record)
     assert provenance.path_of(path).read_bytes() == content
     brief = provenance.read(path, columns=False)
-    assert brief == dataclasses.replace(record, utterances=[], speakers=[], n_frames=[])
+    assert brief == dataclasses.replace(record, utterances=[], speakers=[], n_frames=[], index={})
     provenance.path_of(path).write_text(json.dumps(dataclasses.asdict(record)))  # laid out by another hand
     assert provenance.read(path, columns=False) == record
 
@@ -565,8 +565,8 @@ def test_what_was_padded_or_mixed_down_is_said_once(corpus, capsys):
 
 
 def test_a_process_that_is_ended_is_reported():
-    with pytest.raises(ChildProcessError, match="ended from outside"):
-        list(compute.map_ordered(os._exit, [1, 2], n_jobs=2))
+    with compute.workers(2, processes=True) as two, pytest.raises(ChildProcessError, match="ended from outside"):
+        list(two.map(os._exit, [1, 2]))
 
 
 def test_results_keep_their_order_and_are_not_taken_far_ahead():
@@ -577,10 +577,11 @@ def test_results_keep_their_order_and_are_not_taken_far_ahead():
             taken.append(i)
             yield -i
 
-    results = compute.map_ordered(abs, items(), n_jobs=2)
-    assert next(results) == 0
-    assert len(taken) <= 4
-    assert list(results) == list(range(1, 40))
+    with compute.workers(2, processes=True) as two:
+        results = two.map(abs, items())
+        assert next(results) == 0
+        assert len(taken) <= 4
+        assert list(results) == list(range(1, 40))
 
 
 # -- wrong calls and the script ----------------------------------------------------------------------

@@ -1,13 +1,16 @@
 import gc
 import itertools
+import json
 import os
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 
-from countermeasure.compute import Threads
+from countermeasure import files, frames, provenance
+from countermeasure.compute import workers
 from countermeasure.errors import InputError
 from countermeasure.frames import Segment, Table, sample, standardisation
 from countermeasure.pickles import ListWriter
@@ -124,6 +127,147 @@ def test_rows_held_in_memory_are_the_same(tmp_path, data, arrays):
         np.testing.assert_array_equal(held.item(1)[:, :4], arrays[1])
 
 
+# -- indices of records ----------------------------------------------------------------------------
+
+
+def described(path, arrays, named=None, **changes):
+    """Write a list and the record that belongs to it, with changes in its index."""
+    named = named or ["bonafide", "spoof", None, "spoof"] * 2
+    with ListWriter(path) as out:
+        for value, label in zip(arrays, named, strict=True):
+            out.append(value, label)
+    n_frames = [0 if array is None else len(array) for array in arrays]
+    record = provenance.Record(
+        kind="features",
+        split="train",
+        feature={"type": "mfcc"},
+        sampling_rate=16000,
+        dtype="float32",
+        protocol_sha256="",
+        audio_sha256="",
+        list_sha256=files.sha256(path),
+        versions={},
+        utterances=[f"U{i}" for i in range(len(arrays))],
+        speakers=[None] * len(arrays),
+        n_frames=changes.pop("n_frames", n_frames),
+        index={**out.index, **changes},
+    )
+    provenance.write(path, record)
+    return path
+
+
+@pytest.fixture
+def no_walk(monkeypatch):
+    """Nobody goes over a pickle."""
+    monkeypatch.setattr(frames, "ListReader", None)
+
+
+@pytest.mark.parametrize("form", [lambda a: a, lambda a: a[:, 0], lambda a: a.astype(np.float64), np.asfortranarray])
+def test_a_list_with_an_index_is_not_gone_over(tmp_path, arrays, form, no_walk):
+    values = [form(array) for array in arrays]
+    values[3] = None
+    with Table([described(tmp_path / "a.pkl", values)]) as table:
+        assert table.labels == ["bonafide", "spoof", None, "spoof"] * 2
+        assert table.n_rows.tolist() == [*LENGTHS[:3], 0, *LENGTHS[4:]]
+        for i, value in enumerate(values):
+            if value is not None:
+                np.testing.assert_array_equal(table.item(i), value.reshape(len(value), -1))
+                assert table.item(i).dtype == value.dtype
+        np.testing.assert_array_equal(table.rows(Segment(6, 30, 57)), values[6].reshape(100, -1)[30:57])
+
+
+def test_lists_that_are_written_here_have_an_index(tmp_path, arrays):
+    with ListWriter(tmp_path / "a.pkl") as out:
+        out.append(arrays[0], "bonafide")
+        out.append(None, "spoof")
+        out.append(arrays[1], None)
+    content = (tmp_path / "a.pkl").read_bytes()
+    starts = [content.index(array.tobytes()) for array in arrays[:2]]
+    found = {**out.index, "starts": list(out.index["starts"])}
+    assert found == {"dtype": "<f4", "row_shape": [4], "labels": "bs-", "starts": [starts[0], 0, starts[1]]}
+    with ListWriter(tmp_path / "b.pkl") as out:
+        out.append(arrays[0], "bonafide")
+        out.append(arrays[1].astype(np.float64), "spoof")
+    assert out.index == {}
+    with ListWriter(tmp_path / "c.pkl") as out:
+        out.append(arrays[0], "genuine")
+    assert out.index == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"starts": [10**9] * 8},  # behind the end of the file
+        {"starts": [-1] * 8},
+        {"starts": [2**70] * 8},
+        {"starts": [2**63 - 1] * 8},
+        {"starts": [200] * 7},
+        {"starts": ["200"] * 7 + [None]},
+        {"starts": {"0": 1}},
+        {"starts": [[200]] * 8},
+        {"n_frames": [10**6] * 8},
+        {"n_frames": [2**62] * 8},
+        {"n_frames": [-5] * 8},
+        {"row_shape": [10**6]},
+        {"row_shape": [2**20, 2**20, 2**20]},
+        {"row_shape": [-1]},
+        {"row_shape": ["4"]},
+        {"row_shape": 4},
+        {"dtype": "O"},
+        {"dtype": ["<f4"]},
+        {"dtype": "V1000000"},
+        {"labels": "bs-s"},
+        {"labels": "x" * 8},
+        {"labels": None},
+    ],
+    ids=str,
+)
+def test_an_index_that_cannot_be_is_not_believed(tmp_path, arrays, changes):
+    with Table([described(tmp_path / "a.pkl", arrays, **changes)]) as table:
+        assert table.n_rows.tolist() == LENGTHS
+        for i, array in enumerate(arrays):
+            np.testing.assert_array_equal(table.item(i), array)
+
+
+def test_records_of_lists_without_an_index_are_read(tmp_path, arrays):
+    path = described(tmp_path / "a.pkl", arrays)
+    record = provenance.path_of(path)
+    values = json.loads(record.read_text())
+    del values["index"]
+    record.write_text(json.dumps({**values, "format": 1}))
+    with Table([path]) as table:
+        assert table.utterances == [f"U{i}" for i in range(8)]
+        np.testing.assert_array_equal(table.item(6), arrays[6])
+
+
+def test_the_memory_of_a_long_list_is_some_tens_of_bytes_an_item(tmp_path):
+    n = 30_000
+    one = np.zeros((1, 2), np.float32)
+    path = described(tmp_path / "a.pkl", [one] * n, ["spoof"] * n)
+    provenance.path_of(path).unlink()
+    for _ in range(2):  # the first time, caches are filled, too
+        tracemalloc.start()
+        with Table([path]) as table:
+            parts = table.parts(np.arange(n))
+            used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert len(parts) == n // 4096 + 1
+    assert used < 80 * n
+
+
+@pytest.mark.parametrize("form", [lambda a: a, np.asfortranarray, lambda a: a.astype(">f8")])
+def test_rows_are_read_by_whoever_they_are_sent_to(tmp_path, arrays, form):
+    paths = [tmp_path / "a.pkl", tmp_path / "b.pkl"]
+    for path in paths:
+        pickled(path, [(form(array), "spoof") for array in arrays])
+    with Table(paths) as table:
+        part = [Segment(1, 3, 20), Segment(6, 0, 100)]
+        sent = pickle.dumps(table.located(part))
+        expected = table.read(part)
+    assert len(sent) < 2000
+    np.testing.assert_array_equal(pickle.loads(sent).read(), expected)
+
+
 # -- parts -----------------------------------------------------------------------------------------
 
 
@@ -152,7 +296,7 @@ def test_parts_cover_every_row_once_and_in_order(data, arrays, n, items):
 
 def test_no_item_is_no_part(data):
     with Table([data]) as table:
-        assert table.parts([]) == []
+        assert list(table.parts([])) == []
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -218,8 +362,8 @@ def test_standardisation_is_mean_and_deviation_of_all_rows(tmp_path, rng, monkey
     data = write_list(tmp_path / "a.pkl", arrays)
     divided(monkeypatch, n_rows)
     items = np.array([0, 1, 3, 6])
-    with Table([data]) as table, Threads(n_jobs) as threads:
-        standard = standardisation(table, items, threads)
+    with Table([data]) as table, workers(n_jobs) as some:
+        standard = standardisation(table, items, some)
     rows = np.concatenate([arrays[i] for i in items]).astype(np.float64)
     np.testing.assert_allclose(standard.mean, rows.mean(axis=0), rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(standard.scale, rows.std(axis=0), rtol=1e-6)
@@ -236,8 +380,8 @@ def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, val
         array[:, 2] = value
     data = write_list(tmp_path / "a.pkl", [array.astype(dtype) for array in arrays])
     divided(monkeypatch, n_rows)
-    with Table([data]) as table, Threads(1) as threads:
-        standard = standardisation(table, np.arange(len(arrays)), threads)
+    with Table([data]) as table, workers(1) as some:
+        standard = standardisation(table, np.arange(len(arrays)), some)
     assert standard.mean[2] == pytest.approx(value)
     assert standard.scale[2] == 1
     assert (standard.scale[[0, 1, 3]] != 1).all()
@@ -258,10 +402,10 @@ def test_values_that_are_no_numbers_are_refused_with_their_item(tmp_path, arrays
     arrays[4][[3, 9], 1] = wrong
     with (
         Table([write_list(tmp_path / "a.pkl", arrays)]) as table,
-        Threads(1) as threads,
+        workers(1) as some,
         pytest.raises(InputError, match=r"a\.pkl: item 5 "),
     ):
-        standardisation(table, np.arange(len(arrays)), threads)
+        standardisation(table, np.arange(len(arrays)), some)
 
 
 # -- samples ---------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ CHAIN = [
     "gmm_train_recur",
     "gmm_train",
     "gmm_test",
+    "gmm_calibrate",
     "gmm_ensemble_preprocess",
     "gmm_ensemble_train",
     "gmm_ensemble_train_recur",
@@ -34,6 +35,7 @@ CHAIN = [
     "gmm_filelevel_preprocess",
     "gmm_filelevel_train",
     "gmm_filelevel_test",
+    "gmm_detect",
     "score_eval",
 ]
 TYPES = ("lfcc", "mfcc", "silence")
@@ -456,6 +458,39 @@ def test_gmm_train_refuses(workplace, monkeypatch, tmp_path, capsys):
         assert_refused(name, [*good, "--n_components", "many"], "invalid int value", capsys, target)
         assert_refused(name, [*good, "--load_model_path", tmp_path], "bon.gmm: no such file", capsys, target)
         assert_refused(name, good[:2], "required: --model_path", capsys, target)
+
+
+def test_a_logistic_fusion_goes_through_the_scripts_of_mixtures(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    fill(workplace)
+    protocol = corpus.protocol(Path("LA"), "eval")
+    model = tmp_path / "frames"
+    train = ["--data_dir", f"experiment/{FUSION}/train", "--model_path", model, "--method", "logistic"]
+    assert run("gmm_ensemble_train", *train) == 0
+    for split in ("train", "eval"):
+        assert run(
+            "gmm_filelevel_preprocess", "--data_split", split, "--data_dir", f"experiment/{FUSION}/{split}",
+            "--model_path", model, "--model_name", "fused", "--output_path", tmp_path / "files",
+        ) == 0  # fmt: skip
+        shutil.copy(f"data/{split}/{split}-silence.pkl", tmp_path / "files" / split)
+    above = ["--data_dir", tmp_path / "files" / "train", "--model_path", tmp_path / "above", "--method", "logistic"]
+    assert run("gmm_filelevel_train", *above) == 0
+    for name, data_dir, folder in (
+        ("gmm_ensemble_test", f"experiment/{FUSION}/eval", model),
+        ("gmm_filelevel_test", tmp_path / "files" / "eval", tmp_path / "above"),
+    ):
+        assert run(
+            name, "--data_dir", data_dir, "--model_path_bon", folder / "bon.gmm", "--model_path_sp", folder / "sp.gmm",
+            "--label_path", protocol, "--output_path", tmp_path / "scores.txt",
+        ) == 0  # fmt: skip
+        assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(read_protocol(protocol))
+    target = tmp_path / "other" / "bon.gmm"
+    train = replaced(train, "--model_path", target.parent)
+    assert_refused("gmm_ensemble_train", [*train, "--l2", "-1"], "--l2 -1.0: must be", capsys, target)
+    assert_refused(
+        "gmm_ensemble_train_recur", [*train, "--load_model_path", model], "--load_model_path", capsys, target
+    )
+    assert_refused("gmm_filelevel_train", replaced(train, "--method", "svm"), "invalid choice", capsys, target)
 
 
 def test_fusion_scripts_refuse(workplace, monkeypatch, tmp_path, capsys):
