@@ -11,7 +11,8 @@
       --output_path ./data/eval/
 
 Gives OUTPUT_PATH/SPLIT-TYPE.pkl, a pickled list of (array [frames, 60], label), and beside it
-SPLIT-TYPE.pkl.json, which says what is in the list. Typed again after an interruption, the command
+SPLIT-TYPE.pkl.json, which says what is in the list. Protocols of ASVspoof 2019, 2021 and 5 are known by
+their lines, CSV files by their header, which names file and label. Typed again after an interruption, the command
 goes on where it was; a list that is finished is not made again.
 """
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -156,6 +156,11 @@ class _Source:
     def __init__(self, data_path: Path, trials: Protocol, workers: compute.Workers):
         self.data_path, self.trials, self.workers = data_path, trials, workers
 
+    @cached_property
+    def protocol_sha256(self) -> str:
+        """See `provenance.protocol_sha256`."""
+        return provenance.protocol_sha256(self.trials)
+
     def digests(self) -> Iterator[str]:
         """Yield the SHA-256 of every trial's file, empty for one that is not there."""
         tasks = (self.task(trial, {}) for trial in self.trials)
@@ -276,21 +281,22 @@ class _List:
         numbers = {name: version for name, version in self._versions.items() if name != "numpy"}
         return [self.name, self.dtype, numbers]
 
-    def is_current(self, record: provenance.Record, trials: Protocol) -> bool:
+    def is_current(self, record: provenance.Record, source: _Source) -> bool:
         """Tell whether a finished list is the one to be made, as far as that is seen without its inputs."""
         recorded = {name: version for name, version in record.versions.items() if name != "numpy"}
         return (
             [record.feature.get("type"), record.dtype, recorded] == self._identity()
             and record.split == self.split
             and record.feature == features.settings(self.name, record.sampling_rate)
-            and record.protocol_sha256 == provenance.protocol_sha256(trials)
+            and record.protocol_sha256 == source.protocol_sha256
             and (self.skip_bad or not record.skipped)
             and self.path.is_file()
             and provenance.matches(self.path, record)
         )
 
-    def finish(self, trials: Protocol, audio_sha256: str, problems: dict[int, str]) -> None:
+    def finish(self, source: _Source, audio_sha256: str, problems: dict[int, str]) -> None:
         """Write the list and what stands beside it; `problems` are by place in the protocol."""
+        trials = source.trials
         # Places and not utterances: a million of these would take ten times the memory.
         kept = array("I", (place for place in range(len(trials)) if place not in problems))
         padded, mixed_down, n_frames = array("I"), array("I"), array("I")
@@ -310,7 +316,7 @@ class _List:
             feature=features.settings(self.name, rate),
             sampling_rate=rate,
             dtype=self.dtype,
-            protocol_sha256=provenance.protocol_sha256(trials),
+            protocol_sha256=source.protocol_sha256,
             audio_sha256=audio_sha256,
             list_sha256=sha256(self.path),
             versions=self._versions,
@@ -346,7 +352,7 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
     for each in lists:
         with contextlib.suppress(InputError):  # a damaged record says nothing
             record = provenance.read(each.path, columns=False)
-            if record and each.is_current(record, source.trials):
+            if record and each.is_current(record, source):
                 records[each.path] = record
     if not records:
         return lists
@@ -395,7 +401,7 @@ def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
     if problems:
         _report(problems, source, skip_bad)
     for each in lists:
-        each.finish(source.trials, audio_sha256, problems)
+        each.finish(source, audio_sha256, problems)
 
 
 def _keep(lists: list[_List], place: int, result: _Result) -> Entry:

@@ -45,7 +45,7 @@ _LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones coul
 _QUOTED = 200
 _BLOCK = 1 << 16  # characters whose lines are split at once; their objects stay in the cache
 
-_2019, _2021, _5, _CSV = PROTOCOL_FORMATS
+_V2019, _V2021, _V5, _CSV = PROTOCOL_FORMATS
 _CSV_COLUMNS = ("file", "label", "speaker", "attack")
 # In-the-Wild writes it with a hyphen. Words like "real" or "fake" stay with those who know what they mean by them.
 _CSV_LABELS = {"": None, "-": None, BONAFIDE: BONAFIDE, "bona-fide": BONAFIDE, SPOOF: SPOOF}
@@ -97,21 +97,21 @@ def labelled_forms(n_fields: int, protocol_format: str | None = None) -> list[Fo
     """Return the forms that lines of so many fields may have, of one format or of all."""
     forms = []
     if n_fields > 2:
-        forms.append(Form(_2019, 1, n_fields - 1, n_fields - 2 if n_fields > 3 else None, 0))
+        forms.append(Form(_V2019, 1, n_fields - 1, n_fields - 2 if n_fields > 3 else None, 0))
         forms.append(forms[0]._replace(format=_CSV))
     if n_fields in (8, 13):
-        forms.append(Form(_2021, 1, 5, 4, 0, 7))
+        forms.append(Form(_V2021, 1, 5, 4, 0, 7))
     if n_fields == 12:
-        forms.append(Form(_2021, 1, 9, None, 0, 11))
+        forms.append(Form(_V2021, 1, 9, None, 0, 11))
     if n_fields == 10:
-        forms.append(Form(_5, 1, 8, 7, 0))
+        forms.append(Form(_V5, 1, 8, 7, 0))
     # A CSV is known by its header, not by its lines.
-    wanted = (protocol_format,) if protocol_format else (_2019, _2021, _5)
+    wanted = (protocol_format,) if protocol_format else (_V2019, _V2021, _V5)
     return [form for form in forms if form.format in wanted]
 
 
 def _blind_form(n_fields: int, protocol_format: str | None) -> Form:
-    return Form(protocol_format or _2019, min(n_fields - 1, 1), None, None, 0 if n_fields > 1 else None)
+    return Form(protocol_format or _V2019, min(n_fields - 1, 1), None, None, 0 if n_fields > 1 else None)
 
 
 def parse_trial(line: str, form: Form | None = None) -> Trial:
@@ -123,21 +123,22 @@ def parse_trial(line: str, form: Form | None = None) -> Trial:
     line = line.strip()
     fields = line.split()
     if form is None:
-        form = next(iter(labelled_forms(len(fields), _2019)), None)
+        form = next(iter(labelled_forms(len(fields), _V2019)), None)
         if form is None or fields[-1] not in LABELS:
             form = _blind_form(len(fields), None)
     utterance = fields[form.utterance]
-    label = attack = speaker = None
+    label = attack = None
     if form.label is not None:
         label = intern(fields[form.label])
-        attack = _name(fields, form.attack, "-", label)
+        attack = _named(fields, form.attack, ("-", label))
     # The first field of the four-field form is the audio's format.
-    speaker = _name(fields, form.speaker, "flac", "wav", "-")
+    speaker = _named(fields, form.speaker, ("flac", "wav", "-"))
     file = unquote(utterance) if form.format == _CSV else None
-    return Trial(line, utterance, label, attack, speaker, file, _name(fields, form.subset))
+    return Trial(line, utterance, label, attack, speaker, file, _named(fields, form.subset, ("-",)))
 
 
-def _name(fields: list[str], place: int | None, *placeholders: str) -> str | None:
+def _named(fields: list[str], place: int | None, placeholders: tuple[str, ...]) -> str | None:
+    """Return a field that names something; None where it does not."""
     if place is None or fields[place] in placeholders:
         return None
     return intern(fields[place])
@@ -356,7 +357,7 @@ class _Reader:
         return _blind_form(n_fields, self.format)
 
     def _refuse_unlabelled(self, start: int, form: Form | None = None) -> None:
-        is_last = form is None or form.format in (_2019, _CSV)
+        is_last = form is None or form.format in (_V2019, _CSV)
         place = "at the end" if is_last else f"in field {(form.label or 0) + 1}" if form else ""
         raise self._error(start, f"no label {place} ('bonafide' or 'spoof'), though other lines have one")
 

@@ -66,6 +66,29 @@ def test_run_says_how_it_is_called(tmp_path):
     assert "bonafide: no recordings; sort them into bonafide/ and spoof/" in done.stderr
 
 
+def test_spoofs_of_a_speaker_go_where_the_speaker_goes(recordings, tmp_path):
+    for speaker in ("Ann Lee", "Bob", "Cleo"):
+        (recordings / "spoof" / "vc" / speaker).mkdir()
+        for path in (recordings / "bonafide" / speaker).iterdir():
+            shutil.copy(path, recordings / "spoof" / "vc" / speaker)
+    done = run(sys.executable, OWN_DATA / "make_lists.py", recordings, "--output_path", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    speakers = [{t.speaker for t in read_protocol(tmp_path / f"{name}.csv")} - {None} for name in ("train", "test")]
+    assert speakers[0] | speakers[1] == {"Ann%20Lee", "Bob", "Cleo"}
+    assert not speakers[0] & speakers[1]
+    converted = [t for name in ("train", "test") for t in read_protocol(tmp_path / f"{name}.csv") if t.attack == "vc"]
+    assert sum(trial.speaker is not None for trial in converted) == 18
+
+
+def test_recordings_without_further_folders_are_divided_too(recordings, tmp_path):
+    for path in [path for path in recordings.rglob("take*") if path.is_file()]:
+        path.rename(recordings / path.relative_to(recordings).parts[0] / f"{path.parent.name} {path.name}")
+    done = run(sys.executable, OWN_DATA / "make_lists.py", recordings, "--output_path", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    labels = [[trial.label for trial in read_protocol(tmp_path / f"{name}.csv")] for name in ("train", "test")]
+    assert [(found.count("bonafide"), found.count("spoof")) for found in labels] == [(13, 8), (5, 4)]
+
+
 @pytest.mark.parametrize(("share", "n_test"), [(0.5, 15), (0.3, 10)])
 def test_the_share_of_the_test(recordings, tmp_path, share, n_test):
     done = run(

@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 import warnings
 from pathlib import Path
@@ -177,9 +178,13 @@ def _hang(number, frame):
 
 
 def prepare(folder):
-    """Import what reading needs, then limit this process's memory, and have every warning be an error."""
+    """Import what reading needs, then limit this process's memory, and have every warning be an error.
+
+    `outcome` empties the folder that it works in: that is a new one from now on, whoever called from where.
+    """
     with _silence():
         _list(Path(folder) / "list.pkl", Path(folder))
+    os.chdir(tempfile.mkdtemp(dir="."))
     sys.addaudithook(_watch)
     signal.signal(signal.SIGALRM, _hang)
     warnings.simplefilter("error")
@@ -190,7 +195,8 @@ def prepare(folder):
 
 def main(kind, first, last, folder):
     """Try the mutants of a kind with the numbers from `first` to before `last`."""
-    contents = [path.read_bytes() for path in sorted(Path(folder).glob(PATTERNS[kind]))]
+    folder = Path(folder).resolve()
+    contents = [path.read_bytes() for path in sorted(folder.glob(PATTERNS[kind]))]
     prepare(folder)
     counts: dict[str, int] = {}
     for number in range(int(first), int(last)):
