@@ -211,9 +211,12 @@ class _Dask(Workers):
             stack.callback(logging.disable, logging.root.manager.disable)
             logging.disable(logging.CRITICAL)
             try:
+                import dask
                 import distributed
             except ImportError:
                 raise InputError("--dask: Dask is not installed; pip install .[dask]") from None
+            # Looking at what workers do a hundred times a second costs some per cent of their time.
+            stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
             address: Any = self._where
             if self._where.startswith("local:"):
                 address = stack.enter_context(
