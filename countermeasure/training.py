@@ -32,10 +32,11 @@ N_BLOCKS = 16
 N_SAMPLE = 20_000
 # Rows of a block that one worker works on at a time: fewer where the block is short, for all to have work.
 _SMALLEST_PART = 512
+_PARTS_PER_BLOCK = 8
 # The statistics of a block are the sum of so many groups' of parts, whose own sums a worker on another machine
 # makes: groups of so many rows that sending 0.5 MB back costs little beside computing it, and enough of them for
 # the machines that so much data deserve. They depend on the data alone, for sums to have the same bytes anywhere.
-_GROUPS_PER_BLOCK = (8, 256)
+_GROUPS_PER_BLOCK = (4, 256)
 _ROWS_PER_GROUP = 65536
 
 PathLike = str | os.PathLike[str]
@@ -295,7 +296,7 @@ class _ClassTraining:
     def _divide(self) -> list[Parts]:
         """Divide the items into blocks, and each block into parts for the workers."""
         n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
-        n_rows = int(np.clip(self._n_frames // (n_blocks * _GROUPS_PER_BLOCK[0]), _SMALLEST_PART, PART))
+        n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
         # Lists are sorted by speaker and attack as often as not; every block shall be like the whole.
         order = self._rng.permutation(self._items)
         blocks = [self._table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
