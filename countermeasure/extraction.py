@@ -27,6 +27,8 @@ from countermeasure.protocol import Protocol, Trial, read_protocol
 # Recordings go to a process in batches, so that sending them costs little beside the work.
 _BATCH_RECORDINGS = 8
 _BATCH_BYTES = 2_000_000
+# So many times larger where they go to other machines.
+_FURTHER = 4
 # Starting a process takes about as long as computing so many features.
 _FEATURES_PER_PROCESS = 500
 _NAMED_AT_MOST = 20
@@ -183,20 +185,21 @@ class _Source:
 
     def _results(self, tasks: Iterable[_Task], what: str, dtype: str) -> Iterator[_Result]:
         progress = Progress(len(self.trials), what, "files")
-        done = self.workers.map(partial(_process_batch, dtype), _batches(tasks))
+        most = _BATCH_RECORDINGS * (_FURTHER if self.workers.are_elsewhere else 1)
+        done = self.workers.map(partial(_process_batch, dtype), _batches(tasks, most))
         with contextlib.closing(progress), contextlib.closing(done):
             for results in done:
                 yield from results
                 progress.update(len(results))
 
 
-def _batches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
+def _batches(tasks: Iterable[_Task], most: int) -> Iterator[list[_Task]]:
     batch: list[_Task] = []
     n_bytes = 0
     for task in tasks:
         batch.append(task)
         n_bytes += os.path.getsize(task.path) if task.path else 0
-        if len(batch) == _BATCH_RECORDINGS or n_bytes > _BATCH_BYTES:
+        if len(batch) == most or n_bytes > _BATCH_BYTES:
             yield batch
             batch, n_bytes = [], 0
     if batch:

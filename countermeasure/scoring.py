@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,10 +62,13 @@ class _Scoring:
 
     def __init__(self, *mixtures: Parameters):
         self._mixtures = mixtures
-        self._kernels = [Kernel.of_raw(mixture) for mixture in mixtures]
 
     def __reduce__(self) -> tuple:
         return _Scoring, self._mixtures
+
+    @cached_property
+    def _kernels(self) -> list[Kernel]:  # not made where a task only passes through
+        return [Kernel.of_raw(mixture) for mixture in self._mixtures]
 
     def __call__(self, rows: Located) -> list[np.ndarray]:
         frames = rows.read()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import operator
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property, reduce
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +32,12 @@ N_BLOCKS = 16
 N_SAMPLE = 20_000
 # Rows of a block that one worker works on at a time: fewer where the block is short, for all to have work.
 _SMALLEST_PART = 512
-# A block is divided into so many tasks: enough for all workers, and each of so many rows that sending its
-# statistics back costs little beside computing them. They depend on the data alone, as all sums do.
-_TASKS_PER_BLOCK = (8, 256)
-_ROWS_PER_TASK = 32768
+_PARTS_PER_BLOCK = 8
+# The statistics of a block are the sum of so many groups' of parts, whose own sums a worker on another machine
+# makes: groups of so many rows that sending 0.5 MB back costs little beside computing it, and enough of them for
+# the machines that so much data deserve. They depend on the data alone, for sums to have the same bytes anywhere.
+_GROUPS_PER_BLOCK = (4, 256)
+_ROWS_PER_GROUP = 65536
 
 PathLike = str | os.PathLike[str]
 
@@ -354,18 +359,23 @@ class _ClassTraining:
     def _divide(self) -> list[Parts]:
         """Divide the items into blocks, and each block into parts for the workers."""
         n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
-        n_rows = int(np.clip(self._n_frames // (n_blocks * _TASKS_PER_BLOCK[0]), _SMALLEST_PART, PART))
+        n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
         # Lists are sorted by speaker and attack as often as not; every block shall be like the whole.
         order = self._rng.permutation(self._items)
         blocks = [self._table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
         return [parts for parts in blocks if parts]
 
     def _e_step(self, block: int, parameters: Parameters) -> Statistics:
-        n_tasks = int(np.clip(self._n_frames // (len(self._blocks) * _ROWS_PER_TASK), *_TASKS_PER_BLOCK))
-        tasks = (list(map(self._table.located, group)) for group in self._blocks[block].grouped(n_tasks))
+        n_groups = int(np.clip(self._n_frames // (len(self._blocks) * _ROWS_PER_GROUP), *_GROUPS_PER_BLOCK))
+        groups = list(self._blocks[block].grouped(n_groups))
+        elsewhere = self._workers.are_elsewhere
+        # Here every core shall have work, so a task is a part, and the groups' sums are made as results come.
+        tasks = groups if elsewhere else [[part] for group in groups for part in group]
+        located = (list(map(self._table.located, task)) for task in tasks)
+        found = self._workers.map(_EStep(parameters, self._standard), located)
         total = Statistics.zero(parameters.n_components, parameters.n_dims)
-        for one in self._workers.map(_EStep(parameters, self._standard), tasks):
-            total = total + one
+        for group in groups:
+            total = total + _sum(islice(found, 1 if elsewhere else len(group)))
         return total
 
     def _m_step(self, statistics: Statistics, previous: Parameters) -> Parameters:
@@ -402,14 +412,20 @@ class _EStep:
 
     def __init__(self, parameters: Parameters, standard: Standardisation):
         self._arguments = parameters, standard
-        self._kernel = Kernel(parameters, standard)
 
     def __reduce__(self) -> tuple:
         return _EStep, self._arguments
 
+    @cached_property
+    def _kernel(self) -> Kernel:  # not made where a task only passes through
+        return Kernel(*self._arguments)
+
     def __call__(self, parts: Sequence[Located]) -> Statistics:
-        first, *others = (self._kernel.accumulate(part.read()) for part in parts)
-        return sum(others, first)
+        return _sum(self._kernel.accumulate(part.read()) for part in parts)
+
+
+def _sum(statistics: Iterable[Statistics]) -> Statistics:
+    return reduce(operator.add, statistics)
 
 
 def _affordable(n_components: int, n_frames: int, label: str) -> int:

@@ -96,11 +96,14 @@ def contents(folder):
 # -- results ---------------------------------------------------------------------------------------
 
 
-def test_models_have_the_same_bytes(cluster, data, expected, tmp_path):
+def test_models_have_the_same_bytes(cluster, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_GROUPS_PER_BLOCK", (2, 256))  # so that groups are of several parts
+    training.train(data, tmp_path / "one", SMALL, n_jobs=1)
     training.train(data, tmp_path / "two", SMALL, n_jobs=2)
     training.train(data, tmp_path / "dask", SMALL, dask=cluster.address)
-    assert contents(tmp_path / "two") == expected
-    assert contents(tmp_path / "dask") == expected
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert contents(tmp_path / "dask") == contents(tmp_path / "one")
+    assert len(contents(tmp_path / "one")) == 2
 
 
 def test_scores_have_the_same_bytes(cluster, data, expected, tmp_path):
