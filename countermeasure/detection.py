@@ -305,11 +305,11 @@ def _draw(judge: _Judge, recordings: _Recordings, path: str | os.PathLike[str], 
             with audio.stream(name) as stream:
                 signal = np.concatenate(list(resampled(stream.pieces, stream.rate, judge.models.rate)))
             result = judge.result(name, score.llr)
-            threshold = judge.threshold if score.are_own else None
-            frame_picture.draw(
-                path, os.path.basename(name), signal, judge.models.rate, score, threshold, result.decision
-            )
             printer.show(result)
+        if not recordings.problems:
+            threshold = judge.threshold if score.are_own else None
+            title = os.path.basename(name)
+            frame_picture.draw(path, title, signal, judge.models.rate, score, threshold, result.decision)
 
 
 @contextlib.contextmanager
