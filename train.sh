@@ -3,6 +3,7 @@
 #
 #   ./train.sh mfcc lfcc silence             (default: mfcc)
 #   TRAIN_OPTIONS="--n_components 64" ./train.sh mfcc lfcc
+#   ENSEMBLE_OPTIONS="--method logistic" FILELEVEL_OPTIONS="--method logistic" ./train.sh mfcc lfcc
 #
 # Needs the lists of preprocess.sh. silence takes part in file-level fusion only.
 # Environment: LA, WORK, JOBS, DASK, PYTHON; TRAIN_OPTIONS, ENSEMBLE_OPTIONS, FILELEVEL_OPTIONS: options of

@@ -2,6 +2,7 @@
 
   python -m benchmarks.fusion ./LA
   python -m benchmarks.fusion ./LA --ftype mfcc lfcc --repetitions 1 --n_components 512
+  python -m benchmarks.fusion ./LA --subsets --ftype mfcc lfcc bfcc ngcc cqcc imfcc --repetitions 4
 
 Each system is tested on the data set's own division, with intervals over trials where its evaluation set has few
 speakers, and in rotation: all speakers are dealt into four hands, two of which train, one is the development set and
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import gmm_data_processing
-from countermeasure import cli, scoring, training
+from countermeasure import cli, logistic, scoring, training
 from countermeasure.models import model_files
 from countermeasure.options import SPLITS, LogisticOptions, TrainingOptions
 from countermeasure.pickles import ListWriter, read_list
@@ -35,6 +37,7 @@ from tDCF_python.evaluation import EER
 N_HANDS = 4
 N_BOOTSTRAPS = 1000
 REFERENCE = "member best on dev"
+SHOWN = "logistic regression on train, l2 1"
 Division = dict[str, np.ndarray]
 Systems = dict[str, np.ndarray]
 
@@ -46,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--n_components", type=int, default=64, help="of the base models (default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=2, help="deals and seeds (default: %(default)s)")
     parser.add_argument("--folds", type=int, default=3, help="of out-of-fold scores (default: %(default)s)")
+    parser.add_argument("--subsets", action="store_true", help="average over all subsets of the types")
     return parser
 
 
@@ -53,6 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         corpus = Corpus.read(Path(args.path), args.ftype, Path(folder))
+        if args.subsets:
+            subsets(corpus, args, Path(folder))
+            return 0
         own: list[Systems] = []
         rotated: list[Systems] = []
         for seed in range(args.repetitions):
@@ -165,6 +172,56 @@ class Corpus:
             )
 
 
+def subsets(corpus: Corpus, args: argparse.Namespace, folder: Path) -> None:
+    """Print the EER in rotation of fusions by logistic regression, averaged over sets of members of one size."""
+    sizes = range(2, len(args.ftype) + 1)
+    found: dict[str, dict[int, list[float]]] = {}
+    drawn: dict[int, list[np.ndarray]] = {n: [] for n in sizes}
+    utterances = np.array([trial.utterance for trial in corpus.trials]).astype("S")
+    units = resampling.choose_units(corpus.speakers.astype("S"), utterances)
+    for seed in range(args.repetitions):
+        options = TrainingOptions(n_components=args.n_components, seed=seed)
+        bench = Bench(corpus, options, args.folds, folder)
+        divisions = list(corpus.rotation(seed))
+        llrs = [bench.members(division) for division in divisions]
+        for n in sizes:
+            for members in map(list, itertools.combinations(range(len(args.ftype)), n)):
+                tested: Systems = {}
+                for division, of in zip(divisions, llrs, strict=True):
+                    for name, scores in _fused(corpus, division, {k: v[:, members] for k, v in of.items()}).items():
+                        tested.setdefault(name, np.full(len(corpus.trials), np.nan))[division["eval"]] = scores
+                rates = {name: rate(scores, corpus.is_bonafide) for name, scores in tested.items()}
+                pair = (
+                    resampling.replicates(tested[name], corpus.is_bonafide, units, {}, N_BOOTSTRAPS, 0)[EER]
+                    for name in (SHOWN, REFERENCE)
+                )
+                drawn[n].append(100 * np.subtract(*pair))
+                alone = [rates.pop(f"member {k}") for k in range(n)]
+                rates = {"average member": float(np.mean(alone)), "member best in the test": min(alone), **rates}
+                for name, value in rates.items():
+                    found.setdefault(name, {}).setdefault(n, []).append(value)
+        print(f"repetition {seed + 1} of {args.repetitions} done", flush=True)
+    print(f"\n{' '.join(args.ftype)}, {args.n_components} components, {args.repetitions} repetitions")
+    print(f"\n| members | {' | '.join(map(str, sizes))} |\n|---|{'---|' * len(sizes)}")
+    for name, by_size in found.items():
+        print(f"| {name} | {' | '.join(f'{np.mean(by_size[n]):.1f} %' for n in sizes)} |")
+    intervals = [resampling.interval(np.mean(drawn[n], axis=0)) for n in sizes]
+    print(f"\n{SHOWN}, less the {REFERENCE}, 95 % over {units.over}:")
+    print(", ".join(f"{n} members {one.low:+.1f} to {one.high:+.1f}" for n, one in zip(sizes, intervals, strict=True)))
+
+
+def _fused(corpus: Corpus, division: Division, llrs: dict[str, np.ndarray]) -> Systems:
+    is_bonafide = {split: corpus.is_bonafide[items] for split, items in division.items()}
+    best = int(np.argmin([rate(one, is_bonafide["dev"]) for one in llrs["dev"].T]))
+    found = {f"member {k}": one for k, one in enumerate(llrs["eval"].T)}
+    found |= {REFERENCE: llrs["eval"][:, best], "mean of LLRs": llrs["eval"].mean(axis=1)}
+    for split in ("train", "dev"):
+        for l2 in (0.01, 0.1, 0.25, 1.0, 4.0):
+            weights, offset = logistic.fit(llrs[split], is_bonafide[split], l2)
+            found[f"logistic regression on {split}, l2 {l2:g}"] = llrs["eval"] @ weights + offset
+    return found
+
+
 def rate(scores: np.ndarray, is_bonafide: np.ndarray) -> float:
     """Return the EER in per cent."""
     return 100 * metrics.eer(scores[is_bonafide], scores[~is_bonafide])[0]
@@ -215,6 +272,16 @@ class Bench:
             fuse(f"{what}logistic regression on both likelihoods, l2 1", f"{kind}-apart/train", LogisticOptions(1.0))
         fuse("logistic regression on dev, l2 1", "scores/dev", LogisticOptions(1.0))
         return found
+
+    def members(self, division: Division) -> dict[str, np.ndarray]:
+        """Train on train; return the LLRs of each split's files under each type's base model."""
+        llrs: dict[str, list[np.ndarray]] = {split: [] for split in SPLITS}
+        for ftype in self._corpus.features:
+            with tempfile.TemporaryDirectory(dir=self._folder) as name, silence():
+                self._train_and_score(ftype, division["train"], division, Path(name))
+                for split, of in llrs.items():
+                    of += self._member_llrs(Path(name) / split, ["x"])
+        return {split: np.column_stack(of) for split, of in llrs.items()}
 
     def _mixtures(self, n_components: int) -> TrainingOptions:
         return TrainingOptions(n_components=n_components, seed=self._options.seed)

@@ -121,8 +121,8 @@ def add_fusion_training_arguments(parser: argparse.ArgumentParser, n_components:
         "--method",
         choices=FUSION_METHODS,
         default=FUSION_METHODS[0],
-        help="mixtures over the columns, or a logistic regression on the LLRs of each file, which has few numbers to "
-        "learn and is the better choice for fewer than thousands of files (default %(default)s)",
+        help="mixtures over the columns, or a logistic regression on the LLRs of each file, which needs fewer files "
+        "(default %(default)s)",
     )
     parser.add_argument(
         "--l2",

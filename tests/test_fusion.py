@@ -1,9 +1,13 @@
 import itertools
 
+import numpy as np
 import pytest
 
+from benchmarks.fusion import Corpus
 from countermeasure.errors import InputError
-from countermeasure.fusion import column_name, columns
+from countermeasure.fusion import Column, column_name, columns, names_of_dimensions
+from countermeasure.pickles import ListWriter
+from countermeasure.protocol import parse_trial
 
 
 @pytest.mark.parametrize(
@@ -93,3 +97,56 @@ def test_folders_that_cannot_be_fused_are_refused(tmp_path):
 def test_lists_whose_names_differ_are_not_taken_for_one(tmp_path):
     folder = filled(tmp_path, "a-b-bon-train.pkl", "a_b-bon-train.pkl")
     assert len({column.name for column in columns(folder)}) == 2
+
+
+def test_every_dimension_has_the_name_of_its_list(tmp_path):
+    arrays = {"a": np.zeros((1, 2)), "b": np.zeros(5), "c": np.zeros((3, 1))}
+    for name, array in arrays.items():
+        with ListWriter(tmp_path / f"{name}-train.pkl") as out:
+            out.append(None, "spoof")
+            out.append(array, "spoof")
+    found = columns(tmp_path)
+    assert [column.name for column in found] == ["a", "b", "c"]
+    assert names_of_dimensions(found) == ["a", "a", "b", "c"]
+    with ListWriter(tmp_path / "d-train.pkl") as out:
+        out.append(None, "spoof")
+    assert names_of_dimensions([Column("d", tmp_path / "d-train.pkl")]) == ["d"]
+
+
+# -- the benchmark's divisions ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def trials():
+    """Speakers S0 to S7 with 3, 4, … 10 trials; attack A02 is not among the known ones."""
+    lines = []
+    for s in range(8):
+        for i in range(s + 3):
+            kind = ("- bonafide", "A01 spoof", "A02 spoof")[i % 3]
+            lines.append(f"S{s} U{s}{i} - {kind}")
+    parsed = [parse_trial(line) for line in lines]
+    speakers = np.array([trial.speaker for trial in parsed])
+    bonafide = np.array([trial.label == "bonafide" for trial in parsed])
+    known = np.array([trial.attack != "A02" for trial in parsed])
+    return Corpus(parsed, np.full(len(parsed), "train"), speakers, bonafide, known, {})
+
+
+def test_folds_are_by_speaker_and_of_much_the_same_size(trials):
+    """By hand: S7, S6, S5 begin; S4 joins S5, S3 S6, S2 S7; at 15 each S1 joins the first, S0 the second."""
+    items = np.arange(len(trials.trials))
+    folds = trials.folds(items, 3)
+    found = [sorted(set(trials.speakers[fold])) for fold in folds]
+    assert found == [["S1", "S2", "S7"], ["S0", "S3", "S6"], ["S4", "S5"]]
+    assert sorted(np.concatenate(folds).tolist()) == items.tolist()
+    assert len(trials.folds(items[:7], 5)) == 2  # of two speakers
+
+
+def test_in_rotation_every_trial_is_tested_once_and_no_speaker_is_on_two_sides(trials):
+    divisions = list(trials.rotation(0))
+    assert sorted(np.concatenate([one["eval"] for one in divisions]).tolist()) == list(range(len(trials.trials)))
+    for one in divisions:
+        sides = [set(trials.speakers[one[split]]) for split in ("train", "dev", "eval")]
+        assert [len(side) for side in sides] == [4, 2, 2]
+        assert len(set.union(*sides)) == 8
+        assert trials.is_known[one["train"]].all()
+        assert trials.is_known[one["dev"]].all()
