@@ -87,14 +87,15 @@ def _data(pair: tuple[Model, Model], inputs: list[dict[str, Any] | None]) -> Ite
     if known is None:
         yield "The lists had no records beside them, so that nothing more is known of them."
         return
-    yield f"- Split: {known.get('split', 'unknown')}, {known['sampling_rate']:,} Hz"
+    yield f"- Split: {known.get('split', 'unknown')}, {_count(known['sampling_rate'])} Hz"
     if known.get("n_speakers"):
-        yield f"- Speakers: {known['n_speakers']:,}"
+        yield f"- Speakers: {_count(known['n_speakers'])}"
     if known.get("n_skipped"):
-        yield f"- Recordings that could not be used: {known['n_skipped']:,}"
+        yield f"- Recordings that could not be used: {_count(known['n_skipped'])}"
     if known.get("protocol_sha256"):
         yield f"- SHA-256 of the protocol: `{known['protocol_sha256']}`"
-    for digest in pair[0].record.get("data_sha256") or []:
+    digests = pair[0].record.get("data_sha256")
+    for digest in digests if isinstance(digests, list) else []:
         yield f"- SHA-256 of a list: `{digest}`"
 
 
@@ -174,9 +175,10 @@ def _use(record: dict[str, Any], inputs: list[dict[str, Any] | None]) -> Iterato
 
 
 def _versions(record: dict[str, Any]) -> Iterator[str]:
-    versions = record.get("versions") or {}
-    if not versions:
+    versions = record.get("versions")
+    if not versions or not isinstance(versions, dict):
         yield "Unknown."
+        return
     for name, version in versions.items():
         yield f"- {name} {version}"
 
