@@ -17,6 +17,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -258,7 +259,7 @@ class _Dask(Workers):
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
         try:
             # The result of a task, and not data that is scattered: that would be lost with its last holder.
-            sent = self._client.submit(_itself, function, pure=False)
+            sent = self._client.submit(pickle.loads, pickle.dumps(function), pure=False)
             yield from _in_order(
                 partial(self._executor.submit, _carry_out, versions(), sent), tasks, self._worth_submitting
             )
@@ -267,13 +268,17 @@ class _Dask(Workers):
                 f"{self._where}: the scheduler was lost; what is done so far is kept: "
                 "start it again and type the same command"
             ) from None
-        except self._worker_killed as error:
+        except self._worker_killed:
             raise ChildProcessError(
-                f"{self._where}: one task has ended several workers, for want of memory perhaps ({error})"
+                f"{self._where}: one task has ended several workers, for want of memory perhaps; "
+                "their logs may say more"
             ) from None
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:
+            missing = error.__cause__ or error  # a scheduler wraps it
+            if not isinstance(missing, ImportError | AttributeError):
+                raise
             raise InputError(
-                f"--dask {self._where}: a worker lacks what this suite needs ({error}); "
+                f"--dask {self._where}: the scheduler or a worker lacks what this suite needs ({missing}); "
                 "install the same versions on all machines"
             ) from None
 
@@ -288,10 +293,6 @@ class _Dask(Workers):
 def dask_setup(worker: object) -> None:
     """Prepare a process of ``local:N``; Dask calls it by this name."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the work
-
-
-def _itself(value: T) -> T:
-    return value
 
 
 def _carry_out(expected: dict[str, str], function: Callable[[T], R], task: T) -> R:
