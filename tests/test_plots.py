@@ -58,7 +58,7 @@ def test_no_words_overlap_or_are_cut(n_systems):
     pictures = plots.pictures(study(n_systems, name="ensemble-gfcc+lfcc+mfcc+msrcc+psrcc-{}", n=480, attacks=attacks))
     assert list(pictures) == ["det", "histograms", "cost", "attacks"]
     for name, figure in pictures.items():
-        with plots._look():
+        with plots.house_style():
             words = drawn_words(figure)
         assert len(words) > 10
         paper = figure.bbox
