@@ -11,7 +11,8 @@
       --output_path ./data/eval/
 
 Gives OUTPUT_PATH/SPLIT-TYPE.pkl, a pickled list of (array [frames, 60], label), and beside it
-SPLIT-TYPE.pkl.json, which says what is in the list. Typed again after an interruption, the command
+SPLIT-TYPE.pkl.json, which says what is in the list. Protocols of ASVspoof 2019, 2021 and 5 are known by
+their lines, CSV files by their header, which names file and label. Typed again after an interruption, the command
 goes on where it was; a list that is finished is not made again.
 """
 
@@ -31,8 +32,14 @@ def build_parser() -> argparse.ArgumentParser:
         "Names ending in -25 have a window of 25 ms every 10 ms, the others one of 30 ms every 15 ms."
     )
     parser.add_argument("--data_split", required=True, choices=options.SPLITS, help="name of the split")
-    parser.add_argument("--data_path", required=True, metavar="DIR", help="folder with UTTERANCE.flac or .wav")
+    parser.add_argument(
+        "--data_path",
+        required=True,
+        metavar="DIR",
+        help="folder with UTTERANCE.flac or .wav, or the files that a CSV names",
+    )
     parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol of the split")
+    options.add_protocol_arguments(parser)
     parser.add_argument("--output_path", required=True, metavar="DIR", help="folder for the lists; made when missing")
     parser.add_argument("--ftype", required=True, nargs="+", metavar="TYPE", help="feature types, see below")
     options.add_workers(parser, "processes")

@@ -3,7 +3,7 @@
 
 Examples:
     python gmm_ensemble_train.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc
-    python gmm_ensemble_train.py --data_dir experiment/my-fusion/train --model_path model/my-fusion --n_components 32
+    python gmm_ensemble_train.py --data_dir experiment/my-fusion/train --model_path model/my-fusion --method logistic
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data_dir", required=True, metavar="DIR", help="folder whose .pkl lists of frame scores become the columns"
     )
-    options.add_training_arguments(parser, n_components=64)
+    options.add_fusion_training_arguments(parser, n_components=64)
     return parser
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure import training
 
-    training.train_fusion(options=options.TrainingOptions.of(settings), in_memory=False, **settings)
+    training.train_fusion(options=options.fusion_options(settings), in_memory=False, **settings)
     return 0
 
 

@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data_dir", required=True, metavar="DIR", help="folder whose .pkl lists of frame scores become the columns"
     )
-    options.add_training_arguments(parser, n_components=512)
+    options.add_fusion_training_arguments(parser, n_components=512)
     return parser
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure import training
 
-    training.train_fusion(options=options.TrainingOptions.of(settings), in_memory=False, **settings)
+    training.train_fusion(options=options.fusion_options(settings), in_memory=False, **settings)
     return 0
 
 

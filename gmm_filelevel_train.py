@@ -3,7 +3,7 @@
 
 Examples:
     python gmm_filelevel_train.py --data_dir experiment/filelevel-lfcc+mfcc/train --model_path model/filelevel-lfcc+mfcc
-    python gmm_filelevel_train.py --data_dir experiment/my-files/train --model_path model/my-files --n_components 16
+    python gmm_filelevel_train.py --data_dir experiment/my-files/train --model_path model/my-files --method logistic
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder whose .pkl lists of file scores, and the silence list, become the columns",
     )
-    options.add_training_arguments(parser, n_components=64)
+    options.add_fusion_training_arguments(parser, n_components=64)
     return parser
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure import training
 
-    training.train_fusion(options=options.TrainingOptions.of(settings), in_memory=True, **settings)
+    training.train_fusion(options=options.fusion_options(settings), in_memory=True, **settings)
     return 0
 
 

@@ -4,7 +4,8 @@
 #   ./test.sh mfcc lfcc silence              (default: mfcc)
 #   LA=/mnt/LA ./test.sh mfcc
 #
-# Score files go to output/. The table has min t-DCF where $LA holds the ASV scores, else EER only.
+# Score files go to output/. The table has min t-DCF where $LA holds the ASV scores, else EER only; where the eval
+# protocol has no labels (a blind set), there is no table.
 # Environment: LA, WORK, JOBS, DASK, PYTHON; EVALUATION_OPTIONS: options of score_eval.py.
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
@@ -33,6 +34,11 @@ for split in dev eval; do
 done
 [ ${#types[@]} -eq 1 ] || systems+=("$ensemble" "$filelevel")
 
+labels=$(protocol eval)
+if [ -f "$labels" ] && ! grep -Eq '(bonafide|spoof)[[:space:]]*$' "$labels"; then
+    echo "$wrapper: $labels is blind: the scores are in $work/output, and without labels there is no table" >&2
+    exit 0
+fi
 asv_scores=$LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt
 score_files=()
 for system in "${systems[@]}"; do score_files+=("$work/output/$system-eval.txt"); done

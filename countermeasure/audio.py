@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,9 @@ from numpy.typing import NDArray
 from countermeasure.errors import InputError
 
 SUFFIXES = (".flac", ".wav")
+# Samples of a stream that are read at once.
+_PIECE = 1 << 18
+_NEVER_IN_IDS = frozenset("\\:\0")
 
 
 class Recording(NamedTuple):
@@ -34,23 +40,20 @@ class Recording(NamedTuple):
 
 
 def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
-    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``.
+    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``, else without ending.
 
     Raises
     ------
     InputError
-        When there is neither, and when the id would lead out of the folder.
+        When there is none of them, and when the id would lead out of the folder.
     """
-    inside = PurePosixPath(utterance)
-    if inside.is_absolute() or ".." in inside.parts or any(character in utterance for character in "\\:\0"):
-        raise InputError(
-            f"utterance {utterance!r} leads out of the audio folder; an id is a file's name without its end"
-        )
-    for suffix in SUFFIXES:
-        path = Path(data_path, utterance + suffix)
-        if os.path.isfile(path):  # which takes a name that is too long for one that is not there
-            return path
-    raise InputError(f"{Path(data_path, utterance)}: neither .flac nor .wav is there")
+    if utterance.startswith("/") or ".." in utterance.split("/") or not _NEVER_IN_IDS.isdisjoint(utterance):
+        raise InputError(f"utterance {utterance!r} leads out of the audio folder; give names or paths below it")
+    place = os.path.join(data_path, utterance)
+    for suffix in (*SUFFIXES, ""):  # a CSV names files with their ends
+        if os.path.isfile(place + suffix):  # which takes a name that is too long for one that is not there
+            return Path(place + suffix)
+    raise InputError(f"{place}: {'no such file' if Path(place).suffix else 'neither .flac nor .wav is there'}")
 
 
 def read(path: str | os.PathLike[str]) -> Recording:
@@ -62,30 +65,87 @@ def read(path: str | os.PathLike[str]) -> Recording:
         When the file is missing, no audio, empty, cut short or damaged, or holds samples that are not
         finite.
     """
+    with _opened(path) as file:
+        samples = file.read(dtype="float32", always_2d=True)
+        _check_length(path, len(samples), file.frames)
+        signal = _mixed_down(path, samples, 0)
+        return Recording(signal, file.samplerate, samples.shape[1])
+
+
+class Stream(NamedTuple):
+    """A recording that is read piece by piece.
+
+    Attributes
+    ----------
+    pieces : iterator of array [n], float32
+        The samples in order, in [-1, 1) where the file holds integers; several channels are their mean.
+        Raises as `read` does, at the end where the file is cut short.
+    rate : int
+        Sampling rate in Hz.
+    n_channels : int
+    """
+
+    pieces: Iterator[NDArray[np.float32]]
+    rate: int
+    n_channels: int
+
+
+@contextlib.contextmanager
+def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
+    """Open a recording of any format that libsndfile knows, to be read in flat memory.
+
+    Raises
+    ------
+    InputError
+        As `read`.
+    """
+
+    def pieces() -> Iterator[NDArray[np.float32]]:
+        n = 0
+        # Not `file.blocks`, which trusts the promised length.
+        while len(samples := file.read(_PIECE, dtype="float32", always_2d=True)):
+            yield _mixed_down(path, samples, n)
+            n += len(samples)
+        _check_length(path, n, file.frames)
+
+    with _opened(path) as file:
+        yield Stream(pieces(), file.samplerate, file.channels)
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open an audio file, and make errors from now on the caller's."""
     import soundfile
 
+    # On POSIX a name is bytes, and need not be UTF-8.
+    name = os.fspath(path) if sys.platform == "win32" else os.fsencode(path)
     try:
         if not os.path.isfile(path):
-            raise InputError(f"{path}: no such file")
-        if Path(path).suffix == ".wav":
+            raise InputError(f"{path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
+        if Path(path).suffix.lower() == ".wav":
             _check_riff_length(path)
-        with soundfile.SoundFile(path) as file:
-            samples = file.read(dtype="float32", always_2d=True)
-            promised, rate = file.frames, file.samplerate
+        with soundfile.SoundFile(name) as file:
+            yield file
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except soundfile.SoundFileError as error:
-        reason = str(error).removeprefix(f"Error opening {str(path)!r}: ").rstrip(".")
-        raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again") from None
-    if len(samples) < promised:
-        raise InputError(f"{path}: is cut short ({len(samples)} of {promised} samples); copy it again")
-    if not len(samples):
+        reason = str(error).removeprefix(f"Error opening {name!r}: ").rstrip(".")
+        raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again, or convert it to FLAC") from None
+
+
+def _check_length(path: str | os.PathLike[str], n: int, promised: int) -> None:
+    if n < promised:
+        raise InputError(f"{path}: is cut short ({n} of {promised} samples); copy it again")
+    if not n:
         raise InputError(f"{path}: holds no samples")
-    n_channels = samples.shape[1]
-    signal = samples[:, 0] if n_channels == 1 else samples.mean(axis=1)
+
+
+def _mixed_down(path: str | os.PathLike[str], samples: NDArray[np.float32], n_before: int) -> NDArray[np.float32]:
+    signal = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if not np.isfinite(signal).all():
-        raise InputError(f"{path}: sample {np.flatnonzero(~np.isfinite(signal))[0]} is not a finite number")
-    return Recording(signal, rate, n_channels)
+        place = n_before + np.flatnonzero(~np.isfinite(signal))[0]
+        raise InputError(f"{path}: sample {place} is not a finite number")
+    return signal
 
 
 def _check_riff_length(path: str | os.PathLike[str]) -> None:

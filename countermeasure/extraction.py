@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ from countermeasure.files import replace_when_whole, sha256
 from countermeasure.journal import Entry, Journal, remove_journal
 from countermeasure.options import SPLITS
 from countermeasure.pickles import ListWriter
-from countermeasure.protocol import Trial, read_protocol
+from countermeasure.protocol import Protocol, Trial, read_protocol
 
 # Recordings go to a process in batches, so that sending them costs little beside the work.
 _BATCH_RECORDINGS = 8
@@ -70,6 +72,8 @@ def extract(
     dtype: str = "float32",
     skip_bad: bool = False,
     restart: bool = False,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the feature list ``OUTPUT_PATH/SPLIT-TYPE.pkl`` of each type, and its record beside it.
 
@@ -80,7 +84,7 @@ def extract(
     ----------
     data_split : {'train', 'dev', 'eval'}
     data_path : path
-        Folder with ``UTTERANCE.flac`` or ``.wav``.
+        Folder with ``UTTERANCE.flac`` or ``.wav``, or the files that a CSV names.
     label_path : path
         CM protocol; in a blind one all labels are None.
     output_path : path
@@ -97,6 +101,8 @@ def extract(
         ``SPLIT-TYPE.skipped.txt``, instead of writing no list.
     restart : bool
         Whether to compute everything again, whatever is there.
+    protocol_format, protocol_subset
+        See `protocol.read_protocol`.
 
     Returns
     -------
@@ -110,7 +116,7 @@ def extract(
         differ in sampling rate.
     """
     _check_arguments(data_split, data_path, ftype, dtype)
-    trials = read_protocol(label_path)
+    trials = read_protocol(label_path, protocol_format, protocol_subset)
     lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
     n_jobs = n_jobs or _worthwhile_jobs(len(trials) * len(lists))
     with contextlib.ExitStack() as stack:
@@ -120,9 +126,8 @@ def extract(
         source = _Source(folder, trials, workers)
         unfinished = lists if restart else _without_finished(lists, source)
         if unfinished:
-            places = {trial.utterance: place for place, trial in enumerate(trials)}
             for each in unfinished:
-                stack.enter_context(each.opened(places, restart))
+                stack.enter_context(each.opened(trials, restart))
             _fill(unfinished, source, skip_bad)
     return [each.path for each in lists]
 
@@ -150,26 +155,31 @@ def _check_arguments(data_split: str, data_path: str | os.PathLike[str], ftype: 
 class _Source:
     """The recordings of a protocol."""
 
-    def __init__(self, data_path: Path, trials: list[Trial], workers: compute.Workers):
+    def __init__(self, data_path: Path, trials: Protocol, workers: compute.Workers):
         self.data_path, self.trials, self.workers = data_path, trials, workers
 
-    def digests(self) -> list[str]:
-        """Return the SHA-256 of every trial's file, empty for one that is not there."""
-        tasks = (self.task(trial, {}) for trial in self.trials)
-        return [_hex(result.digest) for result in self._results(tasks, "checking", "float32")]
+    @cached_property
+    def protocol_sha256(self) -> str:
+        """See `provenance.protocol_sha256`."""
+        return provenance.protocol_sha256(self.trials)
 
-    def features(self, known: Callable[[str], dict[str, bytes | None]], dtype: str) -> Iterator[_Result]:
+    def digests(self) -> Iterator[str]:
+        """Yield the SHA-256 of every trial's file, empty for one that is not there."""
+        tasks = (self.task(trial, {}) for trial in self.trials)
+        return (_hex(result.digest) for result in self._results(tasks, "checking", "float32"))
+
+    def features(self, known: Callable[[int], dict[str, bytes | None]], dtype: str) -> Iterator[_Result]:
         """Yield what is not yet known of every trial, in order.
 
-        `known` gives the digests of an utterance's file when its features were computed, by type.
+        `known` gives the digests of a trial's file when its features were computed, by type.
         """
-        tasks = (self.task(trial, known(trial.utterance)) for trial in self.trials)
+        tasks = (self.task(trial, known(place)) for place, trial in enumerate(self.trials))
         return self._results(tasks, "extracting", dtype)
 
     def task(self, trial: Trial, known: dict[str, bytes | None]) -> _Task:
         """Return what a process needs to know about a trial."""
         try:
-            return _Task(trial.utterance, known, audio.find(self.data_path, trial.utterance))
+            return _Task(trial.utterance, known, audio.find(self.data_path, trial.file or trial.utterance))
         except InputError as error:
             return _Task(trial.utterance, known, problem=str(error))
 
@@ -188,7 +198,7 @@ def _batches(tasks: Iterable[_Task], most: int) -> Iterator[list[_Task]]:
     n_bytes = 0
     for task in tasks:
         batch.append(task)
-        n_bytes += task.path.stat().st_size if task.path else 0
+        n_bytes += os.path.getsize(task.path) if task.path else 0
         if len(batch) == most or n_bytes > _BATCH_BYTES:
             yield batch
             batch, n_bytes = [], 0
@@ -259,13 +269,13 @@ class _List:
         self._versions = provenance.versions()
 
     @contextlib.contextmanager
-    def opened(self, places: dict[str, int], restart: bool) -> Iterator[None]:
+    def opened(self, trials: Protocol, restart: bool) -> Iterator[None]:
         """Hold the list's name against other runs, and read what an interrupted run has left."""
         with contextlib.ExitStack() as stack:
             self._unfinished = stack.enter_context(contextlib.ExitStack())
             self._writer = self._unfinished.enter_context(ListWriter(self.path))
             self.journal = stack.enter_context(
-                Journal(self.journal_path, self._identity(), self.dtype, places, restart)
+                Journal(self.journal_path, self._identity(), self.dtype, len(trials), trials.place, restart)
             )
             yield
 
@@ -274,32 +284,34 @@ class _List:
         numbers = {name: version for name, version in self._versions.items() if name != "numpy"}
         return [self.name, self.dtype, numbers]
 
-    def is_current(self, record: provenance.Record, trials: list[Trial]) -> bool:
+    def is_current(self, record: provenance.Record, source: _Source) -> bool:
         """Tell whether a finished list is the one to be made, as far as that is seen without its inputs."""
         recorded = {name: version for name, version in record.versions.items() if name != "numpy"}
         return (
             [record.feature.get("type"), record.dtype, recorded] == self._identity()
             and record.split == self.split
             and record.feature == features.settings(self.name, record.sampling_rate)
-            and record.protocol_sha256 == provenance.protocol_sha256(trials)
+            and record.protocol_sha256 == source.protocol_sha256
             and (self.skip_bad or not record.skipped)
             and self.path.is_file()
             and provenance.matches(self.path, record)
         )
 
-    def finish(self, trials: list[Trial], audio_sha256: str, problems: dict[str, str]) -> None:
-        """Write the list and what stands beside it."""
-        kept = [trial for trial in trials if trial.utterance not in problems]
-        rate = self.journal.entry(kept[0].utterance).rate
-        padded, mixed_down, n_frames = [], [], []
-        for trial in kept:
-            entry, feature = self.journal.read(trial.utterance)
-            self._writer.append(feature, trial.label)
+    def finish(self, source: _Source, audio_sha256: str, problems: dict[int, str]) -> None:
+        """Write the list and what stands beside it; `problems` are by place in the protocol."""
+        trials = source.trials
+        # Places and not utterances: a million of these would take ten times the memory.
+        kept = array("I", (place for place in range(len(trials)) if place not in problems))
+        padded, mixed_down, n_frames = array("I"), array("I"), array("I")
+        rate = self.journal.entry(kept[0]).rate
+        for place in kept:
+            entry, feature = self.journal.read(place)
+            self._writer.append(feature, trials[place].label)
             n_frames.append(len(feature))
             if features.is_padded(self.name, entry.n_samples, rate):
-                padded.append(trial.utterance)
+                padded.append(place)
             if entry.n_channels > 1:
-                mixed_down.append(trial.utterance)
+                mixed_down.append(place)
         self._unfinished.close()  # the list takes its name
         record = provenance.Record(
             kind="features",
@@ -307,31 +319,34 @@ class _List:
             feature=features.settings(self.name, rate),
             sampling_rate=rate,
             dtype=self.dtype,
-            protocol_sha256=provenance.protocol_sha256(trials),
+            protocol_sha256=source.protocol_sha256,
             audio_sha256=audio_sha256,
             list_sha256=sha256(self.path),
             versions=self._versions,
-            skipped=list(problems),
-            padded=padded,
-            mixed_down=mixed_down,
-            utterances=[trial.utterance for trial in kept],
-            speakers=[trial.speaker for trial in kept],
+        )
+        provenance.write(
+            self.path,
+            record,
+            skipped=_utterances(trials, problems),
+            padded=_utterances(trials, padded),
+            mixed_down=_utterances(trials, mixed_down),
+            utterances=_utterances(trials, kept),
+            speakers=(trials[place].speaker for place in kept),
             n_frames=n_frames,
             index=self._writer.index,
         )
-        provenance.write(self.path, record)
-        self._write_skipped(problems)
+        self._write_skipped(trials, problems)
         self.journal.remove()
         if padded:
-            log(f"{self.path}: shorter than one window, filled up with zeros: {_named(padded)}")
+            log(f"{self.path}: shorter than one window, filled up with zeros: {_named(trials, padded)}")
         log(f"{self.path}: {len(kept):,} recordings, {sum(n_frames):,} frames")
 
-    def _write_skipped(self, problems: dict[str, str]) -> None:
+    def _write_skipped(self, trials: Protocol, problems: dict[int, str]) -> None:
         if not problems:
             self.skipped_path.unlink(missing_ok=True)
             return
         with replace_when_whole(self.skipped_path, text=True) as f:
-            f.writelines(f"{utterance} {problem}\n" for utterance, problem in problems.items())
+            f.writelines(f"{trials[place].utterance} {problem}\n" for place, problem in problems.items())
 
 
 def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
@@ -339,8 +354,8 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
     records = {}
     for each in lists:
         with contextlib.suppress(InputError):  # a damaged record says nothing
-            record = provenance.read(each.path)
-            if record and each.is_current(record, source.trials):
+            record = provenance.read(each.path, columns=False)
+            if record and each.is_current(record, source):
                 records[each.path] = record
     if not records:
         return lists
@@ -357,50 +372,51 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
 
 def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
     """Compute what the lists' journals lack, then write the lists."""
+    problems: dict[int, str] = {}  # by place in the protocol
+    mixed_down = array("I")
 
-    def known(utterance: str) -> dict[str, bytes | None]:
-        return {each.name: each.journal.digest(utterance) for each in lists}
+    def known(place: int) -> dict[str, bytes | None]:
+        return {each.name: each.journal.digest(place) for each in lists}
 
-    problems: dict[str, str] = {}
-    digests: list[str] = []
-    first: tuple[str, int] | None = None
-    mixed_down = []
-    for result in source.features(known, lists[0].dtype):
-        digests.append(_hex(result.digest))
-        if result.problem:
-            problems[result.utterance] = result.problem
-            continue
-        entry = _keep(lists, result)
-        first = first or (result.utterance, entry.rate)
-        if entry.rate != first[1]:
-            for each in lists:
-                each.journal.remove()  # nothing can come of it
-            raise InputError(
-                f"{result.utterance} is sampled at {entry.rate} Hz, but {first[0]} at {first[1]} Hz; "
-                "a list has one sampling rate: resample the recordings or split the protocol"
-            )
-        if entry.n_channels > 1:
-            mixed_down.append(result.utterance)
+    def kept() -> Iterator[str]:
+        """Keep what is found out about each recording; yield its file's digest."""
+        first: tuple[str, int] | None = None
+        for place, result in enumerate(source.features(known, lists[0].dtype)):
+            if result.problem:
+                problems[place] = result.problem
+            else:
+                entry = _keep(lists, place, result)
+                first = first or (result.utterance, entry.rate)
+                if entry.rate != first[1]:
+                    for each in lists:
+                        each.journal.remove()  # nothing can come of it
+                    raise InputError(
+                        f"{result.utterance} is sampled at {entry.rate} Hz, but {first[0]} at {first[1]} Hz; "
+                        "a list has one sampling rate: resample the recordings or split the protocol"
+                    )
+                if entry.n_channels > 1:
+                    mixed_down.append(place)
+            yield _hex(result.digest)
+
+    audio_sha256 = provenance.combined_sha256(kept())
     if mixed_down:
-        log(f"several channels, of which the mean is taken: {_named(mixed_down)}")
+        log(f"several channels, of which the mean is taken: {_named(source.trials, mixed_down)}")
     if problems:
         _report(problems, source, skip_bad)
-    audio_sha256 = provenance.combined_sha256(digests)
-    del digests
     for each in lists:
-        each.finish(source.trials, audio_sha256, problems)
+        each.finish(source, audio_sha256, problems)
 
 
-def _keep(lists: list[_List], result: _Result) -> Entry:
+def _keep(lists: list[_List], place: int, result: _Result) -> Entry:
     """Add what was found out about a recording to the journals; return what it is."""
     by_name = {each.name: each.journal for each in lists}
     for name, feature in result.found.items():
         about = result.digest or b"", result.rate, result.n_channels, result.n_samples
-        by_name[name].add(result.utterance, *about, feature)
-    return lists[0].journal.entry(result.utterance)
+        by_name[name].add(place, result.utterance, *about, feature)
+    return lists[0].journal.entry(place)
 
 
-def _report(problems: dict[str, str], source: _Source, skip_bad: bool) -> None:
+def _report(problems: dict[int, str], source: _Source, skip_bad: bool) -> None:
     for number, problem in enumerate(problems.values()):
         if number == _NAMED_AT_MOST:
             log(f"… and {len(problems) - number:,} more")
@@ -411,13 +427,17 @@ def _report(problems: dict[str, str], source: _Source, skip_bad: bool) -> None:
         raise InputError(f"{share}; is {source.data_path} their folder? first: {next(iter(problems.values()))}")
     if not skip_bad:
         raise InputError(
-            f"{share}: {_named(list(problems))}; mend them, or leave them out with --skip_bad; "
+            f"{share}: {_named(source.trials, problems)}; mend them, or leave them out with --skip_bad; "
             "what was computed is kept for the next run"
         )
     log(f"{share} and are left out")
 
 
-def _named(utterances: list[str]) -> str:
-    shown = ", ".join(utterances[:_NAMED_AT_MOST])
-    more = len(utterances) - _NAMED_AT_MOST
-    return f"{len(utterances):,} ({shown}{f' and {more:,} more' if more > 0 else ''})"
+def _utterances(trials: Protocol, places: Iterable[int]) -> Iterator[str]:
+    return (trials[place].utterance for place in places)
+
+
+def _named(trials: Protocol, places: Collection[int]) -> str:
+    shown = ", ".join(_utterances(trials, islice(places, _NAMED_AT_MOST)))
+    more = len(places) - _NAMED_AT_MOST
+    return f"{len(places):,} ({shown}{f' and {more:,} more' if more > 0 else ''})"

@@ -41,6 +41,8 @@ class Window(NamedTuple):
 
 N_CEPSTRA = 20
 N_FILTERS = 70
+# As spafe's cqcc has them; its transform's own defaults differ.
+CONSTANT_Q: dict[str, Any] = {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 120, "spectral_threshold": 0.005}
 STANDARD = Window(0.03, 0.015)
 SHORT = Window(0.025, 0.01)
 SHORT_SUFFIX = "-25"
@@ -172,7 +174,7 @@ _BASES = (
         "cqcc",
         "constant-Q cepstra (7 octaves from 120 Hz)",
         "_cqcc",
-        {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 120, "spectral_threshold": 0.005, "compression": "log"},
+        {**CONSTANT_Q, "compression": "log"},
     ),
     FeatureType(
         "pncc",

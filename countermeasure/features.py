@@ -8,8 +8,9 @@ is said in `feature_types`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,21 @@ from countermeasure.feature_types import (
     settings,
     window,
 )
-from countermeasure.silence import get_silence
-from countermeasure.spectra import Block, blocks, tilt
+from countermeasure.filter_banks import constant_q, filter_bank
+from countermeasure.silence import Meter, get_silence
+from countermeasure.spectra import FRAMES_PER_BLOCK, Block, blocks, tilt
 
-__all__ = ["DTYPES", "deltas", "describe", "extract", "is_padded", "names", "settings", "window"]
+__all__ = ["DTYPES", "deltas", "describe", "extract", "extract_pieces", "is_padded", "names", "settings", "window"]
 
 ROOT = -1 / 7  # of msrcc and psrcc
 
 # What stands for an exact 0 before a logarithm or a root; spafe's zero_handling.
 _FLOOR = np.finfo(np.float64).eps
+
+# Frames of a long recording that are computed at once. Whole blocks, and so is what is repeated at their
+# edges for the sake of Δ and ΔΔ: every block is then the one that it is in the whole recording.
+PIECE = 100 * FRAMES_PER_BLOCK
+_CONTEXT = FRAMES_PER_BLOCK
 
 Matrix = NDArray[np.float64]
 
@@ -88,6 +95,79 @@ def extract(
         if not np.isfinite(feature).all():
             raise InputError(f"its {name} features are not finite: its samples are too large; expected -1 to 1")
     return result
+
+
+def extract_pieces(
+    pieces: Iterable[NDArray[np.floating]], rate: int, names: Sequence[str], dtype: DTypeLike = "float32"
+) -> Iterator[dict[str, NDArray[np.floating]]]:
+    """Compute feature types of one window of a recording that comes in pieces, some frames at a time.
+
+    Concatenated, they are what `extract` gives for the whole recording. A long recording takes no more memory
+    than a short one, unless a type is among them that must see the whole: ``pncc``.
+
+    Parameters
+    ----------
+    pieces : iterable of array [n]
+        In [-1, 1); at least one sample in all.
+    rate, names, dtype
+        As for `extract`.
+
+    Yields
+    ------
+    dict of str to array
+        ``[n_frames, 60]`` each, with as many frames for each type; ``silence`` is in the last one, ``[1, 2]``.
+    """
+    framed = [name for name in names if window(name)]
+    if len(framed) == len(names):
+        yield from _extract_framed(pieces, rate, framed, dtype)
+        return
+    meter = Meter()
+
+    def watched() -> Iterator[NDArray[np.floating]]:
+        for piece in pieces:
+            meter.add(piece)
+            yield piece
+
+    last: dict[str, NDArray[np.floating]] = {}
+    if framed:
+        for found in _extract_framed(watched(), rate, framed, dtype):
+            if last:
+                yield last
+            last = found
+    else:
+        for _ in watched():
+            pass
+    silence = meter.result()[None].astype(dtype)
+    yield {**last, **{name: silence for name in names if name not in framed}}
+
+
+def _extract_framed(
+    pieces: Iterable[NDArray[np.floating]], rate: int, names: Sequence[str], dtype: DTypeLike
+) -> Iterator[dict[str, NDArray[np.floating]]]:
+    if any(get(name).over_time for name in names):
+        yield extract(np.concatenate(list(pieces)), rate, names, dtype)
+        return
+    (shared_window,) = {shared for name in names if (shared := window(name))}
+    _check_rate(rate, shared_window)
+    length, hop = shared_window.samples(rate)
+    held: list[NDArray[np.floating]] = []
+    lead = 0  # frames that are there for the sake of those after them
+    for piece in pieces:
+        held.append(piece)
+        n_frames = lead + PIECE + _CONTEXT
+        n_samples = (n_frames - 1) * hop + length
+        if sum(map(len, held)) < n_samples:
+            continue
+        signal = np.concatenate(held)
+        while len(signal) >= n_samples:
+            found = extract(signal[:n_samples], rate, names, dtype)
+            yield {name: feature[lead : lead + PIECE] for name, feature in found.items()}
+            signal = signal[(lead + PIECE - _CONTEXT) * hop :]
+            lead = _CONTEXT
+            n_samples = (lead + PIECE + _CONTEXT - 1) * hop + length
+        held = [signal]
+    found = extract(np.concatenate(held), rate, names, dtype)
+    yield {name: feature[lead:] for name, feature in found.items()}
 
 
 def _frame_level(
@@ -164,22 +244,8 @@ class _FilterBank:
 
 @lru_cache(maxsize=32)
 def _filter_bank(kind: str, n_fft: int, rate: int, dtype: np.dtype, tilted: bool = False) -> _FilterBank:
-    """Return spafe's filter bank of a kind, divided by `n_fft`, and by the tilt of spectra that have one."""
-    from spafe.fbanks.bark_fbanks import bark_filter_banks
-    from spafe.fbanks.gammatone_fbanks import gammatone_filter_banks
-    from spafe.fbanks.linear_fbanks import linear_filter_banks
-    from spafe.fbanks.mel_fbanks import inverse_mel_filter_banks, mel_filter_banks
-
-    make = {
-        "mel": mel_filter_banks,
-        "inverse mel": inverse_mel_filter_banks,
-        "linear": linear_filter_banks,
-        "bark": bark_filter_banks,
-        "gammatone": gammatone_filter_banks,
-    }[kind]
-    # high_freq=None is the same, but the inverse mel bank does not take it.
-    bank, _ = make(nfilts=N_FILTERS, nfft=n_fft, fs=rate, low_freq=0, high_freq=rate / 2)
-    weights = bank.T / n_fft
+    """Return the filter bank of a kind, divided by `n_fft`, and by the tilt of spectra that have one."""
+    weights = filter_bank(kind, N_FILTERS, n_fft, rate) / n_fft
     if tilted:
         weights /= tilt(n_fft)[:, None]
     return _FilterBank(weights, dtype)
@@ -196,24 +262,8 @@ def _dct(n: int) -> Matrix:
 
 @lru_cache(maxsize=32)
 def _constant_q_kernel(shared_window: Window, rate: int) -> Matrix:
-    """Return spafe's constant-Q transform as a matrix, ``[length, 2 n_bins]``, real parts first.
-
-    The transform is linear in the frame: its matrix is what it makes of unit impulses.
-    """
-    from spafe.utils.spectral import compute_constant_qtransform
-
-    length, _ = shared_window.samples(rate)
-    kernel = compute_constant_qtransform(
-        np.eye(length),
-        fs=rate,
-        low_freq=0,
-        high_freq=rate / 2,
-        nfft=shared_window.n_fft(rate),
-        # As spafe's cqcc has them; the transform's own defaults differ.
-        number_of_octaves=7,
-        number_of_bins_per_octave=24,
-        spectral_threshold=0.005,
-    ).T
+    """Return the constant-Q transform as a matrix, ``[length, 2 n_bins]``, real parts first."""
+    kernel = constant_q(shared_window.samples(rate)[0], shared_window.n_fft(rate), rate)
     return np.hstack([kernel.real, kernel.imag])
 
 
@@ -287,17 +337,42 @@ def _pncc_filtered(block: Block) -> Matrix:
 
 def _pncc(power: Matrix) -> Matrix:
     """Return power-normalised cepstra of a whole recording from its filters' powers, ``[n_frames, 70]``."""
-    from scipy.signal import lfilter
-    from spafe.features.pncc import asymmetric_noise_suppression_with_temporal_masking
-
     medium_time = _floored(_moving_sum(power, 2) / 5)
-    suppressed = asymmetric_noise_suppression_with_temporal_masking(medium_time)
-    smoothed = power * (suppressed / medium_time @ _pncc_weights())
+    smoothed = power * (_noise_suppressed(medium_time) / medium_time @ _pncc_weights())
     # μ[t] = 0.999 μ[t−1] + 0.001 mean(T[t]) from μ[0] = 1e-4
     means = 0.001 * smoothed.mean(axis=1)
     means[0] = 1e-4
-    level = lfilter([1], [1, -0.999], means)
+    level = np.fromiter(accumulate(means.tolist(), lambda before, mean: 0.999 * before + mean), float, len(means))
     return (smoothed / level[:, None]) ** (1 / 15) @ _dct(N_FILTERS)
+
+
+def _noise_suppressed(power: Matrix) -> Matrix:
+    """Return medium-time powers after asymmetric noise suppression with temporal masking, ``[n_frames, 70]``.
+
+    Source: C. Kim and R. Stern, IEEE/ACM TASLP 2016, section III, with spafe's first frames.
+    """
+    envelope = _lower_envelope(power)
+    excess = np.maximum(power - envelope, 0)
+    masked = excess.copy()
+    peak = excess[0]
+    for t in range(1, len(excess)):
+        faded = 0.85 * peak
+        hidden = excess[t] < faded
+        masked[t, hidden] = 0.2 * peak[hidden]
+        peak = np.maximum(faded, excess[t])
+    return np.where(power >= 2 * envelope, masked, _lower_envelope(excess))
+
+
+def _lower_envelope(power: Matrix) -> Matrix:
+    """Return what follows the powers slowly upwards and fast downwards, ``[n_frames, 70]``."""
+    envelope = np.empty_like(power)
+    # spafe goes over the first frame as over the others, and what is before it is the last frame's place, still 0,
+    # or, where there is one frame only, 0.9 of this.
+    before = np.zeros_like(power[0]) if len(power) > 1 else 0.9 * power[0]
+    for t, now in enumerate(power):
+        slow = np.where(now >= before, 0.999, 0.5)
+        before = envelope[t] = slow * before + (1 - slow) * now
+    return envelope
 
 
 def _moving_sum(x: Matrix, reach: int) -> Matrix:
@@ -330,14 +405,21 @@ def _rplp(block: Block) -> Matrix:
 
 def _rasta(power: Matrix) -> Matrix:
     """Return RASTA-filtered powers, ``[n_frames, 70]``, along the filters as spafe does."""
-    from scipy.signal import lfilter
+    return np.exp(np.log(_floored(power)) @ _rasta_filter())
 
-    log_power = np.log(_floored(power))
+
+@lru_cache(maxsize=1)
+def _rasta_filter() -> Matrix:
+    """Return RASTA filtering as a matrix, ``[70, 70]``: y[i] = 0.94 y[i−1] + Σ_k (2 − k)/10 x[i−k].
+
+    The first four outputs are set to 0, and so they are for those that follow.
+    """
     numerator = np.array([2, 1, 0, -1, -2]) / 10
-    # The first four outputs are set to 0, but prepare the filter's state for the others.
-    _, state = lfilter(numerator, 1, log_power[:, :4], zi=np.zeros((len(power), 4)))
-    filtered, _ = lfilter(numerator, [1, -0.94], log_power[:, 4:], zi=state)
-    return np.exp(np.hstack([np.zeros((len(power), 4)), filtered]))
+    matrix = np.zeros((N_FILTERS, N_FILTERS))
+    for i in range(4, N_FILTERS):
+        matrix[:, i] = 0.94 * matrix[:, i - 1]
+        matrix[i - 4 : i + 1, i] += numerator[::-1]
+    return matrix
 
 
 def _perceptual_prediction(power: Matrix, n_fft: int) -> Matrix:

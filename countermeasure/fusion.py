@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from countermeasure.errors import InputError
 from countermeasure.options import SPLITS
+from countermeasure.pickles import read_list
 
 
 class Column(NamedTuple):
@@ -48,3 +52,12 @@ def columns(data_dir: str | os.PathLike[str]) -> list[Column]:
                 f"{other.path} and {one.path.name} are both the column {one.name!r}; keep the list of one split only"
             )
     return found
+
+
+def names_of_dimensions(found: Sequence[Column]) -> list[str]:
+    """Return the name of the column that each dimension of the stacked lists belongs to."""
+    names = []
+    for name, path in found:
+        first = next((array for array, _ in read_list(path) if array is not None), np.zeros(1))
+        names += [name] * (first.shape[1] if first.ndim > 1 else 1)
+    return names

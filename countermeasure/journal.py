@@ -13,7 +13,7 @@ import os
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -54,8 +54,10 @@ class Entry(NamedTuple):
 class Journal(AbstractContextManager):
     """Features of one type, kept on disk as they are computed.
 
-    In memory there is where each entry begins and no more. While it is open, no other run can open it;
-    one without entries is deleted at the end. Iterating gives the utterances that have an entry.
+    Recordings are told apart by their place in the protocol; on disk entries bear the utterance, since a
+    protocol may change. In memory there is where each entry begins and no more. While it is open, no
+    other run can open it; one without entries is deleted at the end. Iterating gives the places that have
+    an entry.
 
     Parameters
     ----------
@@ -63,8 +65,10 @@ class Journal(AbstractContextManager):
     settings : JSON value
         A journal that was made with other settings is started anew.
     dtype : {'float32', 'float64'}
-    places : dict of str to int or None
-        Numbers of the utterances, to which new ones are added; the journals of a run share them.
+    n_places : int
+        Number of recordings.
+    place_of : callable
+        Gives an utterance's place, or None: an entry of it is passed over.
     restart : bool
         Whether to start anew in any case.
 
@@ -79,12 +83,13 @@ class Journal(AbstractContextManager):
         path: str | os.PathLike[str],
         settings: Any,
         dtype: str,
-        places: dict[str, int] | None = None,
+        n_places: int,
+        place_of: Callable[[str], int | None],
         restart: bool = False,
     ):
         self.path = Path(path)
-        self._places = {} if places is None else places
-        self._starts = array("Q", bytes(8 * len(self._places)))  # 0: no entry; the title stands there
+        self._place_of = place_of
+        self._starts = array("Q", bytes(8 * n_places))  # 0: no entry; the title stands there
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._title = json.dumps([settings, dtype], sort_keys=True).encode()
         self._restart = restart
@@ -99,19 +104,19 @@ class Journal(AbstractContextManager):
         self._size = end
         if not end:
             self._write(self._title)
+        self._title_end = _HEAD.size + len(self._title)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        if not self._file.closed and not any(self._starts):
+        if not self._file.closed and self._size == self._title_end:
             self.remove()
         self._file.close()
 
-    def __contains__(self, utterance: str) -> bool:
-        place = self._places.get(utterance)
-        return place is not None and place < len(self._starts) and self._starts[place] > 0
+    def __contains__(self, place: int) -> bool:
+        return self._starts[place] > 0
 
-    def __iter__(self) -> Iterator[str]:
-        return (utterance for utterance in self._places if utterance in self)
+    def __iter__(self) -> Iterator[int]:
+        return (place for place, start in enumerate(self._starts) if start)
 
     def remove(self) -> None:
         """Delete the journal: its list is whole, or can never be."""
@@ -119,55 +124,52 @@ class Journal(AbstractContextManager):
         self._file.close()
 
     def add(
-        self, utterance: str, digest: bytes, rate: int, n_channels: int, n_samples: int, feature: NDArray[np.floating]
+        self,
+        place: int,
+        utterance: str,
+        digest: bytes,
+        rate: int,
+        n_channels: int,
+        n_samples: int,
+        feature: NDArray[np.floating],
     ) -> None:
         """Append a recording's feature."""
         name = utterance.encode()
         rows, columns = feature.shape
         fields = _FIELDS.pack(len(name), digest, rate, n_channels, n_samples, rows, columns) + name
-        start = self._write(fields, np.ascontiguousarray(feature, self._dtype).tobytes())
+        self._starts[place] = self._write(fields, np.ascontiguousarray(feature, self._dtype).data.cast("B"))
         self._file.flush()  # to the operating system, where it survives the end of this process
-        self._note(utterance, start)
 
-    def digest(self, utterance: str) -> bytes | None:
+    def digest(self, place: int) -> bytes | None:
         """Return the SHA-256 of the audio file that a recording's feature was made from, if there is one."""
-        return self.entry(utterance).digest if utterance in self else None
+        return self.entry(place).digest if place in self else None
 
-    def entry(self, utterance: str) -> Entry:
+    def entry(self, place: int) -> Entry:
         """Return what is known about a recording."""
-        return self._fields(utterance)[0]
+        return self._fields(place)[0]
 
-    def read(self, utterance: str) -> tuple[Entry, NDArray[np.floating]]:
+    def read(self, place: int) -> tuple[Entry, NDArray[np.floating]]:
         """Read a recording's entry and feature back."""
-        entry, offset = self._fields(utterance)
+        entry, offset = self._fields(place)
         n_bytes = entry.shape[0] * entry.shape[1] * self._dtype.itemsize
         content = os.pread(self._file.fileno(), n_bytes, offset)
         return entry, np.frombuffer(content, self._dtype).reshape(entry.shape)
 
-    def _fields(self, utterance: str) -> tuple[Entry, int]:
+    def _fields(self, place: int) -> tuple[Entry, int]:
         """Return an entry and where its feature's bytes begin."""
-        start = self._starts[self._places[utterance]]
+        start = self._starts[place]
         name_length, digest, rate, n_channels, n_samples, rows, columns = _FIELDS.unpack(
             os.pread(self._file.fileno(), _FIELDS.size, start)
         )
         return Entry(digest, rate, n_channels, n_samples, (rows, columns)), start + _FIELDS.size + name_length
 
-    def _note(self, utterance: str, start: int) -> None:
-        place = self._places.setdefault(utterance, len(self._places))
-        if place >= len(self._starts):
-            self._starts.extend([0] * (place + 1 - len(self._starts)))
-        self._starts[place] = start
-
-    def _write(self, *parts: bytes) -> int:
-        """Append a piece and return where its content begins."""
-        checksum = 0
-        for part in parts:
-            checksum = zlib.crc32(part, checksum)
-        head = _HEAD.pack(_MARK, sum(map(len, parts)), checksum)
-        for part in (head, *parts):
-            self._file.write(part)
-        start = self._size + len(head)
-        self._size = start + sum(map(len, parts))
+    def _write(self, content: bytes, rest: bytes | memoryview = b"") -> int:
+        """Append a piece, given in one part or two, and return where its content begins."""
+        length = len(content) + len(rest)
+        self._file.write(_HEAD.pack(_MARK, length, zlib.crc32(rest, zlib.crc32(content))) + content)
+        self._file.write(rest)
+        start = self._size + _HEAD.size
+        self._size = start + length
         return start
 
     def _recover(self) -> int:
@@ -199,7 +201,9 @@ class Journal(AbstractContextManager):
         head = _FIELDS.size + name_length
         if len(content) != head + rows * columns * self._dtype.itemsize or not rate or not n_channels:
             return False
-        self._note(content[_FIELDS.size : head].decode(errors="replace"), start)
+        place = self._place_of(content[_FIELDS.size : head].decode(errors="replace"))
+        if place is not None:
+            self._starts[place] = start
         return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from countermeasure.errors import InputError
 
 SPLITS = ("train", "dev", "eval")
+PROTOCOL_FORMATS = ("asvspoof2019", "asvspoof2021", "asvspoof5", "csv")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,30 @@ class TrainingOptions:
 EM_METHODS = ("incremental", "batch")
 
 
+@dataclass(frozen=True)
+class LogisticOptions:
+    """What decides which fusion comes out of given columns by logistic regression.
+
+    Attributes
+    ----------
+    l2 : float > 0
+        Penalty on the squared weights of standardised columns, against the mean loss of a file. A strong
+        one gives each column what it is worth by itself; a weak one believes how the columns interact in
+        training, where the base models know their files.
+    method : str
+    """
+
+    l2: float = 1.0
+    method: str = "logistic"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.l2 < float("inf"):
+            raise InputError(f"--l2 {self.l2}: must be a number above 0")
+
+
+FUSION_METHODS = ("gmm", "logistic")
+
+
 def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
     """Add what all training scripts share."""
     parser.add_argument("--model_path", required=True, metavar="DIR", help="folder for bon.gmm and sp.gmm")
@@ -90,11 +115,39 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -
     add_workers(parser)
 
 
+def add_fusion_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
+    """Add what all training scripts of fusions share."""
+    parser.add_argument(
+        "--method",
+        choices=FUSION_METHODS,
+        default=FUSION_METHODS[0],
+        help="mixtures over the columns, or a logistic regression on the LLRs of each file, which has few numbers to "
+        "learn and is the better choice for fewer than thousands of files (default %(default)s)",
+    )
+    parser.add_argument(
+        "--l2",
+        type=float,
+        default=LogisticOptions.l2,
+        metavar="N",
+        help="of --method logistic: penalty on squared weights (default %(default)s); the options of mixtures have no "
+        "effect then",
+    )
+    add_training_arguments(parser, n_components)
+
+
+def fusion_options(settings: dict[str, Any]) -> TrainingOptions | LogisticOptions:
+    """Take the chosen method's options out of a script's arguments, and those of the other."""
+    method, l2 = settings.pop("method"), settings.pop("l2")
+    mixture = TrainingOptions.of(settings)
+    return LogisticOptions(l2) if method == "logistic" else mixture
+
+
 def add_testing_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what all test scripts share."""
     parser.add_argument("--model_path_bon", required=True, metavar="FILE", help="model of bona fide speech, bon.gmm")
     parser.add_argument("--model_path_sp", required=True, metavar="FILE", help="model of spoofed speech, sp.gmm")
     parser.add_argument("--label_path", required=True, metavar="FILE", help="CM protocol that the lists were made from")
+    add_protocol_arguments(parser)
     parser.add_argument(
         "--output_path",
         required=True,
@@ -126,6 +179,22 @@ def add_workers(parser: argparse.ArgumentParser, what: str = "threads") -> None:
         metavar="ADDRESS",
         help="compute by a Dask scheduler, tcp://HOST:8786, or by local:N processes of Dask on this machine; "
         "results do not depend on it (see docs/scale.md)",
+    )
+
+
+def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how a protocol is read."""
+    parser.add_argument(
+        "--protocol_format",
+        choices=PROTOCOL_FORMATS,
+        help="format of the protocol: ASVspoof 2019 LA or PA, ASVspoof 2021, ASVspoof 5, or a CSV whose header names "
+        "file, label and perhaps speaker and attack (default: recognised)",
+    )
+    parser.add_argument(
+        "--protocol_subset",
+        nargs="+",
+        metavar="NAME",
+        help="take the trials of these subsets only: eval, progress or hidden of ASVspoof 2021 (default: all)",
     )
 
 

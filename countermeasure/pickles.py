@@ -167,7 +167,7 @@ class ListWriter(AbstractContextManager):
 
     @property
     def index(self) -> dict[str, Any]:
-        """Where the items stand, as JSON values; empty for a list whose arrays differ in kind.
+        """Where the items stand, for `provenance.Record`; empty for a list whose arrays differ in kind.
 
         ``dtype`` and ``row_shape`` are those of all arrays, ``labels`` has a letter an item, see
         `LETTERS`, and ``starts`` the place of each array's first byte in the file; 0: no array.
@@ -179,7 +179,7 @@ class ListWriter(AbstractContextManager):
             "dtype": dtype,
             "row_shape": list(row_shape),
             "labels": self._labels.decode(),
-            "starts": self._starts.tolist(),
+            "starts": self._starts,
         }
 
     def __exit__(self, *exception: Any) -> bool | None:

@@ -1,21 +1,54 @@
-"""CM protocols: one trial a line."""
+"""CM protocols: one trial a line, in the forms of several corpora.
+
+========================  ==============================================================  =========
+corpus                    a line                                                          format
+========================  ==============================================================  =========
+ASVspoof 2019 LA          ``LA_0039 LA_E_2834763 - A11 spoof``                            asvspoof2019
+ASVspoof 2019 PA          ``PA_0079 PA_T_0005401 aaa AA spoof``                           asvspoof2019
+ASVspoof 2021 LA          ``LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval``      asvspoof2021
+ASVspoof 2021 DF          ``LA_0023 DF_E_2000011 nocodec asvspoof A14 spoof notrim        asvspoof2021
+                          progress traditional_vocoder - - - -``
+ASVspoof 2021 PA          ``PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval`` asvspoof2021
+ASVspoof 5                ``T_4850 T_0000000000 F - - - AC3 A05 spoof -``                 asvspoof5
+any other                 CSV whose header names ``file``, and ``label`` unless blind     csv
+========================  ==============================================================  =========
+
+A file is of one format from its first line to its last. Sources: README files of the ASVspoof 2019 and
+ASVspoof 5 databases; README of the evaluation package of ASVspoof 2021.
+"""
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Sequence
-from sys import intern  # of what many lines share: a third of the memory
-from typing import NamedTuple
+import re
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate, compress
+from pathlib import Path
+from sys import intern  # of what many lines share
+from typing import NamedTuple, overload
+from urllib.parse import quote, unquote
 
+from countermeasure.cli import log
 from countermeasure.errors import InputError
+from countermeasure.options import PROTOCOL_FORMATS
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
 _EXAMPLE = "'LA_0039 LA_E_2834763 - A11 spoof'"
+_EXPECTED = f"expected lines like {_EXAMPLE}"
 _LONGEST_LINE = 10_000
-_LONGEST_ID = 255  # as of a file's name
+_LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones could not be read back
 _QUOTED = 200
+_BLOCK = 1 << 16  # characters whose lines are split at once; their objects stay in the cache
+
+_V2019, _V2021, _V5, _CSV = PROTOCOL_FORMATS
+_CSV_COLUMNS = ("file", "label", "speaker", "attack")
+# In-the-Wild writes it with a hyphen. Words like "real" or "fake" stay with those who know what they mean by them.
+_CSV_LABELS = {"": None, "-": None, BONAFIDE: BONAFIDE, "bona-fide": BONAFIDE, SPOOF: SPOOF}
 
 
 class Trial(NamedTuple):
@@ -24,14 +57,20 @@ class Trial(NamedTuple):
     Attributes
     ----------
     line : str
-        The line as it stands in the file, without blanks at its ends.
+        The line as it stands in the file, without blanks at its ends; that of a CSV as
+        ``SPEAKER FILE - ATTACK LABEL``, or ``SPEAKER FILE`` without a label.
     utterance : str
+        One word: in a file name out of a CSV, blanks and % are written as in addresses (``%20``).
     label : {'bonafide', 'spoof'} or None
         None in a blind protocol.
     attack : str or None
         The spoofing attack, e.g. ``'A07'``; None for bona fide speech and where the line names none.
     speaker : str or None
         None where the line names no speaker.
+    file : str or None
+        The recording's path in the audio folder, where it is not the utterance.
+    subset : str or None
+        Part of an evaluation set, e.g. ``'progress'``, where the format has such.
     """
 
     line: str
@@ -39,68 +78,336 @@ class Trial(NamedTuple):
     label: str | None
     attack: str | None
     speaker: str | None
+    file: str | None = None
+    subset: str | None = None
 
 
-def parse_trial(line: str) -> Trial:
-    """Parse one line: utterance 2nd, label last, attack before it.
+class Form(NamedTuple):
+    """Which field of a line is what, counted from 0; None for what it has not."""
+
+    format: str
+    utterance: int
+    label: int | None
+    attack: int | None
+    speaker: int | None
+    subset: int | None = None
+
+
+def labelled_forms(n_fields: int, protocol_format: str | None = None) -> list[Form]:
+    """Return the forms that lines of so many fields may have, of one format or of all."""
+    forms = []
+    if n_fields > 2:
+        forms.append(Form(_V2019, 1, n_fields - 1, n_fields - 2 if n_fields > 3 else None, 0))
+        forms.append(forms[0]._replace(format=_CSV))
+    if n_fields in (8, 13):
+        forms.append(Form(_V2021, 1, 5, 4, 0, 7))
+    if n_fields == 12:
+        forms.append(Form(_V2021, 1, 9, None, 0, 11))
+    if n_fields == 10:
+        forms.append(Form(_V5, 1, 8, 7, 0))
+    # A CSV is known by its header, not by its lines.
+    wanted = (protocol_format,) if protocol_format else (_V2019, _V2021, _V5)
+    return [form for form in forms if form.format in wanted]
+
+
+def _blind_form(n_fields: int, protocol_format: str | None) -> Form:
+    return Form(protocol_format or _V2019, min(n_fields - 1, 1), None, None, 0 if n_fields > 1 else None)
+
+
+def parse_trial(line: str, form: Form | None = None) -> Trial:
+    """Parse one line: of the given form, else utterance 2nd, label last, attack before it.
 
     ``LA_0039 LA_E_2834763 - A11 spoof``, ``flac LA_E_2834763 A11 spoof``; a line of a single field
-    is the utterance. A last field that is no label counts as no label.
+    is the utterance. A field that is no label counts as no label.
     """
     line = line.strip()
     fields = line.split()
-    label = intern(fields[-1]) if len(fields) > 1 and fields[-1] in LABELS else None
-    utterance = fields[0] if len(fields) == 1 else fields[1]
-    attack = intern(fields[-2]) if label and len(fields) > 3 and fields[-2] not in ("-", label) else None
+    if form is None:
+        form = next(iter(labelled_forms(len(fields), _V2019)), None)
+        if form is None or fields[-1] not in LABELS:
+            form = _blind_form(len(fields), None)
+    utterance = fields[form.utterance]
+    label = attack = None
+    if form.label is not None:
+        label = intern(fields[form.label])
+        attack = _named(fields, form.attack, ("-", label))
     # The first field of the four-field form is the audio's format.
-    speaker = intern(fields[0]) if len(fields) > 1 and fields[0] not in ("flac", "wav", "-") else None
-    return Trial(line, utterance, label, attack, speaker)
+    speaker = _named(fields, form.speaker, ("flac", "wav", "-"))
+    file = unquote(utterance) if form.format == _CSV else None
+    return Trial(line, utterance, label, attack, speaker, file, _named(fields, form.subset, ("-",)))
 
 
-def read_protocol(path: str | os.PathLike[str]) -> list[Trial]:
+def _named(fields: list[str], place: int | None, placeholders: tuple[str, ...]) -> str | None:
+    """Return a field that names something; None where it does not."""
+    if place is None or fields[place] in placeholders:
+        return None
+    return intern(fields[place])
+
+
+class Protocol(Sequence[Trial]):
+    """The trials of a file, in its order.
+
+    In memory is the text, and where each line begins: a trial is parsed when it is asked for, for a
+    list of a million of them would take five times as much.
+
+    Parameters
+    ----------
+    text : str
+    starts : array of int
+        Where the trials' lines begin.
+    form : Form
+        Of the lines.
+    hashes : array of int
+        ``hash`` of each utterance.
+    """
+
+    def __init__(self, text: str, starts: array[int], form: Form, hashes: array[int]):
+        import numpy as np
+
+        self.form, self._text, self._starts = form, text, starts
+        unsorted = np.frombuffer(hashes, np.int64)
+        self._order = np.argsort(unsorted, kind="stable").astype(np.uint32)
+        self._hashes = unsorted[self._order]
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, i: int) -> Trial: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Trial]: ...
+    def __getitem__(self, i: int | slice) -> Trial | list[Trial]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(len(self))[i]]
+        return parse_trial(_line(self._text, self._starts[i]), self.form)
+
+    def place(self, utterance: str) -> int | None:
+        """Return the place of an utterance's trial, None where there is none."""
+        wanted = hash(utterance)
+        first = int(self._hashes.searchsorted(wanted))
+        for k in range(first, len(self)):
+            if self._hashes[k] != wanted:
+                break
+            if self[int(self._order[k])].utterance == utterance:
+                return int(self._order[k])
+        return None
+
+    def of_subsets(self, names: Collection[str]) -> Protocol:
+        """Return the trials of some subsets."""
+        kept = [trial.subset in names for trial in self]
+        starts, hashes = array("Q", compress(self._starts, kept)), array("q")
+        hashes.extend(hash(parse_trial(_line(self._text, start), self.form).utterance) for start in starts)
+        return Protocol(self._text, starts, self.form, hashes)
+
+    def repeated(self) -> tuple[int, int] | None:
+        """Return the places of the first trial whose utterance came before, and of that one."""
+        import numpy as np
+
+        found = None
+        for k in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]).tolist():
+            before, later = int(self._order[k]), int(self._order[k + 1])
+            if self[before].utterance == self[later].utterance and (found is None or later < found[0]):
+                found = later, before
+        return found
+
+    def line_number(self, place: int) -> int:
+        """Return the number of a trial's line in the file, from 1."""
+        return _number(self._text, self._starts[place])
+
+
+def read_protocol(
+    path: str | os.PathLike[str],
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
+    announce: bool = True,
+) -> Protocol:
     """Read a CM protocol.
 
     Blank lines, CRLF, tabs and a byte-order mark are accepted.
 
+    Parameters
+    ----------
+    path : path
+    protocol_format : {'asvspoof2019', 'asvspoof2021', 'asvspoof5', 'csv'} or None
+        None: recognised, see the module.
+    protocol_subset : sequence of str or None
+        Take the trials of these subsets only, of a format that has such.
+    announce : bool
+        Whether to say that there are several subsets where none is chosen.
+
     Raises
     ------
     InputError
-        When there is no such file, when it is no text or empty, when an utterance occurs twice, or
-        when some lines end in a label and some do not. (None with a label: a blind protocol.)
+        When there is no such file, when it is no text or empty, when its lines are not all of one form or
+        their form is none of those known, when an utterance occurs twice, or when some lines have a label
+        and some do not. (None with a label: a blind protocol.)
     """
-    trials: list[Trial] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
-        trial = parse_trial(line[:_LONGEST_LINE])
-        if len(line) > _LONGEST_LINE or len(trial.utterance) > _LONGEST_ID:
-            problem = f"{len(line):,} characters, longer than any trial's line; expected lines like {_EXAMPLE}"
-            raise InputError(f"{path}:{number}: {problem}: {line[:_QUOTED]!r}")
-        if trial.utterance == "-" or (trial.utterance in LABELS and trial.utterance != line.strip()):
-            problem = f"no utterance id in the second field; expected lines like {_EXAMPLE}"
-            raise InputError(f"{path}:{number}: {problem}: {trial.line[:_QUOTED]!r}")
-        if trial.utterance in seen:
-            raise InputError(
-                f"{path}:{number}: utterance {trial.utterance} stands on line {seen[trial.utterance]} already; "
-                f"a protocol names each utterance once: {trial.line[:_QUOTED]!r}"
+    if protocol_format not in (None, *PROTOCOL_FORMATS):
+        raise InputError(f"no protocol format {protocol_format!r}; give one of {' '.join(PROTOCOL_FORMATS)}")
+    text = _read_text(path)
+    if protocol_format in (None, _CSV) and (header := _csv_header(path, text, protocol_format)):
+        text, protocol_format = _from_csv(path, text, *header), _CSV
+    protocol, subsets = _Reader(path, text, protocol_format).read()
+    if announce:
+        check_subsets(path, subsets, protocol_subset)
+    return protocol.of_subsets(protocol_subset) if protocol_subset else protocol
+
+
+class _Reader:
+    """One pass over a protocol's lines, and what is wrong with them."""
+
+    def __init__(self, path: str | os.PathLike[str], text: str, protocol_format: str | None):
+        self.path, self.text, self.format = path, text, protocol_format
+        self.starts, self.hashes = array("Q"), array("q")
+        self.first: list[str] = []  # the fields of the first line
+
+    def read(self) -> tuple[Protocol, Counter[str]]:
+        """Return the trials, and how many there are of each subset."""
+        labelled: dict[Form, int] = {}
+        subsets: Counter[str] = Counter()
+        for rows in self._blocks():
+            if not self.first:
+                self.first = rows[0]
+                labelled = dict.fromkeys(labelled_forms(len(rows[0]), self.format), 0)
+            self._check(rows)
+            for form in labelled:
+                # Blocks hold thousands of lines: a list's own count is many times quicker than a loop.
+                column = [row[form.label] for row in rows]  # type: ignore[index]
+                labelled[form] += column.count(BONAFIDE) + column.count(SPOOF)
+                if form.subset is not None:
+                    subsets.update([row[form.subset] for row in rows])
+        if not self.starts:
+            raise InputError(f"{self.path}: no trial in it; {_EXPECTED}")
+        form = self._form(labelled)
+        protocol = Protocol(self.text, self.starts, form, self.hashes)
+        if again := protocol.repeated():
+            raise self._error(
+                self.starts[again[0]],
+                f"utterance {protocol[again[0]].utterance} stands on line {protocol.line_number(again[1])} already; "
+                "a protocol names each utterance once",
             )
-        seen[trial.utterance] = number
-        trials.append(trial)
-    if not trials:
-        raise InputError(f"{path}: no trial in it; expected lines like {_EXAMPLE}")
-    labelled = [trial.label is not None for trial in trials]
-    if any(labelled) and not all(labelled):
-        first = labelled.index(False)
-        raise InputError(
-            f"{path}:{seen[trials[first].utterance]}: no label at the end ('bonafide' or 'spoof'), "
-            f"though other lines have one: {trials[first].line[:_QUOTED]!r}"
-        )
-    return trials
+        return protocol, subsets if form.subset is not None else Counter()
+
+    def _blocks(self) -> Iterator[list[list[str]]]:
+        """Yield the fields of the lines that are not blank, and note where they begin."""
+        for start, lines in _blocks(self.text):
+            rows = [line.split() for line in lines]
+            starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=start))
+            if max(map(len, lines)) > _LONGEST_LINE:
+                i, length = next((i, len(line)) for i, line in enumerate(lines) if len(line) > _LONGEST_LINE)
+                raise self._error(starts[i], f"{length:,} characters, longer than any trial's line; {_EXPECTED}")
+            if not all(rows):
+                starts = list(compress(starts, rows))
+                rows = list(filter(None, rows))
+            self.starts.extend(starts)
+            if rows:
+                yield rows
+
+    def _check(self, rows: list[list[str]]) -> None:
+        """Refuse lines of another number of fields than the first, and such without an utterance."""
+        n_fields = len(self.first)
+        starts = self.starts[-len(rows) :]
+        if set(map(len, rows)) != {n_fields}:
+            i = next(i for i, row in enumerate(rows) if len(row) != n_fields)
+            self._refuse_uneven(starts[i], rows[i])
+        place = min(n_fields - 1, 1)
+        utterances = [row[place] for row in rows]
+        none = {"-", *LABELS} if n_fields > 1 else {"-"}
+        if not none.isdisjoint(utterances):
+            i = next(i for i, utterance in enumerate(utterances) if utterance in none)
+            raise self._error(starts[i], f"no utterance id in the second field; {_EXPECTED}")
+        longest = max(utterances, key=len)
+        if len(longest) > _LONGEST_ID // 4 and len(longest.encode()) > _LONGEST_ID:  # a character has 4 bytes at most
+            problem = f"an utterance id of more than {_LONGEST_ID} bytes; {_EXPECTED}"
+            raise self._error(starts[utterances.index(longest)], problem)
+        self.hashes.extend(map(hash, utterances))
+
+    def _refuse_uneven(self, start: int, row: list[str]) -> None:
+        numbers = f"{len(row)} fields, where line {_number(self.text, self.starts[0])} has {len(self.first)}"
+        is_labelled = [not set(LABELS).isdisjoint(fields) for fields in (self.first, row)]
+        if is_labelled[0] != is_labelled[1]:
+            self._refuse_unlabelled(start if is_labelled[0] else self.starts[0])
+        raise self._error(start, f"{numbers}; all lines of a protocol are of one form; {_EXPECTED}")
+
+    def _form(self, labelled: dict[Form, int]) -> Form:
+        """Return the one form that all lines have."""
+        n_fields = len(self.first)
+        fitting = [form for form, number in labelled.items() if number == len(self.starts)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise self._error(
+                self.starts[0],
+                f"every line may be of {' or '.join(form.format for form in fitting)}; say which by --protocol_format",
+            )
+        if any(labelled.values()):
+            form = max(labelled, key=lambda form: labelled[form])
+            for start in self.starts:
+                if _line(self.text, start).split()[form.label or 0] not in LABELS:
+                    self._refuse_unlabelled(start, form)
+        if self.format and not labelled and n_fields > 2:
+            raise self._error(self.starts[0], f"{n_fields} fields, which is no line of {self.format}; {_EXPECTED}")
+        strange = next((i for i, field in enumerate(self.first) if field in LABELS and n_fields > 1), None)
+        if strange is not None:
+            raise self._error(
+                self.starts[0],
+                f"{self.first[strange]!r} in field {strange + 1} of {n_fields}, which is no "
+                f"{f'line of {self.format}' if self.format else 'known form'}; {_EXPECTED}",
+            )
+        return _blind_form(n_fields, self.format)
+
+    def _refuse_unlabelled(self, start: int, form: Form | None = None) -> None:
+        is_last = form is None or form.format in (_V2019, _CSV)
+        place = "at the end" if is_last else f"in field {(form.label or 0) + 1}" if form else ""
+        raise self._error(start, f"no label {place} ('bonafide' or 'spoof'), though other lines have one")
+
+    def _error(self, start: int, problem: str) -> InputError:
+        """Return an error that names and quotes the line that begins at `start`."""
+        line = _line(self.text, start)[: 2 * _QUOTED].strip()[:_QUOTED]
+        return InputError(f"{self.path}:{_number(self.text, start)}: {problem}: {line!r}")
 
 
-def read_lines(path: str | os.PathLike[str]) -> Sequence[str]:
-    """Read a text file's lines, without a byte-order mark.
+def check_subsets(path: object, subsets: dict[str, int], wanted: Collection[str] | None) -> None:
+    """Refuse subsets that a file has not; say so where it has several and none is chosen.
+
+    Parameters
+    ----------
+    path : path
+        Of the protocol or score file.
+    subsets : dict of str to int
+        Number of its trials by subset; empty where it has none.
+    wanted : collection of str or None
+        What ``--protocol_subset`` says.
+    """
+    found = ", ".join(f"{name} ({number:,})" for name, number in sorted(subsets.items()))
+    for name in wanted or ():
+        if name not in subsets:
+            raise InputError(f"{path}: no subset {name!r}; it has {found or 'no subsets: leave --protocol_subset out'}")
+    if not wanted and len(subsets) > 1:
+        log(f"{path}: trials of the subsets {found}, all taken; --protocol_subset NAME… takes some")
+
+
+def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield where some lines begin, and these lines, all of them in turn."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _BLOCK)
+        end = end if end >= 0 else len(text)
+        yield start, text[start:end].split("\n")
+        start = end + 1
+
+
+def _line(text: str, start: int) -> str:
+    end = text.find("\n", start)
+    return text[start : end if end >= 0 else None]
+
+
+def _number(text: str, start: int) -> int:
+    return text.count("\n", 0, start) + 1
+
+
+def _read_text(path: str | os.PathLike[str]) -> str:
+    """Read a text file without its byte-order mark, lines ending in ``\\n``.
 
     Raises
     ------
@@ -108,8 +415,7 @@ def read_lines(path: str | os.PathLike[str]) -> Sequence[str]:
         When there is no such file or it is not UTF-8 text.
     """
     try:
-        with open(path, encoding="utf-8-sig") as f:
-            text = f.read()
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -118,4 +424,68 @@ def read_lines(path: str | os.PathLike[str]) -> Sequence[str]:
         raise InputError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
     if "\0" in text:  # UTF-16, or what a crash leaves of a file
         raise InputError(f"{path}: not a text file (it holds zero bytes)")
-    return text.split("\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+# -- CSV -----------------------------------------------------------------------------------------------
+
+
+def _csv_header(
+    path: str | os.PathLike[str], text: str, protocol_format: str | None
+) -> tuple[int, str, list[str]] | None:
+    """Return the number of the header's line, the separator, and the columns; None where the file is no CSV."""
+    number, line = next(((i, line) for i, line in enumerate(text.split("\n", 100), 1) if line.strip()), (1, ""))
+    for separator in ",;\t":
+        columns = [name.strip().lower() for name in next(csv.reader([line[:_LONGEST_LINE]], delimiter=separator), [])]
+        if "file" in columns:
+            return number, separator, columns
+        if len(columns) > 1 and "label" in columns:
+            protocol_format = _CSV
+    if protocol_format == _CSV:
+        raise InputError(
+            f"{path}:{number}: no header of a CSV: it names the column file, and label, speaker and attack where they "
+            f"are known, separated by commas: {line[:_QUOTED]!r}"
+        )
+    return None
+
+
+def _from_csv(path: str | os.PathLike[str], text: str, header: int, separator: str, columns: list[str]) -> str:
+    """Return a CSV's trials as lines ``SPEAKER FILE - ATTACK LABEL``, each on the line where it stands."""
+    repeated = [name for name in _CSV_COLUMNS if columns.count(name) > 1]
+    if repeated:
+        raise InputError(f"{path}:{header}: two columns {repeated[0]}; a CSV has each once")
+    places = {name: columns.index(name) for name in _CSV_COLUMNS if name in columns}
+    written, number = [], 0
+    for _, lines in _blocks(text):
+        trials = []
+        for line in lines:
+            number += 1
+            try:
+                trials.append(_csv_trial(line, separator, len(columns), places) if number > header else "")
+            except (csv.Error, InputError) as error:
+                raise InputError(f"{path}:{number}: {error}: {line[:_QUOTED]!r}") from None
+        written.append("\n".join(trials))
+    return "\n".join(written)
+
+
+def _csv_trial(line: str, separator: str, n_columns: int, places: dict[str, int]) -> str:
+    """Return a line of a CSV as ``SPEAKER FILE - ATTACK LABEL``; a blank one remains one."""
+    if not line.strip():
+        return ""
+    row = next(csv.reader([line], delimiter=separator, strict=True))
+    if len(row) != n_columns:
+        raise InputError(f"{len(row)} fields, where the header names {n_columns}")
+    found = {name: row[place].strip() for name, place in places.items()}
+    if not found["file"]:
+        raise InputError("no file")
+    if found.get("label", "") not in _CSV_LABELS:
+        raise InputError(f"label {found['label']!r}; expected 'bonafide' or 'spoof'")
+    label = _CSV_LABELS[found.get("label", "")]
+    start = f"{_word(found.get('speaker'))} {_word(found['file'])}"
+    attack = found.get("attack") if label == SPOOF else None
+    return f"{start} - {_word(attack)} {label}" if label else start
+
+
+def _word(text: str | None) -> str:
+    """Return text as one word: blanks and % as in addresses; ``-`` for none."""
+    return re.sub(r"[\s%]", lambda found: quote(found[0]), text) if text else "-"

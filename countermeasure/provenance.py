@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
@@ -97,15 +97,43 @@ def path_of(list_path: str | os.PathLike[str]) -> Path:
     return list_path.with_name(f"{list_path.name}.json")
 
 
-def write(list_path: str | os.PathLike[str], record: Record) -> None:
-    """Write the record of a list beside it."""
-    entries = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in dataclasses.asdict(record).items())
+def write(list_path: str | os.PathLike[str], record: Record, **columns: Iterable[object] | dict[str, Any]) -> None:
+    """Write the record of a list beside it.
+
+    `columns` are entries that are written one value after another, in the place of those of `record`:
+    for a million recordings they would need more memory than all the rest.
+    """
     with replace_when_whole(path_of(list_path), text=True) as f:
-        f.write("{\n" + ",\n".join(entries) + "\n}\n")
+        for i, entry in enumerate(dataclasses.fields(record)):
+            f.write(f"{',' if i else '{'}\n {json.dumps(entry.name)}: ")
+            f.writelines(_json_pieces(columns.get(entry.name, getattr(record, entry.name))))
+        f.write("\n}\n")
 
 
-def read(list_path: str | os.PathLike[str]) -> Record | None:
+def _json_pieces(value: Any) -> Iterator[str]:
+    """Yield the pieces of a value's JSON; what is no value of JSON is a list that comes entry by entry."""
+    if isinstance(value, dict):
+        for i, (key, entry) in enumerate(value.items()):
+            yield f"{', ' if i else '{'}{json.dumps(key)}: "
+            yield from _json_pieces(entry)
+        yield "}" if value else "{}"
+    elif isinstance(value, (str, int, float, list, type(None))):
+        yield json.dumps(value)
+    else:
+        yield "["
+        for i, entry in enumerate(value):
+            yield f"{', ' if i else ''}{json.dumps(entry)}"
+        yield "]"
+
+
+# Entries with a value for each recording, and what they begin and end with.
+_COLUMNS = {"utterances": ("[", "]"), "speakers": ("[", "]"), "n_frames": ("[", "]"), "index": ("{", "}")}
+
+
+def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | None:
     """Read the record of a list; None when there is none, or one of a newer format.
+
+    Without `columns`, ``utterances``, ``speakers``, ``n_frames`` and ``index`` are left empty and take no memory.
 
     Whether it belongs to the list as it stands there now is for `matches` to say.
 
@@ -119,7 +147,7 @@ def read(list_path: str | os.PathLike[str]) -> Record | None:
         path = path_of(Path(list_path).resolve())
     try:
         with open(path, encoding="utf-8") as f:
-            values = json.load(f)
+            values = json.loads("".join(f) if columns else "".join(map(_without_column, f)))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of 5,000 digits
@@ -127,6 +155,14 @@ def read(list_path: str | os.PathLike[str]) -> Record | None:
     if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
         return None
     return _checked(values, path)
+
+
+def _without_column(line: str) -> str:
+    """Return a line as `write` lays it out, with nothing in it where it holds a column."""
+    for name, (opening, closing) in _COLUMNS.items():
+        if line.startswith(f' "{name}": {opening}') and line.endswith(f"{closing},\n"):
+            return f' "{name}": {opening}{closing},\n'
+    return line
 
 
 def _checked(values: Any, path: Path) -> Record:
@@ -188,7 +224,10 @@ def describe(list_path: str | os.PathLike[str]) -> Described:
 
 
 def source(record: Record | None) -> dict[str, Any] | None:
-    """Return what a model remembers of a list it was trained on, for later lists to be compared with."""
+    """Return what a model remembers of a list it was trained on.
+
+    Later lists are compared with the first four; the rest is for its card.
+    """
     if record is None:
         return None
     return {
@@ -196,6 +235,11 @@ def source(record: Record | None) -> dict[str, Any] | None:
         "feature": record.feature,
         "sampling_rate": record.sampling_rate,
         "model": record.model.get("training_id"),
+        "split": record.split,
+        "dtype": record.dtype,
+        "protocol_sha256": record.protocol_sha256,
+        "n_speakers": len({speaker for speaker in record.speakers if speaker}),
+        "n_skipped": len(record.skipped),
     }
 
 

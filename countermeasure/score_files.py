@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
-from countermeasure.protocol import BONAFIDE, LABELS, SPOOF, Trial, parse_trial
+from countermeasure.protocol import BONAFIDE, LABELS, SPOOF, Form, Trial, check_subsets, labelled_forms
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -84,11 +85,16 @@ class AsvScores:
     attacks: Names
 
 
-def read_cm_scores(path: str | os.PathLike[str], protocol: Mapping[str, Trial] | None = None) -> CmScores:
+def read_cm_scores(
+    path: str | os.PathLike[str],
+    protocol: Mapping[str, Trial] | None = None,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
+) -> CmScores:
     """Read a countermeasure's score file.
 
-    The last field of a line is the score, the rest a line of a protocol (utterance 2nd, label
-    last); ``UTTERANCE SCORE`` and ``UTTERANCE ATTACK LABEL SCORE`` are known too. Blank lines, CRLF,
+    The last field of a line is the score, the rest a line of a protocol of any format;
+    ``UTTERANCE SCORE`` and ``UTTERANCE ATTACK LABEL SCORE`` are known too. Blank lines, CRLF,
     tabs, a byte-order mark and a first line that ends in the word *score* are accepted.
 
     Parameters
@@ -96,6 +102,10 @@ def read_cm_scores(path: str | os.PathLike[str], protocol: Mapping[str, Trial] |
     path : path of the file
     protocol : mapping from utterance to trial, optional
         Gives labels, attacks and speakers to a file without labels.
+    protocol_format : str, optional
+        Of the lines, see `protocol.read_protocol`.
+    protocol_subset : sequence of str, optional
+        Take the trials of these subsets only, where lines or protocol name such.
 
     Raises
     ------
@@ -107,26 +117,61 @@ def read_cm_scores(path: str | os.PathLike[str], protocol: Mapping[str, Trial] |
     table = _Table(path, f"lines like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'")
     if table.n_fields < 2:
         raise table.error(0, f"one field only; expected a line like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'")
-    n_leading = table.n_fields - 1
-    labels = table.column(n_leading - 1)
-    labelled: Bools = np.isin(labels, [name.encode() for name in LABELS])
-    short = bool(labelled.any()) and n_leading in (2, 3)  # UTTERANCE [ATTACK] LABEL
-    utterances = table.column(0 if short or n_leading == 1 else 1)
-    scores = table.scores()
-    if not labelled.any():
+    form = _form(table, protocol_format)
+    if form is None:
+        labels = table.column(max(table.n_fields - 2, 0))
         _refuse_asv(table, labels)
-    _refuse_repeated(table, utterances, short)
-    if not labelled.any():
-        return _join(table, utterances, scores, protocol)
-    if not labelled.all():
-        row = int(np.argmin(labelled))
-        raise table.error(row, f"label {labels[row].decode()!r}; expected 'bonafide' or 'spoof' before the score")
-    bonafide = labels == BONAFIDE.encode()
+    utterances = table.column(form.utterance if form else min(table.n_fields - 2, 1))
+    scores = table.scores()
+    _refuse_repeated(table, utterances, form in _SHORT.values())
+    if form is None:
+        return _join(table, utterances, scores, protocol, protocol_subset)
     none = np.zeros(len(scores), "S1")
-    attacks = none if n_leading < 3 else _without(table.column(n_leading - 2), b"-", SPOOF.encode())
+    bonafide = table.column(form.label or 0) == BONAFIDE.encode()
+    attacks = none if form.attack is None else _without(table.column(form.attack), b"-", SPOOF.encode())
     # The first field of the four-field form is the audio's format.
-    speakers = none if short else _without(table.column(0), b"flac", b"wav", b"-")
-    return CmScores(str(path), table.sha256, utterances, scores, bonafide, np.where(bonafide, b"", attacks), speakers)
+    speakers = none if form.speaker is None else _without(table.column(form.speaker), b"flac", b"wav", b"-")
+    found = CmScores(str(path), table.sha256, utterances, scores, bonafide, np.where(bonafide, b"", attacks), speakers)
+    subsets = none[:0] if form.subset is None else table.column(form.subset)
+    names, numbers = np.unique(subsets, return_counts=True)
+    counts = {name.decode(): number for name, number in zip(names.tolist(), numbers.tolist(), strict=True)}
+    check_subsets(path, counts, protocol_subset)
+    if not protocol_subset:
+        return found
+    kept = np.isin(subsets, [name.encode() for name in protocol_subset])
+    return replace(found, **{name: getattr(found, name)[kept] for name in _PER_TRIAL})
+
+
+_PER_TRIAL = ("utterances", "scores", "bonafide", "attacks", "speakers")
+# UTTERANCE [ATTACK] LABEL, by the number of fields before the score.
+_SHORT = {2: Form("short", 0, 1, None, None), 3: Form("short", 0, 2, 1, None)}
+
+
+def _form(table: _Table, protocol_format: str | None) -> Form | None:
+    """Return the form of all lines; None where no line has a label.
+
+    Raises
+    ------
+    InputError
+        When some lines have one and some have not, or when there is more than one such form.
+    """
+    n_leading = table.n_fields - 1
+    # Lines out of a CSV are written in the form of 2019.
+    wanted = "asvspoof2019" if protocol_format == "csv" else protocol_format
+    forms = [_SHORT[n_leading]] if n_leading in _SHORT else labelled_forms(n_leading, wanted)
+    labels = [name.encode() for name in LABELS]
+    labelled = [np.isin(table.column(form.label or 0), labels) for form in forms]
+    fitting = [form for form, fits in zip(forms, labelled, strict=True) if fits.all()]
+    if len(fitting) > 1:
+        names = " or ".join(form.format for form in fitting)
+        raise table.error(0, f"every line may be of {names}; say which by --protocol_format")
+    if not fitting and any(fits.any() for fits in labelled):
+        form, fits = max(zip(forms, labelled, strict=True), key=lambda pair: pair[1].sum())
+        row = int(np.argmin(fits))
+        field = table.column(form.label or 0)[row].decode()
+        place = "before the score" if form.label == n_leading - 1 else f"in field {(form.label or 0) + 1}"
+        raise table.error(row, f"label {field!r}; expected 'bonafide' or 'spoof' {place}")
+    return fitting[0] if fitting else None
 
 
 def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
@@ -184,7 +229,7 @@ def write_scores(path: str | os.PathLike[str], lines: Sequence[str], scores: Ite
         raise InputError(f"{path}: {len(values)} scores for a protocol of {len(lines)} trials")
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        utterance = parse_trial(lines[bad[0]]).utterance
+        utterance = lines[bad[0]].split()[:2][-1]
         raise InputError(
             f"{path}: not written, for the score of {utterance} is {values[bad[0]]} ({bad.size} such of {len(lines)}); "
             "look at its features"
@@ -316,25 +361,42 @@ def _refuse_asv(table: _Table, labels: Names) -> None:
         raise table.error(row, f"key {labels[row].decode()!r} belongs into an ASV score file, which --asv_score takes")
 
 
-def _join(table: _Table, utterances: Names, scores: Floats, protocol: Mapping[str, Trial] | None) -> CmScores:
+def _join(
+    table: _Table,
+    utterances: Names,
+    scores: Floats,
+    protocol: Mapping[str, Trial] | None,
+    protocol_subset: Sequence[str] | None,
+) -> CmScores:
     """Take labels, attacks and speakers from a protocol."""
     if protocol is None:
-        raise table.error(0, "no label ('bonafide' or 'spoof') before the score; give the trials' --protocol")
-    trials = []
+        raise table.error(
+            0,
+            "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error rates; "
+            "where labels are known, give the trials' --protocol",
+        )
+    subsets = Counter(trial.subset for trial in protocol.values() if trial.subset)
+    check_subsets(table.path, subsets, protocol_subset)
+    wanted = {name for name, trial in protocol.items() if not protocol_subset or trial.subset in protocol_subset}
+    trials, rows = [], []
     for row, utterance in enumerate(utterances.tolist()):
         trial = protocol.get(utterance.decode())
         if trial is None:
             raise table.error(row, f"utterance {utterance.decode()} is not in the protocol; give the protocol it is in")
         if trial.label is None:
             raise table.error(row, f"the protocol has no label for {trial.utterance}; give one with labels")
-        trials.append(trial)
+        if trial.utterance in wanted:
+            trials.append(trial)
+            rows.append(row)
+    if not rows:
+        raise InputError(f"{table.path}: no trial of {' or '.join(protocol_subset or ())} in it")
     return CmScores(
         str(table.path),
         table.sha256,
-        utterances,
-        scores,
+        utterances[rows],
+        scores[rows],
         np.array([trial.label == BONAFIDE for trial in trials]),
         np.array([(trial.attack or "").encode() for trial in trials]),
         np.array([(trial.speaker or "").encode() for trial in trials]),
-        len(protocol) - len(trials),
+        len(wanted) - len(trials),
     )

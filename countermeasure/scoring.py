@@ -93,6 +93,8 @@ def score_list(
     plot: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
     dask: str | None = None,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
 ) -> None:
     """Write the LLR of each trial of a feature list; print the EER.
 
@@ -102,7 +104,8 @@ def score_list(
     pair = read_pair(model_path_bon, model_path_sp)
     with compute.workers(n_jobs, dask) as workers, Table([data_path]) as table:
         check_suits(pair[0], table, model_path_bon)
-        _score_trials(table, pair, label_path, output_path, plot, workers)
+        trials = read_protocol(label_path, protocol_format, protocol_subset)
+        _score_trials(table, pair, trials, label_path, output_path, plot, workers)
 
 
 def score_fusion(
@@ -114,11 +117,14 @@ def score_fusion(
     plot: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,
     dask: str | None = None,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
 ) -> None:
     """Write the LLR of each trial from all score lists of a folder; else as `score_list`."""
     pair = read_pair(model_path_bon, model_path_sp)
     with compute.workers(n_jobs, dask) as workers, _fusion_table(data_dir, pair, model_path_bon) as table:
-        _score_trials(table, pair, label_path, output_path, plot, workers)
+        trials = read_protocol(label_path, protocol_format, protocol_subset)
+        _score_trials(table, pair, trials, label_path, output_path, plot, workers)
 
 
 def write_frame_scores(
@@ -231,12 +237,12 @@ def _record(table: Table) -> provenance.Record | None:
 def _score_trials(
     table: Table,
     pair: tuple[Model, Model],
+    trials: Sequence[Trial],
     label_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str],
     plot: str | os.PathLike[str] | None,
     workers: compute.Workers,
 ) -> None:
-    trials = read_protocol(label_path)
     places = _places(table, trials, label_path)
     llr: dict[int, float] = {}
     for one in progress(score_items(table, pair, workers), len(table), "scoring", "files"):
@@ -248,6 +254,9 @@ def _score_trials(
     missing = len(trials) - len(scored)
     if missing:
         log(f"{missing} trial{'s' * (missing > 1)} of {label_path} not in the list, or without frames: no score")
+    if all(trial.label is None for trial in scored):
+        log(f"{label_path} is blind: without labels there is no EER")
+        return
     _evaluate(scored, llrs, output_path, plot)
 
 

@@ -32,16 +32,40 @@ def get_silence(signal: ArrayLike, rate: int) -> NDArray[np.int64]:
     array [2]
         Leading and trailing silence in samples. Without any voiced stretch all is leading silence.
     """
-    signal = np.asarray(signal, np.float64)
-    power, crossings = _frame_measures(signal)
-    loud_pairs = _first_of_two(power > LOUD_POWER)
-    if not len(loud_pairs):
-        return np.array([len(signal), 0])
-    quiet_pairs = _first_of_two((power <= QUIET_POWER) & (crossings <= QUIET_CROSSINGS))
-    # The last stretch is the one with the last two loud frames; the first quiet pair after these ends it.
-    ends = quiet_pairs[quiet_pairs > loud_pairs[-1]]
-    trailing = len(signal) - ends[0] * HOP if len(ends) else 0
-    return np.array([loud_pairs[0] * HOP, trailing])
+    meter = Meter()
+    meter.add(np.asarray(signal))
+    return meter.result()
+
+
+class Meter:
+    """Measures the silence of a recording that comes in pieces, see `get_silence`."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._rest = np.empty(0)
+        self._power: list[NDArray[np.float64]] = []
+        self._crossings: list[NDArray[np.float64]] = []
+
+    def add(self, piece: NDArray[np.floating]) -> None:
+        """Take the next samples, array [n]."""
+        self._n += len(piece)
+        signal = np.concatenate([self._rest, piece], dtype=np.float64)
+        power, crossings = _frame_measures(signal)
+        self._power.append(power)
+        self._crossings.append(crossings)
+        self._rest = signal[len(power) * HOP :]
+
+    def result(self) -> NDArray[np.int64]:
+        """Return the leading and trailing silence in samples, array [2]."""
+        power, crossings = np.concatenate(self._power), np.concatenate(self._crossings)
+        loud_pairs = _first_of_two(power > LOUD_POWER)
+        if not len(loud_pairs):
+            return np.array([self._n, 0])
+        quiet_pairs = _first_of_two((power <= QUIET_POWER) & (crossings <= QUIET_CROSSINGS))
+        # The last stretch is the one with the last two loud frames; the first quiet pair after these ends it.
+        ends = quiet_pairs[quiet_pairs > loud_pairs[-1]]
+        trailing = self._n - ends[0] * HOP if len(ends) else 0
+        return np.array([loud_pairs[0] * HOP, trailing])
 
 
 def _frame_measures(signal: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -16,7 +16,7 @@ from countermeasure.feature_types import ZEROS_BECOME, Window
 
 _TILT = 0.9
 # Spectra of so many frames stay in a core's cache, and those of a long recording need no more memory.
-_FRAMES_PER_BLOCK = 96
+FRAMES_PER_BLOCK = 96
 
 
 class Frames:
@@ -145,8 +145,8 @@ def blocks(signal: NDArray[np.floating], rate: int, window: Window, dtype: DType
         See `Block`.
     """
     frames = Frames(signal, *window.samples(rate))
-    for start in range(0, len(frames.plain), _FRAMES_PER_BLOCK):
-        yield Block(frames, slice(start, start + _FRAMES_PER_BLOCK), rate, window, dtype)
+    for start in range(0, len(frames.plain), FRAMES_PER_BLOCK):
+        yield Block(frames, slice(start, start + FRAMES_PER_BLOCK), rate, window, dtype)
 
 
 @lru_cache(maxsize=16)

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from countermeasure import __version__, checkpoints, cli, compute, em, files, fusion, provenance
+from countermeasure import __version__, card, checkpoints, cli, compute, em, files, fusion, logistic, provenance
 from countermeasure.errors import InputError
 from countermeasure.frames import PART, Located, Parts, Table, sample, standardisation
 from countermeasure.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
 from countermeasure.models import Model, model_files, read_pair, write_model
-from countermeasure.options import TrainingOptions
-from countermeasure.protocol import LABELS
+from countermeasure.options import LogisticOptions, TrainingOptions
+from countermeasure.protocol import BONAFIDE, LABELS
 from countermeasure.suitability import check_columns, check_suits
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.
@@ -100,7 +100,7 @@ def train(
 def train_fusion(
     data_dir: PathLike,
     model_path: PathLike,
-    options: TrainingOptions,
+    options: TrainingOptions | LogisticOptions,
     load_model_path: PathLike | None = None,
     n_jobs: int | None = None,
     dask: str | None = None,
@@ -108,11 +108,69 @@ def train_fusion(
     log: PathLike | None = None,
     restart: bool = False,
 ) -> None:
-    """Train on all score lists of a folder, stacked as columns; else as `train`."""
+    """Train on all score lists of a folder, stacked as columns; else as `train`.
+
+    With `LogisticOptions`, the models are those of a logistic regression on the columns' means over
+    each file, in which there is nothing to continue and no history of passes.
+    """
     found = fusion.columns(data_dir)
     names = [column.name for column in found]
+    if isinstance(options, LogisticOptions):
+        if load_model_path is not None or log is not None:
+            option = "--log" if load_model_path is None else "--load_model_path"
+            raise InputError(f"{option} belongs to --method gmm; a logistic regression has no passes, leave it out")
+        _train_logistic(found, model_path, options, restart)
+        return
     conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
     _train([column.path for column in found], names, model_path, options, load_model_path, conduct)
+
+
+def _train_logistic(
+    found: Sequence[fusion.Column], model_path: PathLike, options: LogisticOptions, restart: bool
+) -> None:
+    folder = Path(model_path)
+    with Table([column.path for column in found]) as table, files.only_run(folder):
+        items = _items_by_label(table)
+        record = _record(table, [column.name for column in found], options, None)
+        if not restart and _is_finished(folder, record):
+            cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
+            card.write(folder)  # which a run that was killed may have left undone
+            return
+        for label in LABELS:
+            if not restart:
+                checkpoints.load(_checkpoint(folder, label), record)  # refuses those of an unfinished mixture
+        chosen = np.sort(np.concatenate([items[label] for label in LABELS]))
+        rows = _means(table, chosen)
+        is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
+        pairs = logistic.pairing(fusion.names_of_dimensions(found))
+        llr = logistic.fit(rows @ pairs, is_bonafide, options.l2)
+        llr = llr._replace(weights=pairs @ llr.weights)
+        variance = rows.var(axis=0)
+        mixtures = logistic.as_mixtures(llr, rows.mean(axis=0), np.where(variance > 0, variance, 1.0))
+        for path, label, parameters in zip(model_files(folder), LABELS, mixtures, strict=True):
+            about = {
+                **record,
+                "label": label,
+                "n_files": len(items[label]),
+                "n_frames": int(table.n_rows[items[label]].sum()),
+            }
+            write_model(path, Model(parameters, converged=True, record=about))
+        card.write(folder)
+        _remove_checkpoints(folder)
+        cli.log(f"{folder}: logistic regression on {len(chosen)} files, {pairs.shape[1]} LLRs or single columns")
+
+
+def _means(table: Table, items: np.ndarray) -> np.ndarray:
+    """Return the mean row of each item; array [items, columns], float64."""
+    means = np.array([table.item(i).mean(axis=0, dtype=np.float64) for i in items])
+    with np.errstate(over="ignore", invalid="ignore"):
+        usable = np.isfinite(means.astype(np.float32) ** 2).all(axis=1)
+    if not usable.all():
+        raise InputError(
+            f"{table.paths[0].parent}: {table.name(items[usable.argmin()])} holds a value that is NaN, infinite or too "
+            "large to be squared; make the lists again"
+        )
+    return means
 
 
 def _train(
@@ -144,6 +202,7 @@ def _train(
             if not conduct.restart and _is_finished(folder, record):
                 cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
                 _remove_checkpoints(folder)
+                card.write(folder)  # which a run that was killed may have left undone
                 return
             if conduct.restart:
                 _remove_checkpoints(folder)
@@ -154,6 +213,7 @@ def _train(
             for path, model in zip(model_files(folder), models, strict=True):
                 write_model(path, model)
             _remove_checkpoints(folder)
+            card.write(folder)
 
 
 def _checkpoint(folder: Path, label: str) -> Path:
@@ -174,7 +234,10 @@ def _with_components_of(starts: dict[str, Parameters], options: TrainingOptions)
 
 
 def _record(
-    table: Table, columns: Sequence[str] | None, options: TrainingOptions, load_model_path: PathLike | None
+    table: Table,
+    columns: Sequence[str] | None,
+    options: TrainingOptions | LogisticOptions,
+    load_model_path: PathLike | None,
 ) -> dict[str, Any]:
     """Return what the models will say about themselves; the training id stands for data and options."""
     starts = model_files(load_model_path) if load_model_path is not None else ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from countermeasure import cli
+from countermeasure import cli, options
 from countermeasure.errors import InputError
 from tDCF_python.defaults import FEWEST_REPLICATES, FEWEST_SPEAKERS, LA_EVAL_NAME, N_REPLICATES
 
@@ -54,6 +54,7 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         metavar="FILE",
         help="protocols with the labels of score files that have none (default: none)",
     )
+    options.add_protocol_arguments(parser)
     parser.add_argument(
         "--by",
         nargs="+",
@@ -110,11 +111,12 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     from tDCF_python import outputs, report
     from tDCF_python.study import ATTACK, run_study
 
-    protocols = read_protocols(args.protocol)
-    systems = {name: read_cm_scores(path, protocols) for name, path in zip(names, args.cm_score, strict=True)}
+    protocols = read_protocols(args.protocol, args.protocol_format)
+    reading = protocols, args.protocol_format, args.protocol_subset
+    systems = {name: read_cm_scores(path, *reading) for name, path in zip(names, args.cm_score, strict=True)}
     if illustrated and not args.by and all((scores.attacks != b"").any() for scores in systems.values()):
         args.by = [ATTACK]
-    others = [read_cm_scores(path, protocols) for path in args.threshold_from or []]
+    others = [read_cm_scores(path, protocols, args.protocol_format) for path in args.threshold_from or []]
     study = run_study(
         systems,
         read_asv(args.asv_score),
@@ -162,13 +164,13 @@ def read_asv(source: str | None) -> AsvSystem | None:
     return asv.LA_EVAL if source == LA_EVAL_NAME else asv.from_scores(read_asv_scores(source))
 
 
-def read_protocols(paths: Sequence[str] | None) -> dict[str, Trial] | None:
+def read_protocols(paths: Sequence[str] | None, protocol_format: str | None = None) -> dict[str, Trial] | None:
     """Return the trials of several protocols by utterance."""
     from countermeasure.protocol import read_protocol
 
     if paths is None:
         return None
-    return {trial.utterance: trial for path in paths for trial in read_protocol(path)}
+    return {trial.utterance: trial for path in paths for trial in read_protocol(path, protocol_format, announce=False)}
 
 
 def _count(word: str) -> int:

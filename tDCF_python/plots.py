@@ -136,7 +136,7 @@ def det(
     InputError
         When a system has no score of a class, or when matplotlib is missing.
     """
-    with _look():
+    with house_style():
         save(_det(_drawn(systems, asv, legacy), _cost_figure(asv, legacy)), path)
 
 
@@ -157,7 +157,7 @@ def pictures(study: Study) -> dict[str, Figure]:
         system.name: (system.scores.scores[system.scores.bonafide], system.scores.scores[~system.scores.bonafide])
         for system in study.systems
     }
-    with _look():
+    with house_style():
         drawn = _drawn(scores, rates, study.legacy)
         found = {
             "det": _det(drawn, figure),
@@ -187,7 +187,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 def write(figure: Figure, file: IO[bytes], kind: str) -> None:
     """Write a picture of the format `kind` into an open file; the same picture gives the same bytes."""
-    with _look():
+    with house_style():
         figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
@@ -208,7 +208,14 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> l
 
 
 @contextmanager
-def _look() -> Iterator[None]:
+def house_style() -> Iterator[None]:
+    """Draw in this suite's look during the block.
+
+    Raises
+    ------
+    InputError
+        When matplotlib is not installed.
+    """
     try:
         import matplotlib
     except ImportError:

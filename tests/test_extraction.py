@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pickle
@@ -114,6 +115,33 @@ def test_blind_protocols_give_no_labels(corpus):
     assert [label for _, label in load(corpus.extract("mfcc")[0])] == [None] * 7
 
 
+def test_a_csv_names_recordings_of_any_format_below_the_folder(corpus, monkeypatch):
+    formats = [suffix for suffix, name in AUDIO.items() if name in soundfile.available_formats()]
+    assert len(formats) >= 4
+    (corpus.data_path / "my voice").mkdir()
+    files = [f"my voice/100% take {i}{suffix}" for i, suffix in enumerate(formats)]
+    for file in files:
+        corpus.record(file.rsplit(".", 1)[0], n_samples=8000, suffix=f".{file.rsplit('.', 1)[1]}")
+    corpus.label_path.write_text("file,label\n" + "".join(f"{file},bonafide\n" for file in files))
+    (path,) = corpus.extract("mfcc")
+    for file, (feature, _) in zip(files, load(path), strict=True):
+        recording = audio.read(corpus.data_path / file)
+        np.testing.assert_array_equal(feature, features.extract(recording.signal, 16000, ["mfcc"])["mfcc"])
+    assert record_of(path).utterances == [file.replace("%", "%25").replace(" ", "%20") for file in files]
+
+
+AUDIO = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".aiff": "AIFF", ".au": "AU", ".mp3": "MP3", ".WAV": "WAV"}
+
+
+@pytest.mark.parametrize("file", ["../outside.wav", "/etc/passwd", "a/../../outside.wav", "absent.wav"])
+def test_a_csv_reaches_no_file_outside_the_folder(corpus, file, capsys):
+    corpus.record("../outside", suffix=".wav")
+    corpus.label_path.write_text(f"file,label\nLA_T_0000000.flac,bonafide\n{file},spoof\n")
+    with pytest.raises(InputError, match="1 of 2 recordings cannot be used"):
+        corpus.extract("mfcc")
+    assert ("no such file" if file == "absent.wav" else "leads out of") in capsys.readouterr().err
+
+
 def test_recordings_that_no_line_names_are_left_alone(corpus):
     corpus.path("LA_A_0000001").write_bytes(b"not even audio")
     assert len(load(corpus.extract("mfcc")[0])) == 7
@@ -171,6 +199,17 @@ def test_the_record_holds_nothing_that_varies(corpus, tmp_path, rng):
     corpus.data_path, corpus.output_path = moved, tmp_path / "elsewhere"
     corpus.extract("mfcc", n_jobs=2)
     assert provenance.path_of(corpus.output_path / "train-mfcc.pkl").read_bytes() == first
+
+
+def test_records_may_be_written_value_by_value_and_read_without_their_columns(corpus):
+    (path,) = corpus.extract("mfcc")
+    record, content = record_of(path), provenance.path_of(path).read_bytes()
+    provenance.write(path, record)
+    assert provenance.path_of(path).read_bytes() == content
+    brief = provenance.read(path, columns=False)
+    assert brief == dataclasses.replace(record, utterances=[], speakers=[], n_frames=[], index={})
+    provenance.path_of(path).write_text(json.dumps(dataclasses.asdict(record)))  # laid out by another hand
+    assert provenance.read(path, columns=False) == record
 
 
 def test_a_changed_list_does_not_match_its_record(corpus):
@@ -258,11 +297,11 @@ def interrupt_after(monkeypatch, n):
     keep = extraction._keep
     kept: list[str] = []
 
-    def breaking(lists, result):
+    def breaking(lists, place, result):
         if len(kept) == n:
             raise Interruption
         kept.append(result.utterance)
-        return keep(lists, result)
+        return keep(lists, place, result)
 
     monkeypatch.setattr(extraction, "_keep", breaking)
 
@@ -322,10 +361,10 @@ def test_what_another_dtype_left_behind_is_not_used(corpus, computed, monkeypatc
 @pytest.mark.parametrize("damage", ["cut", "garbage", "flip", "empty"])
 def test_journals_end_at_their_first_torn_entry(tmp_path, rng, damage):
     path = tmp_path / "journal"
-    rows = {f"LA_{i}": rng.normal(size=(5, 60)).astype(np.float32) for i in range(4)}
-    with Journal(path, ["mfcc"], "float32") as journal:
-        for name, feature in rows.items():
-            journal.add(name, bytes(32), 16000, 1, 1000, feature)
+    rows = rng.normal(size=(4, 5, 60)).astype(np.float32)
+    with opened(path, "LA_0 LA_1 LA_2 LA_3") as journal:
+        for place, feature in enumerate(rows):
+            journal.add(place, f"LA_{place}", bytes(32), 16000, 1, 1000, feature)
     content = path.read_bytes()
     third = content.index(b"LA_2")
     damaged = {
@@ -335,35 +374,39 @@ def test_journals_end_at_their_first_torn_entry(tmp_path, rng, damage):
         "empty": b"",
     }[damage]
     path.write_bytes(damaged)
-    expected = [] if damage == "empty" else ["LA_0", "LA_1"]
-    with Journal(path, ["mfcc"], "float32") as journal:
-        assert list(journal) == expected
-        journal.add("LA_9", bytes(32), 16000, 1, 1000, rows["LA_3"])
-    with Journal(path, ["mfcc"], "float32") as journal:
-        assert list(journal) == [*expected, "LA_9"]
-        entry, feature = journal.read("LA_9")
+    expected = [] if damage == "empty" else [3, 2]
+    with opened(path, "LA_9 LA_2 LA_1 LA_0") as journal:
+        assert list(journal) == sorted(expected)
+        journal.add(0, "LA_9", bytes(32), 16000, 1, 1000, rows[3])
+    with opened(path, "LA_9 LA_2 LA_1 LA_0") as journal:
+        assert list(journal) == [0, *sorted(expected)]
+        entry, feature = journal.read(0)
         assert entry == (bytes(32), 16000, 1, 1000, (5, 60))
-        np.testing.assert_array_equal(feature, rows["LA_3"])
-        assert (journal.digest("LA_9"), journal.digest("LA_2")) == (bytes(32), None)
+        np.testing.assert_array_equal(feature, rows[3])
+        assert (journal.digest(0), journal.digest(1)) == (bytes(32), None)
 
 
-def test_journals_share_the_places_of_their_utterances(tmp_path):
-    places = {"LA_0": 0, "LA_1": 1}
-    with Journal(tmp_path / "a", [], "float32", places) as a, Journal(tmp_path / "b", [], "float32", places) as b:
-        a.add("LA_1", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
-        b.add("LA_7", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
-        assert (list(a), list(b)) == (["LA_1"], ["LA_7"])
-        assert "LA_7" not in a
-    places = {"LA_7": 0}
-    with Journal(tmp_path / "a", [], "float32", places) as a, Journal(tmp_path / "b", [], "float32", places) as b:
-        assert (list(a), list(b)) == (["LA_1"], ["LA_7"])
+def opened(path, utterances, restart=False):
+    """A journal of recordings, in the order of a protocol."""
+    places = {utterance: place for place, utterance in enumerate(utterances.split())}
+    return Journal(path, ["mfcc"], "float32", len(places), places.get, restart)
+
+
+def test_what_a_journal_holds_of_other_protocols_stays_in_it(tmp_path):
+    path = tmp_path / "journal"
+    with opened(path, "LA_0 LA_1") as journal:
+        journal.add(1, "LA_1", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
+    with opened(path, "LA_7") as journal:
+        assert list(journal) == []
+    with opened(path, "LA_1 LA_0") as journal:
+        assert list(journal) == [0]
 
 
 def test_only_one_run_opens_a_journal(tmp_path):
     path = tmp_path / "journal"
-    with Journal(path, [], "float32") as journal:
-        journal.add("LA_0", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
-        with pytest.raises(InputError, match="another run"), Journal(path, [], "float32", restart=True):
+    with opened(path, "LA_0") as journal:
+        journal.add(0, "LA_0", bytes(32), 16000, 1, 1000, np.ones((1, 2)))
+        with pytest.raises(InputError, match="another run"), opened(path, "LA_0", restart=True):
             pass
         remove_journal(path)
         assert path.exists()
@@ -373,7 +416,7 @@ def test_only_one_run_opens_a_journal(tmp_path):
 
 
 def test_journals_without_entries_are_not_left_behind(tmp_path):
-    with Journal(tmp_path / "journal", [], "float32") as journal:
+    with opened(tmp_path / "journal", "LA_0") as journal:
         assert journal.path.exists()
     assert not journal.path.exists()
 
@@ -390,11 +433,11 @@ def test_a_kill_just_before_the_end_leaves_nothing_for_good(corpus, computed, mo
 
 
 def test_memory_does_not_grow_with_the_recordings(tmp_path):
-    places = {f"LA_{i}": i for i in range(5000)}
-    with Journal(tmp_path / "journal", [], "float32", places) as journal:
+    places = range(5000)
+    with opened(tmp_path / "journal", " ".join(map(str, places))) as journal:
         tracemalloc.start()
-        for name in places:
-            journal.add(name, bytes(32), 16000, 1, 1000, np.ones((1, 2), np.float32))
+        for place in places:
+            journal.add(place, str(place), bytes(32), 16000, 1, 1000, np.ones((1, 2), np.float32))
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert grown < 20 * len(places)

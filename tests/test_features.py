@@ -197,3 +197,51 @@ def test_the_doors_need_no_numpy(module):
 def test_importing_the_types_is_light():
     code = "import sys, countermeasure.features; print(any(m in sys.modules for m in ('scipy', 'spafe', 'soundfile')))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_no_type_needs_spafe_or_scipy_signal():
+    """Whose imports take longer than a short recording takes from file to score."""
+    code = (
+        "import sys, numpy as np\n"
+        "from countermeasure import features\n"
+        "features.extract(np.ones(4000, np.float32), 16000, features.names())\n"
+        "print(sorted({'spafe', 'sklearn', 'scipy.signal'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", FRAME_LEVEL)
+def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
+    signal = np.tile(speech, 14)[:-77]
+    whole = features.extract(signal, 16000, [name])[name]
+    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    for cuts in ([], [1, 5000, 5001, 90000], range(1000, len(signal), 1000)):
+        pieces = [found[name] for found in features.extract_pieces(np.split(signal, cuts), 16000, [name])]
+        if not name.startswith("pncc"):
+            assert len(pieces) >= 2
+        np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("n", [1, 479, 480, 96 * 240 + 240, (3 * 96 - 1) * 240 + 480, (3 * 96 - 1) * 240 + 481])
+def test_pieces_at_the_edges(rng, monkeypatch, n):
+    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    signal = rng.normal(size=n).astype(np.float32) * 0.1
+    names = ["mfcc", "lfcc"]
+    whole = features.extract(signal, 16000, names)
+    pieces = list(features.extract_pieces([signal[: n // 2], signal[n // 2 :]], 16000, names))
+    for name in names:
+        np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), whole[name])
+
+
+@pytest.mark.parametrize("names", [["silence", "mfcc"], ["silence"], ["pncc", "silence"]])
+def test_silence_is_measured_over_the_whole(speech, rng, monkeypatch, names):
+    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    quiet = rng.normal(size=3000) * 1e-4
+    signal = np.concatenate([quiet, np.tile(speech, 14), quiet[:2000]]).astype(np.float32)
+    whole = features.extract(signal, 16000, names)
+    for cuts in ([], [100], range(777, len(signal), 777)):
+        found = list(features.extract_pieces(np.split(signal, cuts), 16000, names))
+        assert [piece for piece in found if "silence" in piece] == found[-1:]
+        for name in names:
+            rows = np.concatenate([piece[name] for piece in found if name in piece])
+            np.testing.assert_array_equal(rows, whole[name])

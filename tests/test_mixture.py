@@ -120,6 +120,24 @@ def test_far_frames_keep_finite_log_likelihoods(rng):
     np.testing.assert_allclose(values, reference(parameters).score_samples(far.astype(np.float64)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0, 10.0])
+def test_frames_that_the_mixture_does_not_expect_count_as_scikit_learn_has_them(rng, spread):
+    """Likelihoods far below and far above the mixture's own reach beyond what float32 holds unshifted."""
+    parameters = seeds(rng.normal(size=(500, 24)), 32, rng)
+    usual = rng.normal(size=(100, 24))
+    unusual = np.concatenate([spread * rng.normal(size=(50, 24)), parameters.means + 1e-3])
+    frames = np.concatenate([usual, unusual]).astype(np.float32)
+    peer = reference(parameters)
+    expected = peer.score_samples(frames)
+    np.testing.assert_allclose(kernel(parameters).log_likelihoods(frames), expected, rtol=1e-6, atol=1e-4)
+    statistics = e_step(frames, parameters)
+    assert statistics.log_likelihood == pytest.approx(expected.sum(), rel=1e-6)
+    x, shares = frames.astype(np.float64), peer.predict_proba(frames)
+    np.testing.assert_allclose(
+        statistics.sums, np.hstack([x**2, x, np.ones((len(x), 1))]).T @ shares, rtol=1e-4, atol=1e-3
+    )
+
+
 def test_seeds_are_frames_far_from_each_other(rng):
     clusters = rng.normal(size=(8, 4)) * 100
     frames = (clusters[:, None] + rng.normal(size=(8, 50, 4))).reshape(-1, 4)

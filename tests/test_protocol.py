@@ -1,7 +1,7 @@
 import pytest
 
 from countermeasure.errors import InputError
-from countermeasure.protocol import parse_trial, read_protocol
+from countermeasure.protocol import Trial, parse_trial, read_protocol
 
 
 def written(tmp_path, content):
@@ -25,7 +25,7 @@ def written(tmp_path, content):
     ],
 )
 def test_fields_are_found_in_lines_of_every_form(line, utterance, label, attack, speaker):
-    assert parse_trial(line) == (line.strip(), utterance, label, attack, speaker)
+    assert parse_trial(line) == Trial(line.strip(), utterance, label, attack, speaker)
 
 
 @pytest.mark.parametrize("line", ["LA_0039 LA_E_1 - A11 Spoof", "LA_0039 LA_E_1 - A11 spoofed", "a LA_E_1 bonafide x"])
@@ -50,15 +50,15 @@ def test_trials_come_in_the_files_order(tmp_path):
     ],
 )
 def test_what_editors_make_of_a_protocol_is_the_same_protocol(tmp_path, content):
-    assert read_protocol(written(tmp_path, content)) == [
-        ("LA_1 A - A07 spoof", "A", "spoof", "A07", "LA_1"),
-        ("LA_2 B - - bonafide", "B", "bonafide", None, "LA_2"),
+    assert list(read_protocol(written(tmp_path, content))) == [
+        Trial("LA_1 A - A07 spoof", "A", "spoof", "A07", "LA_1"),
+        Trial("LA_2 B - - bonafide", "B", "bonafide", None, "LA_2"),
     ]
 
 
 def test_tabs_stay_in_the_line(tmp_path):
     (trial,) = read_protocol(written(tmp_path, "LA_1\tA\t-\tA07\tspoof\n"))
-    assert trial == ("LA_1\tA\t-\tA07\tspoof", "A", "spoof", "A07", "LA_1")
+    assert trial == Trial("LA_1\tA\t-\tA07\tspoof", "A", "spoof", "A07", "LA_1")
 
 
 @pytest.mark.parametrize("content", ["LA_1 A\nLA_1 B\n", "A\nB\n", "LA_1 A - - -\nLA_1 B - - -\n"])
@@ -111,6 +111,197 @@ def test_the_line_itself_is_quoted(tmp_path):
     path = written(tmp_path, "LA_1 A - - bonafide\nLA_7 A - A07 spoof\n")
     with pytest.raises(InputError, match=r"protocol\.txt:2: .*'LA_7 A - A07 spoof'$"):
         read_protocol(path)
+
+
+# -- other corpora -----------------------------------------------------------------------------------
+
+# First lines of the files, as the corpora's own documents quote them, and bona fide ones.
+CORPORA = {
+    "2019 LA": (
+        "LA_0039 LA_E_2834763 - A11 spoof\nLA_0014 LA_E_5849185 - - bonafide\n",
+        [("LA_E_2834763", "spoof", "A11", "LA_0039"), ("LA_E_5849185", "bonafide", None, "LA_0014")],
+        "asvspoof2019",
+    ),
+    "2019 PA": (
+        "PA_0079 PA_T_0000001 aaa - bonafide\nPA_0079 PA_T_0005401 aaa AA spoof\n",
+        [("PA_T_0000001", "bonafide", None, "PA_0079"), ("PA_T_0005401", "spoof", "AA", "PA_0079")],
+        "asvspoof2019",
+    ),
+    "2021 LA": (
+        "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval\n"
+        "LA_0020 LA_E_1665632 none loc_tx bonafide bonafide notrim progress\n",
+        [("LA_E_9332881", "spoof", "A07", "LA_0009"), ("LA_E_1665632", "bonafide", None, "LA_0020")],
+        "asvspoof2021",
+    ),
+    "2021 DF": (
+        "LA_0023 DF_E_2000011 nocodec asvspoof A14 spoof notrim progress traditional_vocoder - - - -\n"
+        "TEF2 DF_E_2000013 low_m4a vcc2020 - bonafide notrim eval bonafide Task1 - - E\n",
+        [("DF_E_2000011", "spoof", "A14", "LA_0023"), ("DF_E_2000013", "bonafide", None, "TEF2")],
+        "asvspoof2021",
+    ),
+    "2021 PA": (
+        "PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval\n"
+        "PA_0011 PA_E_1000002 R3 M3 D4 - - - - bonafide notrim progress\n",
+        [("PA_E_1000001", "spoof", None, "PA_0010"), ("PA_E_1000002", "bonafide", None, "PA_0011")],
+        "asvspoof2021",
+    ),
+    "5": (
+        "T_4850 T_0000000000 F - - - AC3 A05 spoof -\nT_3734 T_0000000011 F - - - - bonafide bonafide -\n",
+        [("T_0000000000", "spoof", "A05", "T_4850"), ("T_0000000011", "bonafide", None, "T_3734")],
+        "asvspoof5",
+    ),
+    "5, coded": (
+        "E_4608\tE_0000000024\tM\tC11\t4\tE_0004890277\tAC1\tA24\tspoof\t-\n"
+        "E_2040\tE_0000000034\tM\t-\t0\t-\t-\tbonafide\tbonafide\t-\n",
+        [("E_0000000024", "spoof", "A24", "E_4608"), ("E_0000000034", "bonafide", None, "E_2040")],
+        "asvspoof5",
+    ),
+}
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize("is_told", [False, True])
+def test_corpora_are_recognised(tmp_path, corpus, is_told):
+    content, expected, protocol_format = CORPORA[corpus]
+    trials = read_protocol(written(tmp_path, content), protocol_format if is_told else None)
+    assert [trial[1:5] for trial in trials] == expected
+    assert [trial.line for trial in trials] == content.splitlines()
+    assert trials.form.format == protocol_format
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_one_line_of_another_corpus_is_named(tmp_path, corpus):
+    content, _, protocol_format = CORPORA[corpus]
+    for other, (lines, _, other_format) in CORPORA.items():
+        if protocol_format != other_format or ("2021" in corpus and other != corpus):
+            with pytest.raises(InputError, match=r"protocol\.txt:3: .*, (where line 1 has|though other lines)"):
+                read_protocol(written(tmp_path, content + lines.replace("_E_", "_X_").replace("_T_", "_Y_")))
+            with pytest.raises(InputError, match=r"protocol\.txt:1: "):
+                read_protocol(written(tmp_path, content), "asvspoof5" if protocol_format != "asvspoof5" else "csv")
+
+
+def test_a_label_that_is_missing_in_the_middle_of_a_line_is_named(tmp_path):
+    content = CORPORA["2021 LA"][0] + "LA_0009 LA_E_9332882 alaw ita_tx A07 fake notrim eval\n"
+    with pytest.raises(InputError, match=r":3: no label in field 6 \('bonafide' or 'spoof'\).*'LA_0009 LA_E_9332882 a"):
+        read_protocol(written(tmp_path, content))
+
+
+def test_labels_where_no_format_has_them_are_not_overlooked(tmp_path):
+    with pytest.raises(InputError, match=r":1: 'spoof' in field 3 of 4, which is no known form"):
+        read_protocol(written(tmp_path, "s u1 spoof x\ns u2 bonafide x\n"))
+
+
+def test_what_could_be_two_formats_is_for_the_caller_to_say(tmp_path):
+    path = written(tmp_path, "s u1 a b A07 spoof x spoof\ns u2 a b - bonafide x bonafide\n")
+    with pytest.raises(InputError, match=r":1: every line may be of asvspoof2019 or asvspoof2021; say which"):
+        read_protocol(path)
+    assert read_protocol(path, "asvspoof2019")[0].attack == "x"
+    assert read_protocol(path, "asvspoof2021")[0].attack == "A07"
+
+
+def test_ids_are_as_long_as_score_files_can_hold(tmp_path):
+    assert len(read_protocol(written(tmp_path, f"s {'ß' * 127} - - bonafide\n"))) == 1
+    with pytest.raises(InputError, match=r":2: an utterance id of more than 255 bytes"):
+        read_protocol(written(tmp_path, f"s u - - bonafide\ns {'ß' * 128} - - bonafide\n"))
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no protocol format 'tsv'; give one of asvspoof2019"):
+        read_protocol(written(tmp_path, CORPORA["5"][0]), "tsv")
+
+
+@pytest.mark.parametrize("corpus", ["2021 LA", "2021 DF", "2021 PA"])
+def test_subsets_are_chosen_or_mentioned(tmp_path, corpus, capsys):
+    content, expected, _ = CORPORA[corpus]
+    path = written(tmp_path, content)
+    assert len(read_protocol(path)) == 2
+    assert "subsets eval (1), progress (1), all taken; --protocol_subset NAME" in capsys.readouterr().err
+    progress = read_protocol(path, protocol_subset=["progress"])
+    assert [trial.utterance for trial in progress] == [expected[corpus != "2021 DF"][0]]
+    assert {trial.subset for trial in progress} == {"progress"}
+    assert progress.place(progress[0].utterance) == 0
+    assert len(read_protocol(path, protocol_subset=["eval", "progress"])) == 2
+    assert capsys.readouterr().err == ""
+    with pytest.raises(InputError, match=r"no subset 'test'; it has eval \(1\), progress \(1\)"):
+        read_protocol(path, protocol_subset=["test"])
+
+
+def test_formats_without_subsets_have_none_to_choose(tmp_path):
+    with pytest.raises(InputError, match="no subset 'eval'; it has no subsets: leave --protocol_subset out"):
+        read_protocol(written(tmp_path, CORPORA["5"][0]), protocol_subset=["eval"])
+
+
+def test_trials_are_found_by_place_and_by_utterance(tmp_path):
+    content = "".join(f"s u{i} - - bonafide\n" for i in range(3000)) + "\n s größe - A1 spoof"
+    trials = read_protocol(written(tmp_path, content))
+    assert len(trials) == 3001
+    assert trials[-1] == trials[3000] == Trial("s größe - A1 spoof", "größe", "spoof", "A1", "s")
+    assert [trial.utterance for trial in trials[1:3]] == ["u1", "u2"]
+    assert [trials.place(f"u{i}") for i in (0, 7, 2999)] == [0, 7, 2999]
+    assert (trials.place("größe"), trials.place("u3000")) == (3000, None)
+    assert trials.line_number(3000) == 3002
+
+
+# -- CSV ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "file,label,speaker,attack\na.wav,bonafide,Ann,\nsub/b.mp3,spoof,Bob,tts\n",
+        "File, Label ,speaker,attack\r\na.wav, bonafide,Ann,-\r\nsub/b.mp3,spoof,Bob,tts\r\n",
+        "attack;speaker;note;label;file\n;Ann;x;bona-fide;a.wav\ntts;Bob;;spoof;sub/b.mp3\n",
+        'file\tlabel\tspeaker\tattack\n"a.wav"\tbonafide\tAnn\tnone of it\nsub/b.mp3\tspoof\tBob\ttts\n',
+        "\ufefffile,label,speaker,attack\n\na.wav,bonafide,Ann,\n\nsub/b.mp3,spoof,Bob,tts",
+    ],
+    ids=["plain", "spreadsheet", "semicolons", "tabs", "blank lines"],
+)
+def test_csv_files_of_every_make(tmp_path, content):
+    assert list(read_protocol(written(tmp_path, content))) == [
+        Trial("Ann a.wav - - bonafide", "a.wav", "bonafide", None, "Ann", "a.wav"),
+        Trial("Bob sub/b.mp3 - tts spoof", "sub/b.mp3", "spoof", "tts", "Bob", "sub/b.mp3"),
+    ]
+
+
+def test_blanks_in_file_names_are_written_as_in_addresses(tmp_path):
+    path = written(tmp_path, 'file,label,speaker\n"my, 100% own.wav",spoof,Alec Guinness\n')
+    (trial,) = read_protocol(path)
+    assert trial.line == "Alec%20Guinness my,%20100%25%20own.wav - - spoof"
+    assert (trial.utterance, trial.file) == ("my,%20100%25%20own.wav", "my, 100% own.wav")
+
+
+@pytest.mark.parametrize(
+    "content", ["file\na.wav\nb.wav\n", "file,label\na.wav,\nb.wav,\n", "file,x\na.wav,1\nb.wav,2\n"]
+)
+def test_a_csv_without_labels_is_blind(tmp_path, content):
+    assert [trial[:3] for trial in read_protocol(written(tmp_path, content))] == [
+        ("- a.wav", "a.wav", None),
+        ("- b.wav", "b.wav", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,label\na.wav,fake\n", ":2: label 'fake'; expected 'bonafide' or 'spoof': 'a.wav,fake'"),
+        ("file,label\na.wav,spoof\nb.wav\n", ":3: 1 fields, where the header names 2: 'b.wav'"),
+        ("file,label\n,spoof\n", ":2: no file: ',spoof'"),
+        ("file,label\na.wav,spoof\nb.wav,\n", ":3: no label"),
+        ("file,label\na.wav,spoof\n\na.wav,spoof\n", ":4: utterance a.wav stands on line 2 already"),
+        ('file,label\n"a.wav,spoof\n', ":2: unexpected end of data: '\"a.wav,spoof'"),
+        ("file,file\na.wav,b\n", ":1: two columns file"),
+        ("path,label\na.wav,spoof\n", ":1: no header of a CSV: it names the column file"),
+        ("file,label\n", ": no trial in it"),
+    ],
+)
+def test_mistakes_in_a_csv_are_named_with_their_line(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        read_protocol(written(tmp_path, content))
+
+
+def test_a_csv_needs_its_header_when_it_is_said_to_be_one(tmp_path):
+    with pytest.raises(InputError, match=":1: no header of a CSV"):
+        read_protocol(written(tmp_path, "a.wav,spoof\n"), "csv")
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_refused(tmp_path):

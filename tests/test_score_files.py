@@ -145,3 +145,77 @@ def test_no_score_is_made_up(tmp_path, bad):
     with pytest.raises(InputError, match="1 scores for a protocol of 2"):
         write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], [1.0])
     assert not list(tmp_path.iterdir())
+
+
+# -- other corpora and blind sets --------------------------------------------------------------------
+
+LINES = {
+    "2019 PA": ["PA_0079 PA_T_0000001 aaa - bonafide", "PA_0079 PA_T_0005401 aaa AA spoof"],
+    "2021 LA": [
+        "LA_0020 LA_E_1665632 none loc_tx bonafide bonafide notrim progress",
+        "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval",
+    ],
+    "2021 DF": [
+        "TEF2 DF_E_2000013 low_m4a vcc2020 - bonafide notrim eval bonafide Task1 - - E",
+        "LA_0023 DF_E_2000011 nocodec asvspoof A14 spoof notrim progress traditional_vocoder - - - -",
+    ],
+    "2021 PA": [
+        "PA_0011 PA_E_1000002 R3 M3 D4 - - - - bonafide notrim progress",
+        "PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval",
+    ],
+    "5": ["T_3734 T_0000000011 F - - - - bonafide bonafide -", "T_4850 T_0000000000 F - - - AC3 A05 spoof -"],
+    "5, tabs": ["T_1\tT_2\tF\t-\t-\t-\t-\tbonafide\tbonafide\t-", "T_4\tT_5\tF\t-\t-\t-\tAC3\tA05\tspoof\t-"],
+    "CSV": ["file,label,speaker,attack", "a b.wav,bonafide,Alec Guinness,", "c/d.mp3,spoof,,tts"],
+}
+
+
+@pytest.mark.parametrize("corpus", LINES)
+def test_scores_of_every_corpus_are_read_back(file, tmp_path, corpus):
+    trials = read_protocol(file("\n".join(LINES[corpus]), "protocol.txt"))
+    path = tmp_path / "scores.txt"
+    write_scores(path, [trial.line for trial in trials], [1.5, -2.5])
+    expected = [
+        (trial.utterance, score, trial.label == "bonafide", trial.attack or "", trial.speaker or "")
+        for trial, score in zip(trials, [1.5, -2.5], strict=True)
+    ]
+    assert columns(read_cm_scores(path)) == expected
+
+
+def test_scores_that_could_be_of_two_formats_are_refused(file):
+    path = file("s u1 a b A07 spoof x spoof 1\ns u2 a b - bonafide x bonafide 2\n")
+    with pytest.raises(InputError, match=r"scores\.txt:1: every line may be of asvspoof2019 or asvspoof2021"):
+        read_cm_scores(path)
+    assert read_cm_scores(path, None, "asvspoof2021").attacks.tolist() == [b"A07", b""]
+
+
+def test_one_score_of_another_form_is_named(file):
+    lines = [*LINES["2021 LA"], "LA_0009 LA_E_9332882 alaw ita_tx A07 fake notrim eval"]
+    with pytest.raises(InputError, match=r":3: label 'fake'; expected 'bonafide' or 'spoof' in field 6"):
+        read_cm_scores(file("".join(f"{line} 1.5\n" for line in lines)))
+
+
+def test_scores_of_a_subset(file, capsys):
+    path = file("".join(f"{line} 1.5\n" for line in LINES["2021 LA"]))
+    assert len(read_cm_scores(path).scores) == 2
+    assert "subsets eval (1), progress (1), all taken" in capsys.readouterr().err
+    assert columns(read_cm_scores(path, protocol_subset=["eval"])) == [("LA_E_9332881", 1.5, False, "A07", "LA_0009")]
+    with pytest.raises(InputError, match=r"no subset 'hidden'; it has eval \(1\), progress \(1\)"):
+        read_cm_scores(path, protocol_subset=["hidden"])
+    with pytest.raises(InputError, match="no subset 'eval'; it has no subsets"):
+        read_cm_scores(file(SIX), protocol_subset=["eval"])
+
+
+def test_a_subset_of_scores_without_labels(file):
+    trials = {t.utterance: t for t in read_protocol(file("\n".join(LINES["2021 LA"]), "p.txt"), announce=False)}
+    path = file("LA_E_9332881 -2.5\nLA_E_1665632 1.5\n")
+    scores = read_cm_scores(path, trials, None, ["progress"])
+    assert columns(scores) == [("LA_E_1665632", 1.5, True, "", "LA_0020")]
+    assert scores.unscored == 0
+    with pytest.raises(InputError, match="no trial of progress in it"):
+        read_cm_scores(file("LA_E_9332881 -2.5\n"), trials, None, ["progress"])
+
+
+@pytest.mark.parametrize("lines", [["LA_1 A", "LA_1 B"], ["A", "B"], ["LA_1 A - - -", "LA_1 B - - -"]])
+def test_scores_of_a_blind_set_say_so(file, lines):
+    with pytest.raises(InputError, match=r":1: no label .* the scores of a blind set, which have no error rates"):
+        read_cm_scores(file("".join(f"{line} 1.5\n" for line in lines)))

@@ -27,6 +27,7 @@ CHAIN = [
     "gmm_train_recur",
     "gmm_train",
     "gmm_test",
+    "gmm_calibrate",
     "gmm_ensemble_preprocess",
     "gmm_ensemble_train",
     "gmm_ensemble_train_recur",
@@ -34,6 +35,7 @@ CHAIN = [
     "gmm_filelevel_preprocess",
     "gmm_filelevel_train",
     "gmm_filelevel_test",
+    "gmm_detect",
     "score_eval",
 ]
 TYPES = ("lfcc", "mfcc", "silence")
@@ -229,8 +231,89 @@ def test_blind_protocols_are_scored_without_an_eer(workplace, monkeypatch, tmp_p
     assert run("gmm_test", *arguments) == 0
     out, err = capsys.readouterr()
     assert "EER" not in out
-    assert "no EER" in err
+    assert err.count(f"{blind} is blind: without labels there is no EER") == 1
     assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(trials)
+    assert_refused("score_eval", ["--cm_score", tmp_path / "scores.txt"], "the scores of a blind set", capsys, blind)
+    labels = ["--protocol", corpus.protocol(Path("LA"), "eval")]
+    assert run("score_eval", "--cm_score", tmp_path / "scores.txt", *labels) == 0
+
+
+# Trials of the small corpus as other corpora would write them.
+OTHER_CORPORA = {
+    "2019 PA": lambda t: f"{t.speaker} {t.utterance} aaa {t.attack or '-'} {t.label}",
+    "2021 LA": lambda t: f"{t.speaker} {t.utterance} alaw ita_tx {t.attack or 'bonafide'} {t.label} notrim eval",
+    "2021 DF": lambda t: (
+        f"{t.speaker} {t.utterance} nocodec asvspoof {t.attack or '-'} {t.label} notrim eval x - - - -"
+    ),
+    "5": lambda t: f"{t.speaker}\t{t.utterance}\tF\t-\t-\t-\tAC3\t{t.attack or 'bonafide'}\t{t.label}\t-",
+    "CSV": lambda t: f"{t.utterance}.flac,{t.label},{t.speaker},{t.attack or ''}",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CORPORA)
+def test_protocols_of_other_corpora_go_from_the_recordings_to_the_eer(workplace, monkeypatch, tmp_path, capsys, name):
+    monkeypatch.chdir(workplace)
+    assert run("gmm_test", *test_arguments("lfcc", "eval")) == 0
+    expected = capsys.readouterr().out
+    trials = read_protocol(corpus.protocol(Path("LA"), "eval"))
+    header = ["file,label,speaker,attack"] if name == "CSV" else []
+    path = tmp_path / "metadata"
+    path.write_text("\n".join([*header, *(OTHER_CORPORA[name](trial) for trial in trials)]))
+    told = ["--protocol_format", {"CSV": "csv", "5": "asvspoof5"}.get(name, f"asvspoof{name.split()[0]}")]
+    for options in ([], told):
+        assert run(
+            "gmm_data_processing", "--data_split", "eval", "--data_path", "LA/ASVspoof2019_LA_eval/flac",
+            "--label_path", path, "--output_path", tmp_path, "--ftype", "lfcc", "--n_jobs", 1, *options,
+        ) == 0  # fmt: skip
+        arguments = replaced(test_arguments("lfcc", "eval"), "--label_path", path)
+        arguments = replaced(arguments, "--data_path", tmp_path / "eval-lfcc.pkl")
+        assert run("gmm_test", *replaced(arguments, "--output_path", tmp_path / "scores.txt"), *options) == 0
+        out, err = capsys.readouterr()
+        assert out == expected
+    assert "is there, made from the same recordings" in err  # what is told changes nothing
+    assert run("score_eval", "--cm_score", tmp_path / "scores.txt", "--by", "attack") == 0
+    out = capsys.readouterr().out
+    assert "A01" in out
+    assert expected.split()[1] in out
+
+
+def test_a_subset_is_extracted_scored_and_evaluated(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    trials = read_protocol(corpus.protocol(Path("LA"), "eval"))
+    lines = [OTHER_CORPORA["2021 LA"](trial) for trial in trials]
+    lines[6:] = [line.replace(" eval", " progress") for line in lines[6:]]
+    path = tmp_path / "trial_metadata.txt"
+    path.write_text("\n".join(lines))
+
+    def eer(name, *options):
+        capsys.readouterr()
+        assert run(name, *options) == 0
+        out, err = capsys.readouterr()
+        assert ("all taken; --protocol_subset" in err) == ("--protocol_subset" not in options)
+        return out.split("EER")[1].split()[0]
+
+    models = test_arguments("lfcc", "eval")[2:6]
+    found = {}
+    for subset in ([], ["--protocol_subset", "eval"]):
+        folder = tmp_path / "-".join(["x", *subset[1:]])
+        labels = ["--label_path", path, *subset]
+        assert run(
+            "gmm_data_processing", "--data_split", "eval", "--data_path", "LA/ASVspoof2019_LA_eval/flac",
+            *labels, "--output_path", folder, "--ftype", "lfcc", "--n_jobs", 1,
+        ) == 0  # fmt: skip
+        data = ["--data_path", folder / "eval-lfcc.pkl", "--output_path", folder / "scores.txt"]
+        found[bool(subset)] = eer("gmm_test", *data, *models, *labels)
+        assert len((folder / "scores.txt").read_text().splitlines()) == (6 if subset else 12)
+    everything = tmp_path / "x" / "scores.txt"
+    assert eer("score_eval", "--cm_score", everything, "--protocol_subset", "eval") == found[True]
+    plain = tmp_path / "plain.txt"
+    plain.write_text("".join(f"{line.split()[1]} {line.split()[-1]}\n" for line in everything.read_text().splitlines()))
+    labels = ["--protocol", path]
+    assert eer("score_eval", "--cm_score", plain, *labels, "--protocol_subset", "eval") == found[True]
+    assert eer("score_eval", "--cm_score", plain, *labels) == found[False]
+    mixed = ["--data_path", tmp_path / "x" / "eval-lfcc.pkl", "--output_path", tmp_path / "no.txt", *models]
+    arguments = [*mixed, "--label_path", path, "--protocol_subset", "eval"]
+    assert_refused("gmm_test", arguments, "give the protocol that the list was made from", capsys, tmp_path / "no.txt")
 
 
 # -- wrong calls -----------------------------------------------------------------------------------
@@ -375,6 +458,39 @@ def test_gmm_train_refuses(workplace, monkeypatch, tmp_path, capsys):
         assert_refused(name, [*good, "--n_components", "many"], "invalid int value", capsys, target)
         assert_refused(name, [*good, "--load_model_path", tmp_path], "bon.gmm: no such file", capsys, target)
         assert_refused(name, good[:2], "required: --model_path", capsys, target)
+
+
+def test_a_logistic_fusion_goes_through_the_scripts_of_mixtures(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    fill(workplace)
+    protocol = corpus.protocol(Path("LA"), "eval")
+    model = tmp_path / "frames"
+    train = ["--data_dir", f"experiment/{FUSION}/train", "--model_path", model, "--method", "logistic"]
+    assert run("gmm_ensemble_train", *train) == 0
+    for split in ("train", "eval"):
+        assert run(
+            "gmm_filelevel_preprocess", "--data_split", split, "--data_dir", f"experiment/{FUSION}/{split}",
+            "--model_path", model, "--model_name", "fused", "--output_path", tmp_path / "files",
+        ) == 0  # fmt: skip
+        shutil.copy(f"data/{split}/{split}-silence.pkl", tmp_path / "files" / split)
+    above = ["--data_dir", tmp_path / "files" / "train", "--model_path", tmp_path / "above", "--method", "logistic"]
+    assert run("gmm_filelevel_train", *above) == 0
+    for name, data_dir, folder in (
+        ("gmm_ensemble_test", f"experiment/{FUSION}/eval", model),
+        ("gmm_filelevel_test", tmp_path / "files" / "eval", tmp_path / "above"),
+    ):
+        assert run(
+            name, "--data_dir", data_dir, "--model_path_bon", folder / "bon.gmm", "--model_path_sp", folder / "sp.gmm",
+            "--label_path", protocol, "--output_path", tmp_path / "scores.txt",
+        ) == 0  # fmt: skip
+        assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(read_protocol(protocol))
+    target = tmp_path / "other" / "bon.gmm"
+    train = replaced(train, "--model_path", target.parent)
+    assert_refused("gmm_ensemble_train", [*train, "--l2", "-1"], "--l2 -1.0: must be", capsys, target)
+    assert_refused(
+        "gmm_ensemble_train_recur", [*train, "--load_model_path", model], "--load_model_path", capsys, target
+    )
+    assert_refused("gmm_filelevel_train", replaced(train, "--method", "svm"), "invalid choice", capsys, target)
 
 
 def test_fusion_scripts_refuse(workplace, monkeypatch, tmp_path, capsys):

@@ -269,7 +269,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, data, monke
     training.train(data, tmp_path / "killed", options, n_jobs=1, in_memory=True)
     assert "bonafide: going on after pass 4" in capsys.readouterr().err
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
-    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["bon.gmm", "sp.gmm"]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["README.md", "bon.gmm", "sp.gmm"]
 
 
 def test_a_run_killed_between_the_two_models_is_mended(tmp_path, data, monkeypatch):

@@ -122,6 +122,24 @@ def test_the_files_are_those_of_the_contract(chain, work):
     assert files(work) == expected
 
 
+def test_a_blind_eval_split_is_scored_and_has_no_table(tmp_path):
+    corpus.make(tmp_path / "LA", 3)
+    labelled = corpus.protocol(tmp_path / "LA", "eval")
+    trials = read_protocol(labelled)
+    labelled.write_text("".join(f"{trial.speaker} {trial.utterance}\n" for trial in trials))
+    options = {"LA": tmp_path / "LA", "WORK": tmp_path, "JOBS": 1}
+    options |= {f"{step}_OPTIONS": "--n_components 2 --max_iter 3" for step in ("TRAIN", "ENSEMBLE", "FILELEVEL")}
+    for wrapper in ("preprocess.sh", "train.sh", "test.sh"):
+        done = call(wrapper, "lfcc", "mfcc", cwd=tmp_path, **options)
+        assert done.returncode == 0, done.stderr
+    assert "results on eval" not in steps(done)
+    assert f"test.sh: {labelled} is blind: the scores are in {tmp_path / 'output'}" in done.stderr
+    assert done.stdout.count("EER") == 4  # of dev
+    for system in ("lfcc", "ensemble-lfcc+mfcc", "filelevel-lfcc+mfcc"):
+        lines = (tmp_path / "output" / f"{system}-eval.txt").read_text().splitlines()
+        assert [line.split()[:2] for line in lines] == [[trial.speaker, trial.utterance] for trial in trials]
+
+
 def test_experiments_hold_just_links_to_the_lists(work):
     for path in work.glob("experiment/*lfcc*/*/*"):
         assert path.is_symlink()

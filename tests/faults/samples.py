@@ -37,6 +37,11 @@ def make_samples(folder: Path) -> Path:
     _write_lists(folder, arrays, labels, trials)
     _write_models(folder, rng)
     (folder / "protocol.txt").write_text("".join(f"{trial.line}\n" for trial in trials))
+    of_2021 = [f"{t.speaker} {t.utterance} alaw ita_tx {t.attack} {t.label} notrim eval\n" for t in trials]
+    (folder / "protocol-2021.txt").write_text("".join(of_2021))
+    of_csv = [f'"{t.utterance} a.wav",{t.label},{t.speaker},{t.attack or ""}\n' for t in trials]
+    (folder / "protocol-csv.txt").write_text("".join(["file,label,speaker,attack\n", *of_csv]))
+    (folder / "cm-2021.txt").write_text("".join(line.replace("\n", " 1.5\n") for line in of_2021))
     (folder / "cm.txt").write_text("".join(f"{trial.line} {i - 3.25}\n" for i, trial in enumerate(trials)))
     (folder / "cm-short.txt").write_text("".join(f"{trial.utterance} {i / 7}\n" for i, trial in enumerate(trials)))
     keys = ["target", "nontarget", "spoof"] * 3
@@ -45,10 +50,15 @@ def make_samples(folder: Path) -> Path:
     block = Statistics(np.ones((2 * N_DIMS + 1, N_COMPONENTS)), -12.0, 5)
     state = em.State(_parameters(rng), (block, block), (-3.0, -2.5), False)
     checkpoints.save(folder / "checkpoint.npz", state, [0.1, 0.2], RECORD)
-    with Journal(folder / "journal", JOURNAL_SETTINGS, "float32") as journal:
-        for trial, array in zip(trials, arrays, strict=True):
-            journal.add(trial.utterance, bytes(32), 16000, 1, 8000, array)
+    with open_journal(folder / "journal") as journal:
+        for place, (trial, array) in enumerate(zip(trials, arrays, strict=True)):
+            journal.add(place, trial.utterance, bytes(32), 16000, 1, 8000, array)
     return folder
+
+
+def open_journal(path):
+    places = {f"LA_E_{i}": i for i in range(100)}
+    return Journal(path, JOURNAL_SETTINGS, "float32", len(places), places.get)
 
 
 def _trial(i, label):

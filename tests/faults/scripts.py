@@ -30,16 +30,22 @@ WRITERS = {
     "gmm_train_recur": ["--data_path", "data/train/train-lfcc.pkl", "--model_path", "out", *SMALL],
     "gmm_test": [*LFCC, *scoring("model/lfcc"), "--output_path", "out/scores.txt"],
     "gmm_ensemble_preprocess": ["--data_split", "eval", *LFCC, *NAMED, "--output_path", "out"],
+    "gmm_ensemble_train": ["--data_dir", "experiment/frames/train", "--model_path", "out", "--method", "logistic"],
     "gmm_ensemble_train_recur": ["--data_dir", "experiment/frames/train", "--model_path", "out", *SMALL],
     "gmm_ensemble_test": ["--data_dir", "experiment/frames/eval", *scoring("model/frames"), "--output_path", "out/a"],
     "gmm_filelevel_preprocess": ["--data_split", "eval", "--data_dir", "experiment/frames/eval", "--model_path",
                                  "model/frames", "--model_name", "frames", "--output_path", "out"],
     "gmm_filelevel_train": ["--data_dir", "experiment/files/train", "--model_path", "out", *SMALL],
     "gmm_filelevel_test": ["--data_dir", "experiment/files/eval", *scoring("model/files"), "--output_path", "out/a"],
+    "gmm_calibrate": ["--cm_score", "scores.txt", "--model_path", "out"],
+    "gmm_detect": ["--model_path", "model/lfcc", "--frames", "out/frames.png",
+                   "LA/ASVspoof2019_LA_eval/flac/LA_E_1000000.flac"],
     "score_eval": ["--cm_score", "scores.txt", "--plot", "out/plots", "--report", "out/report.html", "--json",
                    "out/all.json", "--csv", "out/all.csv"],
     "make_demo_data": ["--output_path", "out", "--n_bonafide", 1, 1, 1, "--n_jobs", 1],
 }  # fmt: skip
+# The models that are in the folder before, for a script that writes beside them.
+THERE_BEFORE = {"gmm_calibrate": "model/lfcc"}
 
 
 def prepare(folder, launcher):

@@ -14,13 +14,13 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 import warnings
 from pathlib import Path
 
 from countermeasure import checkpoints, frames, pickles, protocol, provenance, score_files, scoring, training
 from countermeasure.errors import InputError
-from countermeasure.journal import Journal
 from countermeasure.models import read_model
 from countermeasure.options import TrainingOptions
 from faults import samples
@@ -35,7 +35,7 @@ PATTERNS = {
     "list": "list*.pkl",
     "scores": "scores*.pkl",
     "model": "model*.gmm",
-    "protocol": "protocol.txt",
+    "protocol": "protocol*.txt",
     "cm": "cm*.txt",
     "asv": "asv*.txt",
     "record": "list.pkl.json",
@@ -93,7 +93,7 @@ def _model(path, folder):
 
 
 def _protocol(path, folder):
-    protocol.read_protocol(path)
+    list(protocol.read_protocol(path))  # which parses the trials
     _score(folder, label_path=path)
 
 
@@ -121,9 +121,9 @@ def _checkpoint(path, folder):
 
 
 def _journal(path, folder):
-    with Journal(path, samples.JOURNAL_SETTINGS, "float32") as journal:
-        for utterance in journal:
-            journal.read(utterance)
+    with samples.open_journal(path) as journal:
+        for place in journal:
+            journal.read(place)
 
 
 READERS = {"list": _list, "scores": _scores, "model": _model, "protocol": _protocol, "cm": _cm, "asv": _asv,
@@ -178,9 +178,13 @@ def _hang(number, frame):
 
 
 def prepare(folder):
-    """Import what reading needs, then limit this process's memory, and have every warning be an error."""
+    """Import what reading needs, then limit this process's memory, and have every warning be an error.
+
+    `outcome` empties the folder that it works in: that is a new one from now on, whoever called from where.
+    """
     with _silence():
         _list(Path(folder) / "list.pkl", Path(folder))
+    os.chdir(tempfile.mkdtemp(dir="."))
     sys.addaudithook(_watch)
     signal.signal(signal.SIGALRM, _hang)
     warnings.simplefilter("error")
@@ -191,7 +195,8 @@ def prepare(folder):
 
 def main(kind, first, last, folder):
     """Try the mutants of a kind with the numbers from `first` to before `last`."""
-    contents = [path.read_bytes() for path in sorted(Path(folder).glob(PATTERNS[kind]))]
+    folder = Path(folder).resolve()
+    contents = [path.read_bytes() for path in sorted(folder.glob(PATTERNS[kind]))]
     prepare(folder)
     counts: dict[str, int] = {}
     for number in range(int(first), int(last)):

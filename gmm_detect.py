@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Judge recordings of your own: is this speech bona fide or spoofed?
+
+For each recording a line with its log-likelihood ratio (LLR; higher = more bona fide), the decision at
+a threshold, and the probability of bona fide speech where gmm_calibrate.py has calibrated the models.
+Any format that libsndfile reads (WAV, FLAC, MP3, OGG, ...); several channels become their mean; other
+sampling rates than the models' are resampled (polyphase FIR filter: Kaiser-windowed sinc of 64 zero
+crossings a side, cut-off at 95 % of the band, 100 dB). A recording without the upper part of the band, as a
+telephone call is, has an unreliable score, and a warning says so.
+Exit status 0: all were scored; 2: some were not, each of which is named on stderr.
+
+Examples:
+    python gmm_detect.py --model_path model/mfcc recording.wav
+    python gmm_detect.py --model_path model/ensemble-lfcc+mfcc --json LA/ASVspoof2019_LA_eval/flac
+    python gmm_detect.py --model_path model/mfcc --frames output/recording.png recording.wav
+    find LA/ASVspoof2019_LA_dev -name '*.flac' | python gmm_detect.py --model_path model/mfcc -
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from countermeasure import cli
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the script's argument parser."""
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "file",
+        nargs="*",
+        metavar="FILE",
+        help="recordings: files, folders with all below them, patterns; -: a list of files on standard input",
+    )
+    parser.add_argument(
+        "--model_path",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="DIR",
+        help="folder of a base model or of a fusion. The models that a fusion stands on are found beside it by their "
+        "names, or given here, too, in any order. What follows and holds no models is a FILE",
+    )
+    parser.add_argument(
+        "--ftype", metavar="T", help="features of base models that do not know theirs (default: the models know)"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="decide for bona fide above this LLR (default: the calibration's, else 0)",
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument(
+        "--json",
+        dest="output",
+        action="store_const",
+        const="json",
+        default="text",
+        help="an object a line: file, llr, threshold, decision, probability or null (default: text)",
+    )
+    output.add_argument(
+        "--csv", dest="output", action="store_const", const="csv", help="the same as CSV with a heading"
+    )
+    parser.add_argument(
+        "--frames",
+        metavar="PNG",
+        help="draw the LLR of the frames of one recording above its spectrogram: .png, .svg or .pdf",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    settings = vars(build_parser().parse_args(argv))
+    from countermeasure import detection
+
+    detection.detect(**settings)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

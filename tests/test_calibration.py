@@ -1,0 +1,218 @@
+import json
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from countermeasure import calibration, cli
+from countermeasure.calibration import Calibration, calibrate, fit
+from countermeasure.errors import InputError
+from countermeasure.mixture import Parameters
+from countermeasure.models import Model, model_files, write_model
+from tDCF_python import metrics
+
+
+@pytest.fixture
+def models(tmp_path):
+    folder = tmp_path / "model"
+    for path, mean in zip(model_files(folder), (0.0, 1.0), strict=True):
+        write_model(path, Model(Parameters(np.ones(1), np.full((1, 60), mean), np.ones((1, 60)))))
+    return folder
+
+
+def draw(rng, n_bonafide=400, n_spoof=900, scale=1.0, shift=0.0):
+    """LLRs that are what they claim to be, log N(x; 1, 1) / N(x; −1, 1) = 2 x, and then stretched and moved."""
+    is_bonafide = np.arange(n_bonafide + n_spoof) < n_bonafide
+    x = rng.normal(size=len(is_bonafide)) + np.where(is_bonafide, 1, -1)
+    return scale * 2 * x + shift, is_bonafide
+
+
+def score_file(path, llrs, is_bonafide):
+    lines = [
+        f"LA_{i % 20:04d} LA_D_{i:07d} - {'- bonafide' if label else 'A01 spoof'} {llr:.6f}"
+        for i, (llr, label) in enumerate(zip(llrs, is_bonafide, strict=True))
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+# -- the fit -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prior", [0.05, 0.5, 0.9])
+def test_stretched_and_moved_llrs_come_back(rng, prior):
+    llrs, is_bonafide = draw(rng, 20000, 20000, scale=5.0, shift=-30.0)
+    slope, offset = fit(llrs, is_bonafide, prior)
+    assert slope == pytest.approx(1 / 5, rel=0.05)
+    assert offset == pytest.approx(30 / 5, rel=0.05)
+
+
+def test_the_fit_minimises_the_weighted_cross_entropy(rng):
+    llrs, is_bonafide = draw(rng, 60, 200, scale=3.0, shift=4.0)
+    prior = 0.2
+
+    def cost(parameters):
+        log_odds = parameters[0] * llrs + parameters[1] + np.log(prior / (1 - prior))
+        total = 0.0
+        for members, share, extreme in ((is_bonafide, prior, 1), (~is_bonafide, 1 - prior, 0)):
+            n = members.sum()
+            target = (n * extreme + 1) / (n + 2)
+            s = log_odds[members]
+            total += share * np.mean(target * np.logaddexp(0, -s) + (1 - target) * np.logaddexp(0, s))
+        return total
+
+    best = minimize(cost, [0.3, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 5000})
+    np.testing.assert_allclose(fit(llrs, is_bonafide, prior), best.x, rtol=1e-4)
+
+
+def test_calibrated_llrs_cost_less(rng):
+    llrs, is_bonafide = draw(rng, scale=10.0, shift=20.0)
+    slope, offset = fit(llrs, is_bonafide, 0.5)
+    new, labels = draw(np.random.default_rng(5), scale=10.0, shift=20.0)
+    calibrated = slope * new + offset
+    before, after = (metrics.cllr(s[labels], s[~labels]) for s in (new, calibrated))
+    ideal = (new - 20) / 10
+    assert after < before / 2
+    assert after == pytest.approx(metrics.cllr(ideal[labels], ideal[~labels]), abs=0.01)
+
+
+def test_classes_that_do_not_overlap_keep_a_finite_slope():
+    llrs = np.array([-3.0, -3.0, -3.0, 3.0, 3.0, 3.0])
+    slope, offset = fit(llrs, llrs > 0, 0.5)
+    # Platt's target of three recordings is 4/5: odds of four to one, and not of infinity.
+    assert slope * 3 == pytest.approx(np.log(4), rel=1e-5)
+    assert offset == pytest.approx(0, abs=1e-6)
+
+
+def test_scores_that_tell_nothing_or_the_contrary_are_refused(rng):
+    labels = np.arange(40) % 2 == 0
+    for llrs in (np.zeros(40), np.where(labels, -1.0, 1.0) + 0.01 * rng.normal(size=40)):
+        with pytest.raises(InputError, match="do not score higher"):
+            fit(llrs, labels, 0.5)
+
+
+# -- the stage -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.9])
+def test_the_threshold_is_where_both_classes_are_equally_probable(rng, tmp_path, models, prior, capsys):
+    path = score_file(tmp_path / "dev.txt", *draw(rng, scale=3.0, shift=-7.0))
+    calibrate(path, models, prior=prior)
+    found = calibration.read(models)
+    assert found.probability(found.threshold) == pytest.approx(0.5)
+    # Stretched by 3 and moved by −7: where the true LLR is −log(prior / (1 − prior)).
+    assert found.threshold == pytest.approx(-7 - 3 * np.log(prior / (1 - prior)), abs=1)
+    assert (found.n_bonafide, found.n_spoof, found.score_file, found.prior) == (400, 900, "dev.txt", prior)
+    assert found.eer_low < found.eer < found.eer_high
+    assert found.eer_over == "speakers"
+    out = capsys.readouterr().out
+    assert f"threshold {found.threshold:.6f} (bayes, prior {prior})" in out
+
+
+def test_the_threshold_of_the_eer(rng, tmp_path, models):
+    llrs, labels = draw(rng)
+    calibrate(score_file(tmp_path / "dev.txt", llrs, labels), models, criterion="eer")
+    found = calibration.read(models)
+    llrs = np.round(llrs, 6)
+    assert (found.eer, found.threshold) == metrics.eer(llrs[labels], llrs[~labels])
+
+
+def test_the_same_scores_give_the_same_bytes(rng, tmp_path, models):
+    path = score_file(tmp_path / "dev.txt", *draw(rng, 40, 40))
+    contents = []
+    for _ in range(2):
+        calibrate(path, models)
+        contents.append([(models / name).read_bytes() for name in (calibration.FILE, "README.md")])
+    assert contents[0] == contents[1]
+    assert sorted(path.name for path in models.iterdir()) == ["README.md", "bon.gmm", calibration.FILE, "sp.gmm"]
+
+
+def test_what_it_refuses(rng, tmp_path, models, capsys):
+    llrs, labels = draw(rng, 20, 20)
+    good = score_file(tmp_path / "dev.txt", llrs, labels)
+    blind = tmp_path / "blind.txt"
+    blind.write_text("".join(f"LA_D_{i} {llr:.6f}\n" for i, llr in enumerate(llrs)))
+    one = score_file(tmp_path / "one.txt", llrs[:20], labels[:20])
+    backwards = score_file(tmp_path / "backwards.txt", -llrs, labels)
+    nan = tmp_path / "nan.txt"
+    nan.write_text(good.read_text() + "LA_0001 LA_D_9999999 - - bonafide nan\n")
+    for message, path, folder, settings in (
+        ("no label", blind, models, {}),
+        ("one.txt: no spoof trial", one, models, {}),
+        ("backwards.txt: bona fide trials do not score higher", backwards, models, {}),
+        ("nan.txt:41: score 'nan' is not finite", nan, models, {}),
+        ("bon.gmm: no such file", good, tmp_path, {}),
+        ("--prior 0: must be", good, models, {"prior": 0}),
+        ("--prior nan: must be", good, models, {"prior": float("nan")}),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(lambda path=path, folder=folder, settings=settings: calibrate(path, folder, **settings))
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
+        assert not (folder / calibration.FILE).exists()
+    protocol = tmp_path / "protocol.txt"
+    protocol.write_text("".join(f"- LA_D_{i} - - {'bonafide' if b else 'spoof'}\n" for i, b in enumerate(labels)))
+    calibrate(blind, models, protocol=protocol)
+    assert calibration.read(models).n_bonafide == 20
+
+
+def test_few_and_separable_trials_are_said_to_be(tmp_path, models, capsys):
+    llrs = np.array([-2.0, -1.0, 1.0, 2.0])
+    calibrate(score_file(tmp_path / "dev.txt", llrs, llrs > 0), models)
+    err = capsys.readouterr().err
+    assert "2 bona fide and 2 spoofed trials tell" in err
+    assert "do not overlap" in err
+
+
+# -- the file ------------------------------------------------------------------------------------------
+
+
+def made(folder):
+    digest = calibration.models_sha256(folder)
+    return Calibration(1.5, -0.5, 0.5, "bayes", 0.25, 0.1, 0.05, 0.2, "trials", 10, 20, "dev.txt", "0" * 64, digest)
+
+
+def test_what_is_written_is_read(models):
+    assert calibration.read(models) is None
+    calibration.write(models, made(models))
+    assert calibration.read(models) == made(models)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slope": 0}, {"slope": -1.0}, {"slope": "1"}, {"slope": float("nan")}, {"slope": True}, {"offset": 1e999},
+        {"prior": 1}, {"criterion": "other"}, {"threshold": None}, {"eer": 2}, {"eer_over": "files"}, {"n_spoof": 0},
+        {"n_bonafide": 1.5}, {"score_sha256": ""}, {"models_sha256": "0"}, {"format": 2}, {"format": "1"},
+        {"more": 1}, {"score_file": ["a"]},
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_calibration_is_refused(models, change):
+    calibration.write(models, made(models))
+    path = models / calibration.FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InputError, match=r"calibration\.json: "):
+        calibration.read(models)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"format": 1}', b"[" * 100_000, b"null"])
+def test_a_damaged_file_is_refused(models, content):
+    (models / calibration.FILE).write_bytes(content)
+    with pytest.raises(InputError, match=r"calibration\.json: .*delete it or run gmm_calibrate\.py again"):
+        calibration.read(models)
+
+
+def test_models_that_were_trained_anew_have_no_calibration(models):
+    calibration.write(models, made(models))
+    bonafide, spoof = (path.read_bytes() for path in model_files(models))
+    model_files(models)[0].write_bytes(spoof)
+    with pytest.raises(InputError, match="was made for other models"):
+        calibration.read(models)
+    model_files(models)[0].write_bytes(bonafide)
+    assert calibration.read(models)
+
+
+def test_probabilities_do_not_overflow(models):
+    found = made(models)
+    assert [found.probability(llr) for llr in (-1e300, 1e300)] == [0, 1]
+    assert found.probability(1 / 3) == pytest.approx(0.5)

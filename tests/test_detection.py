@@ -1,0 +1,455 @@
+"""gmm_detect.py against the scores that the test scripts give, and on what users hand it."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import corpus
+import gmm_detect
+from countermeasure import calibration, chain, cli, detection, features
+from countermeasure.errors import InputError
+from countermeasure.extraction import extract
+from countermeasure.fusion import column_name
+from countermeasure.mixture import Parameters
+from countermeasure.models import Model, model_files, write_model
+from countermeasure.options import TrainingOptions
+from countermeasure.resampling import resample
+from countermeasure.scoring import score_fusion, score_list, write_file_scores, write_frame_scores
+from countermeasure.training import train, train_fusion
+
+ROOT = Path(__file__).resolve().parents[1]
+SPLITS = ("train", "eval")
+TYPES = ("lfcc", "mfcc")
+OPTIONS = TrainingOptions(n_components=4, max_iter=5)
+FRAMES, FILES, WITH_SILENCE = "ensemble-lfcc+mfcc", "filelevel-lfcc+mfcc", "filelevel-lfcc+mfcc+silence"
+SYSTEMS = ("mfcc", "lfcc", FRAMES, FILES, WITH_SILENCE)
+
+
+def fill(folder, paths):
+    folder.mkdir(parents=True)
+    for path in paths:
+        os.link(path, folder / path.name)
+        os.link(f"{path}.json", folder / f"{path.name}.json")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """All three pipelines on a small corpus, with the score files of their test scripts."""
+    folder = tmp_path_factory.mktemp("detection")
+    data_set = corpus.make(folder / "LA")
+    protocol = corpus.protocol(data_set, "eval")
+    model = folder / "model"
+    for split in SPLITS:
+        audio = data_set / f"ASVspoof2019_LA_{split}" / "flac"
+        extract(split, audio, corpus.protocol(data_set, split), folder / "data", [*TYPES, "silence"], n_jobs=1)
+    for name in TYPES:
+        train(folder / "data" / f"train-{name}.pkl", model / name, OPTIONS)
+        for split in SPLITS:
+            write_frame_scores(split, folder / "data" / f"{split}-{name}.pkl", model / name, name, folder / "scores")
+    for split in SPLITS:
+        fill(folder / FRAMES / split, sorted((folder / "scores" / split).glob("*.pkl")))
+    train_fusion(folder / FRAMES / "train", model / FRAMES, OPTIONS)
+    for split in SPLITS:
+        write_file_scores(split, folder / FRAMES / split, model / FRAMES, FRAMES, folder / "file-scores")
+        lists = sorted((folder / "file-scores" / split).glob("*.pkl"))
+        fill(folder / FILES / split, lists)
+        fill(folder / WITH_SILENCE / split, [*lists, folder / "data" / f"{split}-silence.pkl"])
+    few = TrainingOptions(n_components=2, max_iter=5)
+    for name in (FILES, WITH_SILENCE):
+        train_fusion(folder / name / "train", model / name, few)
+    for name in SYSTEMS:
+        out = folder / "output" / f"{name}-eval.txt"
+        if name in TYPES:
+            score_list(folder / "data" / f"eval-{name}.pkl", *model_files(model / name), protocol, out)
+        else:
+            score_fusion(folder / name / "eval", *model_files(model / name), protocol, out)
+    return folder
+
+
+@pytest.fixture
+def recordings(work):
+    return sorted((work / "LA" / "ASVspoof2019_LA_eval" / "flac").iterdir())
+
+
+def detect(capsys, model_path, *files, status=0, **settings):
+    """Run the stage as the script does; return what it prints on stdout and stderr."""
+    if not isinstance(model_path, list):
+        model_path = [model_path]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: detection.detect(list(map(str, model_path)), list(map(str, files)), **settings) or 0)
+    found = capsys.readouterr()
+    assert ended.value.code == status, found.err
+    return found
+
+
+def objects(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# -- scores --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_scores_are_those_of_the_test_scripts(work, capsys, name):
+    lines = (work / "output" / f"{name}-eval.txt").read_text().splitlines()
+    expected = {line.split()[1]: float(line.split()[-1]) for line in lines}
+    out = detect(capsys, work / "model" / name, work / "LA" / "ASVspoof2019_LA_eval", output="json").out
+    found = {Path(each["file"]).stem: each["llr"] for each in objects(out)}
+    assert list(found) == sorted(expected)
+    np.testing.assert_allclose([found[name] for name in expected], list(expected.values()), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [FRAMES, WITH_SILENCE])
+def test_a_chain_is_given_in_any_order_and_from_other_places(work, capsys, tmp_path, recordings, name):
+    expected = detect(capsys, work / "model" / name, recordings[0]).out
+    members = [*TYPES, FRAMES] if name == WITH_SILENCE else list(TYPES)
+    elsewhere = []
+    for i, member in enumerate([*members, name]):
+        elsewhere.append(tmp_path / str(i) / "any name")
+        shutil.copytree(work / "model" / member, elsewhere[-1])
+    for order in (elsewhere, elsewhere[::-1]):
+        assert detect(capsys, [*order, recordings[0]]).out == expected
+
+
+def test_the_whole_of_a_long_recording_is_the_list_of_it(work, capsys, tmp_path, recordings, monkeypatch):
+    signal = np.concatenate([soundfile.read(path, dtype="int16")[0] for path in recordings])
+    soundfile.write(tmp_path / "long.wav", signal, 16000)
+    whole = [objects(detect(capsys, work / "model" / n, tmp_path / "long.wav", output="json").out) for n in SYSTEMS]
+    monkeypatch.setattr(features, "PIECE", 96)
+    monkeypatch.setattr("countermeasure.audio._PIECE", 5000)
+    for name, (expected,) in zip(SYSTEMS, whole, strict=True):
+        (found,) = objects(detect(capsys, work / "model" / name, tmp_path / "long.wav", output="json").out)
+        assert found["llr"] == pytest.approx(expected["llr"], rel=1e-7, abs=2e-6)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000, 96000])
+def test_other_rates_are_resampled(work, capsys, tmp_path, recordings, rate):
+    signal, _ = soundfile.read(recordings[0], dtype="float32")
+    other = resample(signal, 16000, rate)
+    soundfile.write(tmp_path / "other.wav", other, rate, subtype="FLOAT")
+    soundfile.write(tmp_path / "stereo.wav", np.stack([other + 0.1, other - 0.1], 1), rate, subtype="FLOAT")
+    soundfile.write(tmp_path / "again.wav", resample(other, rate, 16000), 16000, subtype="FLOAT")
+    found = detect(capsys, work / "model" / "mfcc", *sorted(tmp_path.glob("*.wav")), output="json")
+    again, here, stereo = (each["llr"] for each in objects(found.out))
+    assert here == pytest.approx(again, abs=1e-5)
+    assert stereo == pytest.approx(again, abs=1e-2)
+    assert ("at 8,000 Hz it has nothing above 4,000 Hz" in found.err) == (rate == 8000)
+    assert ("unreliable score: 2 of 3 recordings" in found.err) == (rate == 8000)
+
+
+def test_a_telephone_call_is_noticed_at_any_rate(work, capsys, tmp_path, recordings):
+    signal, _ = soundfile.read(recordings[0], dtype="float32")
+    narrow = resample(signal, 16000, 8000)
+    for rate in (16000, 48000):
+        soundfile.write(tmp_path / f"{rate}.wav", resample(narrow, 8000, rate), rate)
+    found = detect(capsys, work / "model" / "mfcc", recordings[0], tmp_path)
+    assert found.err.count("has nothing above 4,000 Hz, like a telephone call") == 1
+    assert f"warning: {tmp_path / '16000.wav'}" in found.err
+    assert "unreliable score: 2 of 3 recordings" in found.err
+
+
+def test_it_needs_neither_spafe_nor_scikit_learn(work, recordings):
+    """Whose imports take longer than all the rest."""
+    program = (
+        "import sys; from gmm_detect import main; main(sys.argv[1:]);"
+        "print(sorted({'spafe', 'sklearn', 'scipy.signal', 'matplotlib'} & set(sys.modules)))"
+    )
+    arguments = ["--model_path", work / "model" / WITH_SILENCE, recordings[0]]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# -- output --------------------------------------------------------------------------------------------
+
+
+def calibrated(folder, target, slope=2.0, offset=0.5, threshold=-0.25):
+    shutil.copytree(folder, target)
+    digest = calibration.models_sha256(target)
+    made = calibration.Calibration(
+        slope, offset, 0.5, "bayes", threshold, 0.1, 0.05, 0.2, "trials", 10, 20, "dev.txt", "0" * 64, digest
+    )
+    calibration.write(target, made)
+    return target
+
+
+def test_without_calibration_the_threshold_is_0_and_said_so_once(work, capsys, recordings):
+    found = detect(capsys, work / "model" / "mfcc", *recordings, output="json")
+    assert found.err.count("not calibrated") == found.err.count("threshold 0") == 1
+    for each in objects(found.out):
+        assert list(each) == ["file", "llr", "threshold", "decision", "probability"]
+        assert each["decision"] == ("bonafide" if each["llr"] > 0 else "spoof")
+        assert (each["threshold"], each["probability"]) == (0, None)
+    assert {each["decision"] for each in objects(found.out)} == {"bonafide", "spoof"}
+
+
+def test_calibration_gives_threshold_and_probability(work, capsys, tmp_path, recordings):
+    model = calibrated(work / "model" / "mfcc", tmp_path / "mfcc")
+    found = detect(capsys, model, *recordings, output="json")
+    assert "calibration.json: threshold -0.2500 (bayes)" in found.err
+    assert "dev.txt" in found.err
+    for each in objects(found.out):
+        assert each["threshold"] == -0.25
+        assert each["probability"] == pytest.approx(1 / (1 + np.exp(-(2 * each["llr"] + 0.5))), rel=1e-4, abs=1e-12)
+    text = detect(capsys, model, recordings[0], threshold=1e6).out
+    assert "spoof, LLR" in text
+    assert "<= threshold 1000000.0000, P(bona fide) " in text
+
+
+def test_csv_has_a_heading_and_empty_probabilities(work, capsys, tmp_path, recordings):
+    odd = tmp_path / 'with, "quotes".flac'
+    shutil.copy(recordings[0], odd)
+    out = detect(capsys, work / "model" / "mfcc", odd, output="csv").out
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert (row["file"], row["probability"]) == (str(odd), "")
+    assert list(row) == ["file", "llr", "threshold", "decision", "probability"]
+
+
+def test_results_come_as_the_list_does(work, recordings):
+    command = [sys.executable, ROOT / "gmm_detect.py", "--model_path", work / "model" / "mfcc", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        for path in recordings[:3]:
+            process.stdin.write(f"{path}\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(f"{path}: ")  # before the next one is named
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_names_need_not_be_utf_8(work, tmp_path, recordings):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.flac"
+    try:
+        shutil.copy(recordings[0], name)
+    except OSError:
+        pytest.skip("a file system that takes UTF-8 only")
+    program = [sys.executable, ROOT / "gmm_detect.py", "--model_path", work / "model" / "mfcc"]
+    for arguments, given in (([name], None), (["-"], name + b"\n"), ([tmp_path], None)):
+        done = subprocess.run([*program, *arguments], input=given, capture_output=True, check=True)
+        assert done.stdout.startswith(name + b": ")
+    done = subprocess.run([*program, "--json", name], capture_output=True, check=True)
+    assert os.fsencode(json.loads(done.stdout)["file"]) == name
+
+
+# -- which recordings ----------------------------------------------------------------------------------
+
+
+def test_folders_patterns_and_lists(work, capsys, tmp_path, recordings, monkeypatch):
+    for name in ("b.flac", "a/z.FLAC", "a/deeper/1.flac", "a/._1.flac"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(recordings[0], tmp_path / name)
+    (tmp_path / "a" / "notes.txt").write_text("")
+    shutil.copy(recordings[0], tmp_path / "[1].flac")
+    monkeypatch.chdir(tmp_path)
+
+    def names(*files):
+        return [each["file"] for each in objects(detect(capsys, work / "model" / "mfcc", *files, output="json").out)]
+
+    assert names(".") == ["./[1].flac", "./b.flac", "./a/z.FLAC", "./a/deeper/1.flac"]
+    assert names("a") == ["a/z.FLAC", "a/deeper/1.flac"]
+    assert names("*.flac") == ["[1].flac", "b.flac"]
+    assert names("[1].flac") == ["[1].flac"]  # which is a name, and not a pattern
+    assert names("**/*.FLAC", "a/d*") == ["a/z.FLAC", "a/deeper/1.flac"]
+    lines = io.TextIOWrapper(io.BytesIO(b"b.flac\r\n\na\n"))
+    monkeypatch.setattr(sys, "stdin", lines)
+    assert names("-") == ["b.flac", "a/z.FLAC", "a/deeper/1.flac"]
+
+
+def test_recordings_may_stand_behind_the_models(work, capsys, recordings):
+    assert detect(capsys, [work / "model" / "mfcc", recordings[0]]).out.startswith(f"{recordings[0]}: ")
+
+
+def test_the_script_takes_models_and_recordings_in_any_order(work, capsys, recordings):
+    model, mfcc, lfcc = (str(work / "model" / name) for name in (FRAMES, "mfcc", "lfcc"))
+    first, second = map(str, recordings[:2])
+    for arguments in (
+        ["--model_path", model, first, second],
+        [first, second, "--model_path", model],
+        [first, "--model_path", model, second],
+        ["--model_path", mfcc, model, lfcc, "--", first, second],
+        ["--model_path", mfcc, "--model_path", model, "--model_path", lfcc, first, second],
+    ):
+        capsys.readouterr()
+        assert gmm_detect.main(["--csv", *arguments]) == 0
+        assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["file", first, second]
+    with pytest.raises(SystemExit) as ended:
+        gmm_detect.main(["--model_path", model, first, "--csv", "--json"])
+    assert ended.value.code == 2
+
+
+def test_what_cannot_be_scored_is_named_and_the_rest_is_scored(work, capsys, tmp_path, recordings):
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.mp3").write_text("no audio")
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "zeros.wav", np.zeros(16000), 16000)
+    soundfile.write(tmp_path / "nan.wav", np.full(1000, np.nan), 16000, subtype="FLOAT")
+    whole = recordings[0].read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "no audio").mkdir()
+    bad = [*sorted(tmp_path.iterdir()), tmp_path / "absent.wav", tmp_path / "absent*.wav"]
+    found = detect(capsys, work / "model" / "mfcc", recordings[0], *bad, recordings[1], status=2)
+    assert [line.split(": ")[0] for line in found.out.splitlines()] == [str(path) for path in recordings[:2]]
+    for path in bad:
+        assert f"{path}: " in found.err
+    assert f"{len(bad)} not scored, 2 scored; first {bad[0]}" in found.err.splitlines()[-1]
+    assert "digital silence" in found.err
+
+
+def test_shorter_than_a_window_is_scored_with_a_warning(work, capsys, tmp_path, recordings):
+    signal, rate = soundfile.read(recordings[0])
+    soundfile.write(tmp_path / "short.wav", signal[5000:5300], rate)
+    found = detect(capsys, work / "model" / "mfcc", tmp_path / "short.wav")
+    assert "shorter than one window of 30 ms" in found.err
+    assert len(found.out.splitlines()) == 1
+
+
+def test_mp3_and_ogg_are_read(work, capsys, tmp_path, recordings):
+    signal, rate = soundfile.read(recordings[0])
+    formats = [name for name in ("mp3", "ogg") if name.upper() in soundfile.available_formats()]
+    for name in formats:
+        soundfile.write(tmp_path / f"a.{name}", signal, rate)
+    assert len(detect(capsys, work / "model" / "mfcc", tmp_path).out.splitlines()) == len(formats)
+
+
+# -- wrong calls ---------------------------------------------------------------------------------------
+
+
+def refused(capsys, message, model_path, *files, **settings):
+    found = detect(capsys, model_path, *files, status=2, **settings)
+    assert found.out == ""
+    assert message in found.err.splitlines()[-1]
+
+
+def test_wrong_calls(work, capsys, tmp_path, recordings, monkeypatch):
+    model = work / "model"
+    refused(capsys, "no recording; give files", model / "mfcc")
+    refused(capsys, "no models in it", tmp_path, recordings[0])
+    refused(capsys, "no such folder", tmp_path / "absent", recordings[0])
+    refused(capsys, "neither is built on the other", [model / "mfcc", model / "lfcc"], recordings[0])
+    refused(capsys, "neither is built on the other", [model / FILES, model / WITH_SILENCE], recordings[0])
+    refused(capsys, "--ftype mfcc: the models know", model / "mfcc", recordings[0], ftype="mfcc")
+    refused(capsys, "--threshold nan", model / "mfcc", recordings[0], threshold=float("nan"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    refused(capsys, "no recording came on standard input", model / "mfcc", "-")
+
+
+def test_a_chain_that_lacks_a_member(work, capsys, tmp_path, recordings):
+    shutil.copytree(work / "model" / FRAMES, tmp_path / FRAMES)
+    refused(capsys, "needs the models of lfcc, which are not beside it", tmp_path / FRAMES, recordings[0])
+    shutil.copytree(work / "model" / "mfcc", tmp_path / "lfcc")
+    refused(capsys, "lfcc: not the models that the fusion", tmp_path / FRAMES, recordings[0])
+    lfcc = work / "model" / "lfcc"
+    refused(capsys, "needs the models of mfcc", [tmp_path / FRAMES, lfcc], recordings[0])
+    assert detect(capsys, [tmp_path / FRAMES, tmp_path / "lfcc", lfcc], recordings[0]).out  # by what they are
+
+
+def test_calibration_of_other_models_is_refused(work, capsys, tmp_path, recordings):
+    model = calibrated(work / "model" / "mfcc", tmp_path / "mfcc")
+    for path in model_files(work / "model" / "lfcc"):
+        shutil.copy(path, model)
+    refused(capsys, "calibration.json: was made for other models", model, recordings[0])
+
+
+# -- models that know nothing --------------------------------------------------------------------------
+
+
+def plain(folder, n_dims=60):
+    for path, mean in zip(model_files(folder), (0.0, 1.0), strict=True):
+        write_model(path, Model(Parameters(np.ones(1), np.full((1, n_dims), mean), np.ones((1, n_dims)))))
+    return folder
+
+
+def test_models_without_a_record_need_ftype(work, capsys, tmp_path, recordings):
+    folder = plain(tmp_path / "plain")
+    refused(capsys, "do not tell which features they were trained on; give --ftype", folder, recordings[0])
+    refused(capsys, "no feature type 'mfc'", folder, recordings[0], ftype="mfc")
+    refused(capsys, "models over 60 dimensions, but", folder, recordings[0], ftype="silence")
+    found = detect(capsys, folder, recordings[0], ftype="imfcc", output="json")
+    assert "16,000 Hz is assumed" in found.err
+    signal, rate = soundfile.read(recordings[0], dtype="float32")
+    frames = features.extract(signal, rate, ["imfcc"])["imfcc"].astype(float)
+    # log N(x; 0, 1) − log N(x; 1, 1) = Σ (1/2 − x)
+    (result,) = objects(found.out)
+    assert result["llr"] == pytest.approx((0.5 - frames).sum(axis=1).mean(), abs=1e-3)
+
+
+def test_fusions_of_lists_without_records_go_by_names(work, capsys, tmp_path, recordings):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for path in (work / FRAMES / "train").glob("*.pkl"):
+        shutil.copy(path, lists)
+        assert column_name(path.name) in ("lfcc-bon", "lfcc-sp", "mfcc-bon", "mfcc-sp")
+    train_fusion(lists, tmp_path / "model" / "fusion", OPTIONS)
+    for name in TYPES:
+        shutil.copytree(work / "model" / name, tmp_path / "model" / name)
+    expected = objects(detect(capsys, work / "model" / FRAMES, recordings[0], output="json").out)
+    found = objects(detect(capsys, tmp_path / "model" / "fusion", recordings[0], output="json").out)
+    assert found[0]["llr"] == pytest.approx(expected[0]["llr"], abs=1e-5)
+
+
+def test_features_of_other_settings_are_refused(tmp_path):
+    record = {
+        "columns": None,
+        "inputs": [{"kind": "features", "sampling_rate": 16000, "model": None,
+                    "feature": {**features.settings("mfcc", 16000), "n_filters": 40}}],
+    }  # fmt: skip
+    for path in model_files(tmp_path):
+        write_model(path, Model(Parameters(np.ones(1), np.zeros((1, 60)), np.ones((1, 60))), record=record))
+    with pytest.raises(InputError, match="features that this version does not compute"):
+        chain.load([tmp_path])
+
+
+# -- the picture ---------------------------------------------------------------------------------------
+
+
+def test_frames_are_drawn(work, capsys, tmp_path, recordings):
+    pytest.importorskip("matplotlib")
+    for name, number in (("mfcc", 0), (WITH_SILENCE, 1)):
+        picture = tmp_path / f"{number}.png"
+        assert detect(capsys, work / "model" / name, recordings[0], frames=picture).out.count("\n") == 1
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.stat().st_size > 50_000
+    refused(capsys, "a picture of one recording", work / "model" / "mfcc", *recordings, frames=tmp_path / "a.png")
+    refused(capsys, "ends in .png, .svg or .pdf", work / "model" / "mfcc", recordings[0], frames=recordings[1])
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
+    """A click at 1.5 s is there in the spectrogram, and its frames are where its frames are."""
+    matplotlib = pytest.importorskip("matplotlib")
+    from countermeasure import frame_picture
+    from tDCF_python import plots
+
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    rng = np.random.default_rng(0)
+    signal = (rng.normal(size=48000) * 1e-3).astype(np.float32)
+    signal[24000:24080] += 0.5
+    models = chain.load([work / "model" / "mfcc"])
+    score = models.score([signal])
+    frame_picture.draw(tmp_path / "a.png", "a$b$.wav", signal, 16000, score, 0.0, "spoof")
+    above, below, _ = drawn[0].axes
+    (image,) = below.get_images()
+    left, right, _, top = image.get_extent()
+    level = np.asarray(image.get_array()).mean(axis=0)
+    time = left + (np.arange(len(level)) + 0.5) * (right - left) / len(level)
+    assert time[level.argmax()] == pytest.approx(1.5, abs=0.01)
+    assert top == 8
+    frames = above.get_lines()[0]
+    spread = np.abs(frames.get_ydata() - np.median(frames.get_ydata()))
+    assert frames.get_xdata()[spread.argmax()] == pytest.approx(1.5, abs=0.06)
+    assert above.get_xlim() == below.get_xlim() == (0, 3)
+    assert "s" in below.get_xlabel()
+    assert matplotlib.__version__
