@@ -1,5 +1,6 @@
 """Dask: a scheduler and workers as processes of their own, on the loopback interface."""
 
+import argparse
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import checkpoints, compute, extraction, scoring, training
+from countermeasure import checkpoints, compute, extraction, options, scoring, training
 from countermeasure.errors import InputError
 from countermeasure.options import TrainingOptions
 from countermeasure.pickles import ListWriter
@@ -289,6 +290,22 @@ def test_a_lost_scheduler_ends_the_run_with_one_line_and_the_checkpoint_kept(dat
     assert said[-1].startswith(f"gmm_train_recur.py: {cluster.address}: the scheduler was lost")
     assert [line for line in said[:-1] if not line.startswith(("bonafide: pass", "warning:"))] == []
     assert (tmp_path / "model" / "bonafide.checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dask", "somewhere"), "'somewhere' is neither tcp://HOST:PORT nor local:N"),
+        (("--dask", "local:0"), "'local:0' is neither"),
+        (("--dask", "local:2", "--n_jobs", "2"), "not allowed with argument"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(capsys, arguments, message):
+    parser = argparse.ArgumentParser()
+    options.add_workers(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_without_dask_one_line_says_what_to_install(data, tmp_path):

@@ -241,7 +241,7 @@ def test_records_of_lists_without_an_index_are_read(tmp_path, arrays):
 
 
 def test_the_memory_of_a_long_list_is_some_tens_of_bytes_an_item(tmp_path):
-    n = 30_000
+    n = 6_000
     one = np.zeros((1, 2), np.float32)
     path = described(tmp_path / "a.pkl", [one] * n, ["spoof"] * n)
     provenance.path_of(path).unlink()

@@ -374,6 +374,13 @@ def test_jobs_and_options_are_handed_on(recorder, tmp_path):
         assert "--n_jobs" not in command
 
 
+def test_dask_takes_the_place_of_jobs(recorder, tmp_path):
+    for wrapper in ("preprocess.sh", "train.sh", "test.sh"):
+        for command in recorded(recorder, tmp_path, wrapper, "lfcc", "mfcc", JOBS="5", DASK="tcp://host:8786"):
+            assert "--n_jobs" not in command
+            assert options(command).get("--dask") == (None if command[0] == "score_eval.py" else "tcp://host:8786")
+
+
 def test_asv_scores_are_used_where_they_are(recorder, tmp_path):
     scores = tmp_path / "LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     assert "--asv_score" not in recorded(recorder, tmp_path, "test.sh", "lfcc", "mfcc", LA="LA")[-1]
