@@ -70,8 +70,12 @@ def main() -> None:
         start = time.process_time()
         read_protocol(protocol)
         print(f"protocol of {arguments.n:,} lines: {time.process_time() - start:.1f} s, {peak()} MB")
+
+        def find(data_path: Path, utterance: str) -> Path:  # a Mock of its own would keep every call in mind
+            return recording
+
         with (
-            mock.patch.object(extraction.audio, "find", return_value=recording),
+            mock.patch.object(extraction.audio, "find", find),
             mock.patch.object(extraction, "_process_batch", stand_in),
         ):
             for run in ("lists made", "lists found finished"):

@@ -335,6 +335,7 @@ class _List:
             n_frames=n_frames,
             index=self._writer.index,
         )
+        del self._writer  # with its index, while the other lists of the run are written
         self._write_skipped(trials, problems)
         self.journal.remove()
         if padded:

@@ -122,6 +122,7 @@ class Journal(AbstractContextManager):
         """Delete the journal: its list is whole, or can never be."""
         self.path.unlink(missing_ok=True)
         self._file.close()
+        self._starts = array("Q")  # its memory, while the other lists of the run are written
 
     def add(
         self,
