@@ -207,4 +207,4 @@ def test_an_unfinished_mixture_is_not_thrown_away(experiment, monkeypatch):
     with pytest.raises(InputError, match="an unfinished training with other settings"):
         training.train_fusion(experiment / "train", experiment / "model", LogisticOptions())
     training.train_fusion(experiment / "train", experiment / "model", LogisticOptions(), restart=True)
-    assert sorted(path.name for path in (experiment / "model").iterdir()) == ["bon.gmm", "sp.gmm"]
+    assert sorted(path.name for path in (experiment / "model").iterdir()) == ["README.md", "bon.gmm", "sp.gmm"]
