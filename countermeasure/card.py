@@ -65,10 +65,21 @@ def _feature_type(entry: dict[str, Any] | None) -> str:
     return str(entry["feature"].get("type", "unknown features")) if entry else "unknown features"
 
 
+def _is_regression(record: dict[str, Any]) -> bool:
+    options = record.get("options")
+    return isinstance(options, dict) and options.get("method") == "logistic"
+
+
 def _summary(record: dict[str, Any]) -> list[str]:
     what = "rows of other models' scores" if record.get("columns") else "frames of cepstral features"
+    if _is_regression(record):
+        what = (
+            f"A logistic regression on {what}, written as two Gaussians whose log ratio it is: `bon.gmm` and `sp.gmm`."
+        )
+    else:
+        what = f"Two Gaussian mixtures over {what}: `bon.gmm` of bona fide speech, `sp.gmm` of spoofed speech."
     return [
-        f"Two Gaussian mixtures over {what}: `bon.gmm` of bona fide speech, `sp.gmm` of spoofed speech.",
+        what,
         "A recording's score is the mean over its rows of log p(row | bona fide) minus log p(row | spoof), in nats.",
         "Higher = more bona fide. The two files belong together.",
     ]
@@ -117,19 +128,22 @@ def _features(record: dict[str, Any], inputs: list[dict[str, Any] | None]) -> It
 
 
 def _training(pair: tuple[Model, Model]) -> Iterator[str]:
-    yield from _table(
-        ["class", "components", "passes", "ended", "log-likelihood a row, nats"],
-        [
-            (
-                label,
-                f"{model.parameters.n_components}",
-                f"{model.n_iter}",
-                "converged" if model.converged else "at the largest number of passes",
-                f"{model.lower_bound:.4f}",
-            )
-            for label, model in _labelled(pair)
-        ],
-    )
+    if _is_regression(pair[0].record):
+        yield "Logistic regression on the mean row of each recording; both classes count the same."
+    else:
+        yield from _table(
+            ["class", "components", "passes", "ended", "log-likelihood a row, nats"],
+            [
+                (
+                    label,
+                    f"{model.parameters.n_components}",
+                    f"{model.n_iter}",
+                    "converged" if model.converged else "at the largest number of passes",
+                    f"{model.lower_bound:.4f}",
+                )
+                for label, model in _labelled(pair)
+            ],
+        )
     options = pair[0].record.get("options")
     if options:
         yield ""

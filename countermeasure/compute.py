@@ -218,6 +218,8 @@ class _Dask(Workers):
                 raise InputError("--dask: Dask is not installed; pip install .[dask]") from None
             # Looking at what workers do a hundred times a second costs some per cent of their time.
             stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
+            # Dask remembers a thousand messages, each block's parameters among them: some 500 MB.
+            stack.enter_context(dask.config.set({"distributed.admin.low-level-log-length": 10}))
             # With Dask's own MALLOC_TRIM_THRESHOLD_, every larger array is paged in anew: a tenth of the E-step's time.
             settings = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREAD_SETTINGS, 1)}
             stack.enter_context(dask.config.set(settings))
@@ -260,6 +262,8 @@ class _Dask(Workers):
         try:
             # The result of a task, and not data that is scattered: that would be lost with its last holder.
             sent = self._client.submit(pickle.loads, pickle.dumps(function), pure=False)
+            # To all workers before the tasks come: Dask gives a task to one that has what it needs, however busy.
+            self._client.replicate([sent])
             yield from _in_order(
                 partial(self._executor.submit, _carry_out, versions(), sent), tasks, self._worth_submitting
             )

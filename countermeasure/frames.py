@@ -388,8 +388,6 @@ class Table(AbstractContextManager):
     ----------
     paths : sequence of path
         Pickled lists. Their arrays are [rows], [rows, columns] or bare numbers.
-    in_memory : bool
-        Whether the arrays are held in memory rather than read from the files again and again.
 
     Attributes
     ----------
@@ -410,7 +408,7 @@ class Table(AbstractContextManager):
         numbers of rows.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], in_memory: bool = False):
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]):
         self.paths = [Path(path) for path in paths]
         self.described = [provenance.describe(files.existing(path)) for path in self.paths]
         with ExitStack() as resources:
@@ -421,13 +419,15 @@ class Table(AbstractContextManager):
                     self.described[i] = provenance.Described(digest, replace(record, index={}, n_frames=[]))
             self._join()
             self._held: list[np.ndarray] | None = None
-            if in_memory:
-                nothing = np.empty((0, self.n_columns))
-                self._held = [self.item(i) if n else nothing for i, n in enumerate(self.n_rows)]
             self._resources = resources.pop_all()
 
     def __exit__(self, *exception: object) -> None:
         self._resources.close()
+
+    def hold(self) -> None:
+        """Hold all arrays in memory from now on, rather than reading them again and again."""
+        nothing = np.empty((0, self.n_columns))
+        self._held = [self.item(i) if n else nothing for i, n in enumerate(self.n_rows)]
 
     @property
     def record(self) -> provenance.Record | None:

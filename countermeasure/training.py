@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import operator
 import os
 import time
@@ -35,7 +36,8 @@ _SMALLEST_PART = 512
 _PARTS_PER_BLOCK = 8
 # The statistics of a block are the sum of so many groups' of parts, whose own sums a worker on another machine
 # makes: groups of so many rows that sending 0.5 MB back costs little beside computing it, and enough of them for
-# the machines that so much data deserve. They depend on the data alone, for sums to have the same bytes anywhere.
+# the machines that so much data deserve. They depend on the data alone, for sums to have the same bytes anywhere,
+# and are powers of two, which most numbers of workers divide.
 _GROUPS_PER_BLOCK = (4, 256)
 _ROWS_PER_GROUP = 65536
 
@@ -187,10 +189,7 @@ def _train(
             f"--load_model_path and --model_path are both {folder}; continue into another folder, "
             "so that the models to continue from are still there after an interruption"
         )
-    with (
-        compute.workers(conduct.n_jobs, conduct.dask) as workers,
-        Table(paths, conduct.in_memory and not workers.are_elsewhere) as table,
-    ):
+    with compute.workers(conduct.n_jobs, conduct.dask) as workers, Table(paths) as table:
         items = _items_by_label(table)
         starts: dict[str, Parameters | None] = dict.fromkeys(LABELS)
         if load_model_path is not None:
@@ -206,6 +205,8 @@ def _train(
                 return
             if conduct.restart:
                 _remove_checkpoints(folder)
+            if conduct.in_memory and not workers.are_elsewhere:
+                table.hold()
             # Both are looked through before one is trained, and trained before one is written.
             trainings = [_ClassTraining(table, items[label], label, options, workers) for label in LABELS]
             diary = _Diary(conduct.log)
@@ -366,7 +367,7 @@ class _ClassTraining:
         return [parts for parts in blocks if parts]
 
     def _e_step(self, block: int, parameters: Parameters) -> Statistics:
-        n_groups = int(np.clip(self._n_frames // (len(self._blocks) * _ROWS_PER_GROUP), *_GROUPS_PER_BLOCK))
+        n_groups = _round_up(self._n_frames / (len(self._blocks) * _ROWS_PER_GROUP))
         groups = list(self._blocks[block].grouped(n_groups))
         elsewhere = self._workers.are_elsewhere
         # Here every core shall have work, so a task is a part, and the groups' sums are made as results come.
@@ -426,6 +427,12 @@ class _EStep:
 
 def _sum(statistics: Iterable[Statistics]) -> Statistics:
     return reduce(operator.add, statistics)
+
+
+def _round_up(n_groups: float) -> int:
+    """Return the number of groups in a block, given what rows alone would ask for."""
+    fewest, most = _GROUPS_PER_BLOCK
+    return int(np.clip(2 ** math.ceil(math.log2(n_groups)), fewest, most))
 
 
 def _affordable(n_components: int, n_frames: int, label: str) -> int:

@@ -6,7 +6,7 @@ from countermeasure import calibration, card, files
 from countermeasure.extraction import extract
 from countermeasure.mixture import Parameters
 from countermeasure.models import Model, model_files, write_model
-from countermeasure.options import TrainingOptions
+from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.scoring import write_frame_scores
 from countermeasure.training import train, train_fusion
 
@@ -102,6 +102,11 @@ def test_the_card_of_a_fusion_names_its_columns_and_what_silence_learns(lists, t
     assert "# Fusion of 2 score columns" in text
     assert "- `mfcc-bon`: frame scores, mfcc" in text
     assert "silence" not in text
+    assert "| passes |" in text
+    train_fusion(folder, tmp_path / "regression", LogisticOptions())
+    text = (tmp_path / "regression" / card.FILE).read_text()
+    assert "logistic regression on rows of other models' scores" in text
+    assert "| passes |" not in text
     for path in lists.glob("train-silence.pkl*"):
         (tmp_path / "silent").mkdir(exist_ok=True)
         (tmp_path / "silent" / path.name).write_bytes(path.read_bytes())

@@ -108,7 +108,9 @@ def test_entries_that_one_list_leaves_out_have_no_rows(tmp_path, arrays, in_memo
     second = pickled(
         tmp_path / "b.pkl", [(arrays[0], None), (arrays[1], "bonafide"), (None, "spoof"), (arrays[3], None)]
     )
-    with Table([first, second], in_memory) as table:
+    with Table([first, second]) as table:
+        if in_memory:
+            table.hold()
         assert table.n_rows.tolist() == [3, 0, 0, 17]
         assert table.labels == ["spoof", "bonafide", "spoof", "bonafide"]
         rows = np.concatenate([table.read(part) for part in table.parts(np.arange(4), 10)])
@@ -117,7 +119,8 @@ def test_entries_that_one_list_leaves_out_have_no_rows(tmp_path, arrays, in_memo
 
 def test_rows_held_in_memory_are_the_same(tmp_path, data, arrays):
     other = write_list(tmp_path / "other.pkl", [array[:, :2].astype(np.float64) for array in arrays])
-    with Table([data, other]) as table, Table([data, other], in_memory=True) as held:
+    with Table([data, other]) as table, Table([data, other]) as held:
+        held.hold()
         assert (held.labels, held.n_columns) == (table.labels, 6)
         for part in table.parts(np.arange(len(arrays)), 30):
             np.testing.assert_array_equal(held.read(part), table.read(part))
