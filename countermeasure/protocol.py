@@ -25,6 +25,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, compress
 from pathlib import Path
 from sys import intern  # of what many lines share
@@ -157,17 +158,10 @@ class Protocol(Sequence[Trial]):
         Where the trials' lines begin.
     form : Form
         Of the lines.
-    hashes : array of int
-        ``hash`` of each utterance.
     """
 
-    def __init__(self, text: str, starts: array[int], form: Form, hashes: array[int]):
-        import numpy as np
-
+    def __init__(self, text: str, starts: array[int], form: Form):
         self.form, self._text, self._starts = form, text, starts
-        unsorted = np.frombuffer(hashes, np.int64)
-        self._order = np.argsort(unsorted, kind="stable").astype(np.uint32)
-        self._hashes = unsorted[self._order]
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -181,38 +175,53 @@ class Protocol(Sequence[Trial]):
             return [self[k] for k in range(len(self))[i]]
         return parse_trial(_line(self._text, self._starts[i]), self.form)
 
+    @cached_property
+    def _index(self) -> _Index:
+        return _Index(array("q", (hash(trial.utterance) for trial in self)))
+
     def place(self, utterance: str) -> int | None:
         """Return the place of an utterance's trial, None where there is none."""
-        wanted = hash(utterance)
-        first = int(self._hashes.searchsorted(wanted))
-        for k in range(first, len(self)):
-            if self._hashes[k] != wanted:
-                break
-            if self[int(self._order[k])].utterance == utterance:
-                return int(self._order[k])
-        return None
+        found = self._index.places(hash(utterance))
+        return next((place for place in found if self[place].utterance == utterance), None)
 
     def of_subsets(self, names: Collection[str]) -> Protocol:
         """Return the trials of some subsets."""
-        kept = [trial.subset in names for trial in self]
-        starts, hashes = array("Q", compress(self._starts, kept)), array("q")
-        hashes.extend(hash(parse_trial(_line(self._text, start), self.form).utterance) for start in starts)
-        return Protocol(self._text, starts, self.form, hashes)
-
-    def repeated(self) -> tuple[int, int] | None:
-        """Return the places of the first trial whose utterance came before, and of that one."""
-        import numpy as np
-
-        found = None
-        for k in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]).tolist():
-            before, later = int(self._order[k]), int(self._order[k + 1])
-            if self[before].utterance == self[later].utterance and (found is None or later < found[0]):
-                found = later, before
-        return found
+        kept = array("Q", compress(self._starts, [trial.subset in names for trial in self]))
+        return Protocol(self._text, kept, self.form)
 
     def line_number(self, place: int) -> int:
         """Return the number of a trial's line in the file, from 1."""
         return _number(self._text, self._starts[place])
+
+
+class _Index:
+    """Where the utterances of each hash are; made when it is needed, for it has as many bytes as a third of the text.
+
+    Parameters
+    ----------
+    hashes : array of int
+        ``hash`` of each utterance.
+    """
+
+    def __init__(self, hashes: array[int]):
+        import numpy as np
+
+        unsorted = np.frombuffer(hashes, np.int64)
+        self._order = np.argsort(unsorted, kind="stable").astype(np.uint32)
+        self._hashes = unsorted[self._order]
+
+    def places(self, wanted: int) -> list[int]:
+        """Return the places of a hash, in order."""
+        first, last = (int(self._hashes.searchsorted(wanted, side)) for side in ("left", "right"))
+        return self._order[first:last].tolist()
+
+    def equal(self) -> list[tuple[int, int]]:
+        """Return the pairs of neighbouring places of one hash, by the later one."""
+        import numpy as np
+
+        equal = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
+        pairs = zip(self._order[equal].tolist(), self._order[equal + 1].tolist(), strict=True)
+        return sorted(pairs, key=lambda pair: pair[1])
 
 
 def read_protocol(
@@ -279,13 +288,11 @@ class _Reader:
         if not self.starts:
             raise InputError(f"{self.path}: no trial in it; {_EXPECTED}")
         form = self._form(labelled)
-        protocol = Protocol(self.text, self.starts, form, self.hashes)
-        if again := protocol.repeated():
-            raise self._error(
-                self.starts[again[0]],
-                f"utterance {protocol[again[0]].utterance} stands on line {protocol.line_number(again[1])} already; "
-                "a protocol names each utterance once",
-            )
+        protocol = Protocol(self.text, self.starts, form)
+        for before, later in _Index(self.hashes).equal():
+            if protocol[before].utterance == (utterance := protocol[later].utterance):
+                problem = f"utterance {utterance} stands on line {protocol.line_number(before)} already"
+                raise self._error(self.starts[later], f"{problem}; a protocol names each utterance once")
         return protocol, subsets if form.subset is not None else Counter()
 
     def _blocks(self) -> Iterator[list[list[str]]]:
