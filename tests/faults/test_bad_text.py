@@ -144,7 +144,7 @@ print(n, time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_m
 
 @pytest.mark.parametrize("kind", ["protocol", "cm"])
 def test_ten_million_lines(tmp_path, kind, is_long, tally):
-    """A protocol of 10 million trials took 13 s and 0.7 GB on one core, a score file 17 s and 3.2 GB."""
+    """A protocol of 10 million trials took 9 s and 0.7 GB on one core, a score file 17 s and 3.2 GB."""
     n = TEN_MILLION if is_long else 100_000
     path = tmp_path / "long.txt"
     with open(path, "w") as f:
