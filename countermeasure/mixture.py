@@ -53,7 +53,7 @@ class _Range(NamedTuple):
 
 _FOR_SCORES = _Range.of(-80, 75)
 # Shares are multiplied by the inverse of totals, and the products shall be normal numbers as well.
-_FOR_STATISTICS = _Range.of(-45, 40)
+_FOR_STATISTICS = _Range.of(-50, 60)
 # Stands for the logarithm of 0.
 _LEAST = float(np.finfo(np.float32).min) / 4
 
