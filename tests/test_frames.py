@@ -5,6 +5,7 @@ import os
 import pickle
 import tracemalloc
 import warnings
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -259,7 +260,7 @@ def test_the_memory_of_a_long_list_is_some_tens_of_bytes_an_item(tmp_path):
 
 
 @pytest.mark.parametrize("form", [lambda a: a, np.asfortranarray, lambda a: a.astype(">f8")])
-def test_rows_are_read_by_whoever_they_are_sent_to(tmp_path, arrays, form):
+def test_rows_are_read_by_whoever_they_are_sent_to(tmp_path, arrays, form, monkeypatch):
     paths = [tmp_path / "a.pkl", tmp_path / "b.pkl"]
     for path in paths:
         pickled(path, [(form(array), "spoof") for array in arrays])
@@ -268,7 +269,10 @@ def test_rows_are_read_by_whoever_they_are_sent_to(tmp_path, arrays, form):
         sent = pickle.dumps(table.located(part))
         expected = table.read(part)
     assert len(sent) < 2000
-    np.testing.assert_array_equal(pickle.loads(sent).read(), expected)
+    with ExitStack() as opened:  # a worker keeps them open for as long as it lives
+        once = frames._opened.__wrapped__
+        monkeypatch.setattr(frames, "_opened", lambda there: opened.enter_context(once(there)))
+        np.testing.assert_array_equal(pickle.loads(sent).read(), expected)
 
 
 # -- parts -----------------------------------------------------------------------------------------
