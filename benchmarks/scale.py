@@ -13,7 +13,7 @@ import argparse
 import math
 
 from countermeasure import cli
-from countermeasure.training import _ROWS_PER_GROUP, N_BLOCKS, _round_up
+from countermeasure.training import N_BLOCKS, n_groups
 
 N_PASSES = 30
 FRAME_BYTES = 60 * 4
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def pass_seconds(n_frames: float, n_workers: int, args: argparse.Namespace) -> float:
     """Return the seconds of a pass over a class."""
     rows = n_frames / N_BLOCKS
-    n_tasks = _round_up(rows / _ROWS_PER_GROUP)
+    n_tasks = n_groups(rows)
     computing = math.ceil(n_tasks / n_workers) * rows / n_tasks * args.frame
     collecting = n_tasks * max(args.task, STATISTICS_BYTES / args.network / 1e9)
     # Statistics are collected while others are computed; the slower of the two decides.

@@ -134,12 +134,10 @@ def _train_logistic(
     with Table([column.path for column in found]) as table, files.only_run(folder):
         items = _items_by_label(table)
         record = _record(table, [column.name for column in found], options, None)
-        if not restart and _is_finished(folder, record):
-            cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
-            card.write(folder)  # which a run that was killed may have left undone
-            return
-        for label in LABELS:
-            if not restart:
+        if not restart:
+            if _nothing_to_do(folder, record):
+                return
+            for label in LABELS:
                 checkpoints.load(_checkpoint(folder, label), record)  # refuses those of an unfinished mixture
         chosen = np.sort(np.concatenate([items[label] for label in LABELS]))
         rows = _means(table, chosen)
@@ -149,16 +147,16 @@ def _train_logistic(
         llr = llr._replace(weights=pairs @ llr.weights)
         variance = rows.var(axis=0)
         mixtures = logistic.as_mixtures(llr, rows.mean(axis=0), np.where(variance > 0, variance, 1.0))
-        for path, label, parameters in zip(model_files(folder), LABELS, mixtures, strict=True):
+        models = []
+        for label, parameters in zip(LABELS, mixtures, strict=True):
             about = {
                 **record,
                 "label": label,
                 "n_files": len(items[label]),
                 "n_frames": int(table.n_rows[items[label]].sum()),
             }
-            write_model(path, Model(parameters, converged=True, record=about))
-        card.write(folder)
-        _remove_checkpoints(folder)
+            models.append(Model(parameters, converged=True, record=about))
+        _finish(folder, models)
         cli.log(f"{folder}: logistic regression on {len(chosen)} files, {pairs.shape[1]} LLRs or single columns")
 
 
@@ -198,10 +196,8 @@ def _train(
             starts.update(loaded)
         record = _record(table, columns, options, load_model_path)
         with files.only_run(folder):
-            if not conduct.restart and _is_finished(folder, record):
-                cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
+            if not conduct.restart and _nothing_to_do(folder, record):
                 _remove_checkpoints(folder)
-                card.write(folder)  # which a run that was killed may have left undone
                 return
             if conduct.restart:
                 _remove_checkpoints(folder)
@@ -211,10 +207,7 @@ def _train(
             trainings = [_ClassTraining(table, items[label], label, options, workers) for label in LABELS]
             diary = _Diary(conduct.log)
             models = [one.run(starts[one.label], _checkpoint(folder, one.label), record, diary) for one in trainings]
-            for path, model in zip(model_files(folder), models, strict=True):
-                write_model(path, model)
-            _remove_checkpoints(folder)
-            card.write(folder)
+            _finish(folder, models)
 
 
 def _checkpoint(folder: Path, label: str) -> Path:
@@ -253,6 +246,23 @@ def _record(
     record["inputs"] = [provenance.source(described.record) for described in table.described]
     record["versions"] = {"countermeasure": __version__, "numpy": np.__version__}
     return record
+
+
+def _nothing_to_do(folder: Path, record: dict[str, Any]) -> bool:
+    """Tell whether the models are there already, and say so."""
+    if not _is_finished(folder, record):
+        return False
+    cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
+    card.write(folder)  # which a run that was killed may have left undone
+    return True
+
+
+def _finish(folder: Path, models: Sequence[Model]) -> None:
+    """Write the two models and their card; what was kept for a run that is killed is needed no more."""
+    for path, model in zip(model_files(folder), models, strict=True):
+        write_model(path, model)
+    _remove_checkpoints(folder)
+    card.write(folder)
 
 
 def _is_finished(folder: Path, record: dict[str, Any]) -> bool:
@@ -367,8 +377,7 @@ class _ClassTraining:
         return [parts for parts in blocks if parts]
 
     def _e_step(self, block: int, parameters: Parameters) -> Statistics:
-        n_groups = _round_up(self._n_frames / (len(self._blocks) * _ROWS_PER_GROUP))
-        groups = list(self._blocks[block].grouped(n_groups))
+        groups = list(self._blocks[block].grouped(n_groups(self._n_frames / len(self._blocks))))
         elsewhere = self._workers.are_elsewhere
         # Here every core shall have work, so a task is a part, and the groups' sums are made as results come.
         tasks = groups if elsewhere else [[part] for group in groups for part in group]
@@ -429,10 +438,10 @@ def _sum(statistics: Iterable[Statistics]) -> Statistics:
     return reduce(operator.add, statistics)
 
 
-def _round_up(n_groups: float) -> int:
-    """Return the number of groups in a block, given what rows alone would ask for."""
+def n_groups(n_rows: float) -> int:
+    """Return in how many groups a block of so many rows is divided."""
     fewest, most = _GROUPS_PER_BLOCK
-    return int(np.clip(2 ** math.ceil(math.log2(n_groups)), fewest, most))
+    return int(np.clip(2 ** math.ceil(math.log2(n_rows / _ROWS_PER_GROUP)), fewest, most))
 
 
 def _affordable(n_components: int, n_frames: int, label: str) -> int:

@@ -37,6 +37,10 @@ def run(*words, cwd):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
+def make_lists(recordings, folder, *options):
+    return run(sys.executable, OWN_DATA / "make_lists.py", recordings, "--output_path", folder, *options, cwd=folder)
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_own_recordings_from_a_folder_to_the_eer(recordings, tmp_path):
     done = run("bash", OWN_DATA / "run.sh", recordings, cwd=tmp_path)
@@ -71,7 +75,7 @@ def test_spoofs_of_a_speaker_go_where_the_speaker_goes(recordings, tmp_path):
         (recordings / "spoof" / "vc" / speaker).mkdir()
         for path in (recordings / "bonafide" / speaker).iterdir():
             shutil.copy(path, recordings / "spoof" / "vc" / speaker)
-    done = run(sys.executable, OWN_DATA / "make_lists.py", recordings, "--output_path", tmp_path, cwd=tmp_path)
+    done = make_lists(recordings, tmp_path)
     assert done.returncode == 0, done.stderr
     speakers = [{t.speaker for t in read_protocol(tmp_path / f"{name}.csv")} - {None} for name in ("train", "test")]
     assert speakers[0] | speakers[1] == {"Ann%20Lee", "Bob", "Cleo"}
@@ -83,7 +87,7 @@ def test_spoofs_of_a_speaker_go_where_the_speaker_goes(recordings, tmp_path):
 def test_recordings_without_further_folders_are_divided_too(recordings, tmp_path):
     for path in [path for path in recordings.rglob("take*") if path.is_file()]:
         path.rename(recordings / path.relative_to(recordings).parts[0] / f"{path.parent.name} {path.name}")
-    done = run(sys.executable, OWN_DATA / "make_lists.py", recordings, "--output_path", tmp_path, cwd=tmp_path)
+    done = make_lists(recordings, tmp_path)
     assert done.returncode == 0, done.stderr
     labels = [[trial.label for trial in read_protocol(tmp_path / f"{name}.csv")] for name in ("train", "test")]
     assert [(found.count("bonafide"), found.count("spoof")) for found in labels] == [(13, 8), (5, 4)]
@@ -91,31 +95,13 @@ def test_recordings_without_further_folders_are_divided_too(recordings, tmp_path
 
 @pytest.mark.parametrize(("share", "n_test"), [(0.5, 15), (0.3, 10)])
 def test_the_share_of_the_test(recordings, tmp_path, share, n_test):
-    done = run(
-        sys.executable,
-        OWN_DATA / "make_lists.py",
-        recordings,
-        "--output_path",
-        tmp_path,
-        "--test_share",
-        share,
-        cwd=tmp_path,
-    )
+    done = make_lists(recordings, tmp_path, "--test_share", share)
     assert done.returncode == 0, done.stderr
     assert abs(len(read_protocol(tmp_path / "test.csv")) - n_test) <= 3
 
 
 def test_a_share_that_leaves_a_list_empty_is_refused(recordings, tmp_path):
     for share, message in (("0", "must be above 0"), ("0.01", "too few recordings to put some into test.csv")):
-        done = run(
-            sys.executable,
-            OWN_DATA / "make_lists.py",
-            recordings,
-            "--output_path",
-            tmp_path,
-            "--test_share",
-            share,
-            cwd=tmp_path,
-        )
+        done = make_lists(recordings, tmp_path, "--test_share", share)
         assert (done.returncode, message in done.stderr) == (2, True)
     assert not list(tmp_path.glob("*.csv"))

@@ -22,17 +22,23 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT, LONG = 300, 2500
 
 
-@pytest.mark.parametrize("kind", worker.PATTERNS)
-def test_mutants_are_read_or_refused(kind, samples, tmp_path, is_long, tally):
-    done = subprocess.run(
-        [sys.executable, "-m", "faults.worker", kind, "0", str(LONG if is_long else SHORT), samples],
-        cwd=tmp_path,
+def in_a_process(folder, *arguments, timeout):
+    """Run Python in a folder, with the suite and its tests at hand."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=timeout,
         check=False,
     )
+
+
+@pytest.mark.parametrize("kind", worker.PATTERNS)
+def test_mutants_are_read_or_refused(kind, samples, tmp_path, is_long, tally):
+    count = str(LONG if is_long else SHORT)
+    done = in_a_process(tmp_path, "-m", "faults.worker", kind, "0", count, samples, timeout=1200)
     assert done.returncode == 0, done.stderr
     *lost, counts = [json.loads(line) for line in done.stdout.splitlines()]
     for outcome, n in counts.items():
@@ -98,15 +104,7 @@ def test_bombs_are_refused_with_little_time_and_memory(samples, tmp_path, tally)
         "        for kind in ('list', 'model'):\n"
         "            print(worker.outcome(kind, content, Path(sys.argv[1])).splitlines()[-1], kind, name, sep='; ')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, samples],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = in_a_process(tmp_path, "-c", program, samples, timeout=300)
     outcomes = done.stdout.splitlines()
     assert len(outcomes) == 8 * len(hostile.BAD), done.stderr
     assert [outcome for outcome in outcomes if not outcome.startswith("refused; ")] == []
