@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import os
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -18,11 +19,10 @@ from numpy.typing import NDArray
 from countermeasure import audio, compute, features, provenance
 from countermeasure.cli import Progress, log
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole, sha256
-from countermeasure.journal import Entry, Journal, remove_journal
+from countermeasure.files import replace_when_whole
 from countermeasure.options import SPLITS
-from countermeasure.pickles import ListWriter
 from countermeasure.protocol import Protocol, Trial, read_protocol
+from countermeasure.unfinished import Entry, UnfinishedList, remove_unfinished
 
 # Recordings go to a process in batches, so that sending them costs little beside the work.
 _BATCH_RECORDINGS = 8
@@ -168,12 +168,12 @@ class _Source:
         tasks = (self.task(trial, {}) for trial in self.trials)
         return (_hex(result.digest) for result in self._results(tasks, "checking", "float32"))
 
-    def features(self, known: Callable[[int], dict[str, bytes | None]], dtype: str) -> Iterator[_Result]:
+    def features(self, known: Iterable[dict[str, bytes | None]], dtype: str) -> Iterator[_Result]:
         """Yield what is not yet known of every trial, in order.
 
-        `known` gives the digests of a trial's file when its features were computed, by type.
+        `known` gives the digests of each trial's file when its features were computed, by type.
         """
-        tasks = (self.task(trial, known(place)) for place, trial in enumerate(self.trials))
+        tasks = (self.task(trial, digests) for trial, digests in zip(self.trials, known, strict=True))
         return self._results(tasks, "extracting", dtype)
 
     def task(self, trial: Trial, known: dict[str, bytes | None]) -> _Task:
@@ -255,32 +255,22 @@ def _hex(digest: bytes | None) -> str:
 
 
 class _List:
-    """One feature list on its way to disk.
-
-    Features go to a journal as they come. Only when all are there is the list written from it, in
-    the protocol's order: a run that is interrupted, and one that meets bad recordings, loses nothing.
-    """
+    """One feature list, and what stands beside it."""
 
     def __init__(self, folder: Path, split: str, name: str, dtype: str, skip_bad: bool):
         self.split, self.name, self.dtype, self.skip_bad = split, name, dtype, skip_bad
         self.path = folder / f"{split}-{name}.pkl"
         self.skipped_path = folder / f"{split}-{name}.skipped.txt"
-        self.journal_path = folder / f".{self.path.name}.journal"
         self._versions = provenance.versions()
 
     @contextlib.contextmanager
     def opened(self, trials: Protocol, restart: bool) -> Iterator[None]:
-        """Hold the list's name against other runs, and read what an interrupted run has left."""
-        with contextlib.ExitStack() as stack:
-            self._unfinished = stack.enter_context(contextlib.ExitStack())
-            self._writer = self._unfinished.enter_context(ListWriter(self.path))
-            self.journal = stack.enter_context(
-                Journal(self.journal_path, self._identity(), self.dtype, len(trials), trials.place, restart)
-            )
+        """Hold the list's name against other runs, and see what an interrupted run has left."""
+        with UnfinishedList(self.path, self._identity(), self.dtype, trials, restart) as self.unfinished:
             yield
 
     def _identity(self) -> list[object]:
-        """Return what an earlier list or journal must have in common with this one, but for its inputs."""
+        """Return what an earlier list, whole or not, must have in common with this one, but for its inputs."""
         numbers = {name: version for name, version in self._versions.items() if name != "numpy"}
         return [self.name, self.dtype, numbers]
 
@@ -300,19 +290,22 @@ class _List:
     def finish(self, source: _Source, audio_sha256: str, problems: dict[int, str]) -> None:
         """Write the list and what stands beside it; `problems` are by place in the protocol."""
         trials = source.trials
-        # Places and not utterances: a million of these would take ten times the memory.
-        kept = array("I", (place for place in range(len(trials)) if place not in problems))
-        padded, mixed_down, n_frames = array("I"), array("I"), array("I")
-        rate = self.journal.entry(kept[0]).rate
-        for place in kept:
-            entry, feature = self.journal.read(place)
-            self._writer.append(feature, trials[place].label)
-            n_frames.append(len(feature))
+
+        def kept() -> Iterator[int]:  # never gathered: a million places take memory
+            return (place for place in range(len(trials)) if place not in problems)
+
+        def entries() -> Iterator[Entry]:
+            return self.unfinished.entries(kept())
+
+        rate = next(entries()).rate
+        padded, mixed_down, n_frames = array("I"), array("I"), 0
+        for entry in entries():
+            n_frames += entry.shape[0]
             if features.is_padded(self.name, entry.n_samples, rate):
-                padded.append(place)
+                padded.append(entry.place)
             if entry.n_channels > 1:
-                mixed_down.append(place)
-        self._unfinished.close()  # the list takes its name
+                mixed_down.append(entry.place)
+        list_sha256, index = self.unfinished.finish(kept)
         record = provenance.Record(
             kind="features",
             split=self.split,
@@ -321,7 +314,7 @@ class _List:
             dtype=self.dtype,
             protocol_sha256=source.protocol_sha256,
             audio_sha256=audio_sha256,
-            list_sha256=sha256(self.path),
+            list_sha256=list_sha256,
             versions=self._versions,
         )
         provenance.write(
@@ -330,17 +323,16 @@ class _List:
             skipped=_utterances(trials, problems),
             padded=_utterances(trials, padded),
             mixed_down=_utterances(trials, mixed_down),
-            utterances=_utterances(trials, kept),
-            speakers=(trials[place].speaker for place in kept),
-            n_frames=n_frames,
-            index=self._writer.index,
+            utterances=_utterances(trials, kept()),
+            speakers=(trials[place].speaker for place in kept()),
+            n_frames=(entry.shape[0] for entry in entries()),
+            index=index,
         )
-        del self._writer  # with its index, while the other lists of the run are written
         self._write_skipped(trials, problems)
-        self.journal.remove()
+        self.unfinished.remove()
         if padded:
             log(f"{self.path}: shorter than one window, filled up with zeros: {_named(trials, padded)}")
-        log(f"{self.path}: {len(kept):,} recordings, {sum(n_frames):,} frames")
+        log(f"{self.path}: {len(trials) - len(problems):,} recordings, {n_frames:,} frames")
 
     def _write_skipped(self, trials: Protocol, problems: dict[int, str]) -> None:
         if not problems:
@@ -365,37 +357,42 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
     for each in lists:
         if each.path in records and records[each.path].audio_sha256 == audio_sha256:
             log(f"{each.path}: is there, made from the same recordings with the same settings")
-            remove_journal(each.journal_path)  # of a run that was killed between its last steps
+            remove_unfinished(each.path)  # of a run that was killed between its last steps
         else:
             unfinished.append(each)
     return unfinished
 
 
 def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
-    """Compute what the lists' journals lack, then write the lists."""
+    """Compute what the lists lack, then finish them."""
     problems: dict[int, str] = {}  # by place in the protocol
     mixed_down = array("I")
+    under_way: deque[Entry | None] = deque()  # what was known of each recording before, from the first list
 
-    def known(place: int) -> dict[str, bytes | None]:
-        return {each.name: each.journal.digest(place) for each in lists}
+    def known() -> Iterator[dict[str, bytes | None]]:
+        for entries in zip(*(each.unfinished.known() for each in lists), strict=True):
+            under_way.append(entries[0])
+            yield {each.name: entry and entry.digest for each, entry in zip(lists, entries, strict=True)}
 
     def kept() -> Iterator[str]:
         """Keep what is found out about each recording; yield its file's digest."""
         first: tuple[str, int] | None = None
-        for place, result in enumerate(source.features(known, lists[0].dtype)):
+        for place, result in enumerate(source.features(known(), lists[0].dtype)):
+            before = under_way.popleft()
             if result.problem:
                 problems[place] = result.problem
             else:
-                entry = _keep(lists, place, result)
-                first = first or (result.utterance, entry.rate)
-                if entry.rate != first[1]:
+                _keep(lists, place, result)
+                about = result if result.found or before is None else before
+                first = first or (result.utterance, about.rate)
+                if about.rate != first[1]:
                     for each in lists:
-                        each.journal.remove()  # nothing can come of it
+                        each.unfinished.remove()  # nothing can come of it
                     raise InputError(
-                        f"{result.utterance} is sampled at {entry.rate} Hz, but {first[0]} at {first[1]} Hz; "
+                        f"{result.utterance} is sampled at {about.rate} Hz, but {first[0]} at {first[1]} Hz; "
                         "a list has one sampling rate: resample the recordings or split the protocol"
                     )
-                if entry.n_channels > 1:
+                if about.n_channels > 1:
                     mixed_down.append(place)
             yield _hex(result.digest)
 
@@ -408,13 +405,12 @@ def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
         each.finish(source, audio_sha256, problems)
 
 
-def _keep(lists: list[_List], place: int, result: _Result) -> Entry:
-    """Add what was found out about a recording to the journals; return what it is."""
-    by_name = {each.name: each.journal for each in lists}
-    for name, feature in result.found.items():
-        about = result.digest or b"", result.rate, result.n_channels, result.n_samples
-        by_name[name].add(place, result.utterance, *about, feature)
-    return lists[0].journal.entry(place)
+def _keep(lists: list[_List], place: int, result: _Result) -> None:
+    """Add what was found out about a recording to the lists."""
+    for each in lists:
+        if each.name in result.found:
+            about = result.digest or b"", result.rate, result.n_channels, result.n_samples
+            each.unfinished.add(place, *about, result.found[each.name])
 
 
 def _report(problems: dict[int, str], source: _Source, skip_bad: bool) -> None:

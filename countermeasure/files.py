@@ -39,9 +39,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
         When `path` is a folder, or when another run is writing the same file.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file")
-    _make_folder(path.parent)
+    check_place(path)
     part = path.with_name(f".{path.name}.part")
     descriptor = open_locked(part, path)
     with os.fdopen(descriptor, "w" if text else "wb", **(_TEXT if text else {})) as f:
@@ -58,6 +56,19 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
             with contextlib.suppress(OSError):
                 part.unlink()
             raise
+
+
+def check_place(path: Path) -> None:
+    """Make the folder of a file that will be written, and refuse a name that a folder has.
+
+    Raises
+    ------
+    InputError
+        When `path` is a folder, or when a file stands where its folder should be.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    _make_folder(path.parent)
 
 
 def _make_folder(folder: Path) -> None:

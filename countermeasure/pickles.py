@@ -10,6 +10,7 @@ going over a list takes the same memory however long it is.
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 import struct
@@ -90,20 +91,38 @@ _BEFORE_SHAPE = (
 )
 
 
-def _array_opcodes(array: np.ndarray) -> tuple[bytes, bytes, bytes, bytes]:
-    """Return what `dump` writes for an array, its data third.
+# A list of items that follow, its end, and what comes between two batches of them.
+LIST_START = pickle.PROTO + bytes([PROTOCOL]) + pickle.EMPTY_LIST + pickle.MARK
+LIST_END = pickle.APPENDS + pickle.STOP
+_NEXT_BATCH = pickle.APPENDS + pickle.MARK
+
+
+def around_array(number: int, shape: tuple[int, ...], dtype: np.dtype, label: str | None) -> tuple[bytes, bytes]:
+    """Return what stands before and behind an array's data in the item of a list, as `dump` writes it.
 
     Without the pickler's way there: half of the time of writing a list.
+
+    Parameters
+    ----------
+    number : int
+        Of the item, from 1: some end a batch.
+    shape, dtype
+        Of the array.
+    label : str or None
     """
-    shape = b"".join(_integer(size) for size in array.shape)
-    if array.ndim < 4:
-        shape += (pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)[array.ndim]
+    sizes = b"".join(map(_integer, shape))
+    if len(shape) < 4:
+        sizes += (pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)[len(shape)]
     else:
-        shape = pickle.MARK + shape + pickle.TUPLE
-    data = array.tobytes()
-    length = pickle.SHORT_BINBYTES + _U1.pack(len(data)) if len(data) < 256 else pickle.BINBYTES + _U4.pack(len(data))
-    before = _BEFORE_SHAPE + shape + _dtype_opcodes(array.dtype)
-    return before, pickle.NEWFALSE + length, data, pickle.TUPLE + pickle.BUILD
+        sizes = pickle.MARK + sizes + pickle.TUPLE
+    n_bytes = math.prod(shape) * dtype.itemsize
+    length = pickle.SHORT_BINBYTES + _U1.pack(n_bytes) if n_bytes < 256 else pickle.BINBYTES + _U4.pack(n_bytes)
+    before = _BEFORE_SHAPE + sizes + _opcodes(dtype) + pickle.NEWFALSE + length
+    return before, pickle.TUPLE + pickle.BUILD + _opcodes(label) + pickle.TUPLE2 + _batch_end(number)
+
+
+def _batch_end(number: int) -> bytes:
+    return b"" if number % _BATCH else _NEXT_BATCH
 
 
 def _integer(value: int) -> bytes:
@@ -113,9 +132,9 @@ def _integer(value: int) -> bytes:
 
 
 @lru_cache
-def _dtype_opcodes(dtype: np.dtype) -> bytes:
+def _opcodes(value: Any) -> bytes:
     buffer = io.BytesIO()
-    dump(dtype, buffer)
+    dump(value, buffer)
     return buffer.getvalue()[2:-1]  # without PROTO and STOP
 
 
@@ -134,36 +153,30 @@ class ListWriter(AbstractContextManager):
 
     def __init__(self, path: str | os.PathLike[str]):
         self._whole = replace_when_whole(path)
-        self._in_batch = 0
         self._forms: set[tuple[str, tuple[int, ...]]] = set()
         self._labels = bytearray()
         self._starts = array("Q")
 
     def __enter__(self) -> ListWriter:
         self._file = self._whole.__enter__()
-        self._pickler = _PortablePickler(self._file)
-        self._file.write(pickle.PROTO + bytes([PROTOCOL]) + pickle.EMPTY_LIST + pickle.MARK)
+        self._file.write(LIST_START)
+        self._size = len(LIST_START)
         return self
 
     def append(self, value: np.ndarray | None, label: str | None) -> None:
         """Write the next item."""
         self._labels += LETTERS.get(label, "?").encode()
+        number = len(self._labels)
         if value is None:
             self._starts.append(0)
-            self._pickler.save((value, label))  # type: ignore[attr-defined]
+            item = _opcodes((value, label)) + _batch_end(number)
         else:
-            before, opcodes, data, after = _array_opcodes(value)
-            self._file.write(before + opcodes)
+            before, after = around_array(number, value.shape, value.dtype, label)
             self._forms.add((value.dtype.str, value.shape[1:]))
-            self._starts.append(self._file.tell())
-            self._file.write(data)
-            self._file.write(after)
-            self._pickler.save(label)  # type: ignore[attr-defined]
-            self._file.write(pickle.TUPLE2)
-        self._in_batch += 1
-        if self._in_batch == _BATCH:
-            self._file.write(pickle.APPENDS + pickle.MARK)
-            self._in_batch = 0
+            self._starts.append(self._size + len(before))
+            item = b"".join((before, value.tobytes(), after))
+        self._file.write(item)
+        self._size += len(item)
 
     @property
     def index(self) -> dict[str, Any]:
@@ -184,7 +197,7 @@ class ListWriter(AbstractContextManager):
 
     def __exit__(self, *exception: Any) -> bool | None:
         if exception[0] is None:
-            self._file.write(pickle.APPENDS + pickle.STOP)
+            self._file.write(LIST_END)
         return self._whole.__exit__(*exception)
 
 

@@ -349,7 +349,7 @@ def lying_entry(rng, content):
         at += head.size + length
     i = rng.randrange(len(pieces))
     pieces[i] = rng.choice(BYTES)(rng, pieces[i])
-    return b"".join(head.pack(b"CMj1", len(piece), zlib.crc32(piece)) + piece for piece in pieces)
+    return b"".join(head.pack(b"CMj2", len(piece), zlib.crc32(piece)) + piece for piece in pieces)
 
 
 MUTATORS = {
@@ -362,6 +362,7 @@ MUTATORS = {
     "record": BYTES + (change_json,) * 8 + (nest_json,),
     "checkpoint": BYTES + (change_archive,) * 6 + (lying_archive,) * 6,
     "journal": BYTES + (lying_entry,) * 4,
+    "items": BYTES,
 }
 
 

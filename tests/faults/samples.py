@@ -8,11 +8,11 @@ from sklearn.mixture import GaussianMixture
 
 from countermeasure import checkpoints, em, provenance
 from countermeasure.files import sha256
-from countermeasure.journal import Journal
 from countermeasure.mixture import Parameters, Statistics
 from countermeasure.models import Model, write_model
 from countermeasure.pickles import ListWriter
-from countermeasure.protocol import Trial
+from countermeasure.protocol import Trial, read_protocol
+from countermeasure.unfinished import UnfinishedList
 
 N_ITEMS, N_DIMS, N_COMPONENTS = 8, 3, 2
 RECORD = {
@@ -24,7 +24,7 @@ RECORD = {
     "training_id": "cd" * 32,
     "inputs": [{"kind": "features", "feature": {"type": "lfcc"}, "sampling_rate": 16000, "model": None}],
 }
-JOURNAL_SETTINGS = ["lfcc", {"countermeasure": "1"}]
+UNFINISHED_SETTINGS = ["lfcc", {"countermeasure": "1"}]
 PICKLE_PROTOCOLS = (2, 3, 4, 5)
 
 
@@ -50,15 +50,15 @@ def make_samples(folder: Path) -> Path:
     block = Statistics(np.ones((2 * N_DIMS + 1, N_COMPONENTS)), -12.0, 5)
     state = em.State(_parameters(rng), (block, block), (-3.0, -2.5), False)
     checkpoints.save(folder / "checkpoint.npz", state, [0.1, 0.2], RECORD)
-    with open_journal(folder / "journal") as journal:
-        for place, (trial, array) in enumerate(zip(trials, arrays, strict=True)):
-            journal.add(place, trial.utterance, bytes(32), 16000, 1, 8000, array)
+    with open_unfinished(folder / "unfinished", folder) as unfinished:
+        for place, array in enumerate(arrays):
+            unfinished.add(place, bytes(32), 16000, 1, 8000, array)
     return folder
 
 
-def open_journal(path):
-    places = {f"LA_E_{i}": i for i in range(100)}
-    return Journal(path, JOURNAL_SETTINGS, "float32", len(places), places.get)
+def open_unfinished(path, folder):
+    """Open a list that grows, beside which `folder` has a protocol."""
+    return UnfinishedList(path, UNFINISHED_SETTINGS, "float32", read_protocol(folder / "protocol.txt"))
 
 
 def _trial(i, label):

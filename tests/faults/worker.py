@@ -40,7 +40,8 @@ PATTERNS = {
     "asv": "asv*.txt",
     "record": "list.pkl.json",
     "checkpoint": "checkpoint.npz",
-    "journal": "journal",
+    "journal": ".unfinished.journal",
+    "items": ".unfinished.items",
 }
 _RUNS_CODE = (
     "os.system",
@@ -121,13 +122,31 @@ def _checkpoint(path, folder):
 
 
 def _journal(path, folder):
-    with samples.open_journal(path) as journal:
-        for place in journal:
-            journal.read(place)
+    shutil.copy(folder / ".unfinished.items", ".list.items")
+    path.rename(".list.journal")
+    _finish(folder)
+
+
+def _items(path, folder):
+    shutil.copy(folder / ".unfinished.journal", ".list.journal")
+    path.rename(".list.items")
+    _finish(folder)
+
+
+def _finish(folder):
+    """Go on with an unfinished list, and finish it with what is there."""
+    with samples.open_unfinished("list", folder) as unfinished:
+        kept = [place for place, entry in enumerate(unfinished.known()) if entry]
+        if not kept:
+            raise InputError("nothing is left of it")
+        unfinished.finish(lambda: kept)
+    assert len(list(pickles.read_list("list"))) == len(kept)
+    for array, _ in pickles.read_list("list"):
+        assert array is not None
 
 
 READERS = {"list": _list, "scores": _scores, "model": _model, "protocol": _protocol, "cm": _cm, "asv": _asv,
-           "record": _record, "checkpoint": _checkpoint, "journal": _journal}  # fmt: skip
+           "record": _record, "checkpoint": _checkpoint, "journal": _journal, "items": _items}  # fmt: skip
 
 
 def outcome(kind, content, folder):
