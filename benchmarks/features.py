@@ -2,7 +2,7 @@
 
   python -m benchmarks.features ./LA
 
-For each type the CPU time a recording of a whole extraction (decoding, checksums, journal and list
+For each type the CPU time a recording of a whole extraction (decoding, checksums, list and its record
 included) is set against decoding + spafe's function + Δ and ΔΔ by a loop over the frames + one
 `pickle.dump`, measured in turns. Ends with the largest deviation from spafe over all recordings, in
 standard deviations of each coefficient. LA has the data set's layout; its train, dev and eval parts
@@ -102,7 +102,7 @@ def deviations(paths: list[Path], names: list[str]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("la", type=Path, metavar="LA", help="data set in the layout of ASVspoof 2019 LA")
-    parser.add_argument("--limit", type=int, default=120, metavar="N", help="recordings to time (default: 120)")
+    parser.add_argument("--limit", type=int, default=300, metavar="N", help="recordings to time (default: 300)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="(default: 5)")
     parser.add_argument("--types", nargs="+", default=EIGHT + FURTHER, metavar="TYPE", help="(default: all)")
     parser.add_argument(

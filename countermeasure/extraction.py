@@ -226,9 +226,10 @@ def _load(task: _Task) -> _Loaded:
     digest = None
     try:
         with open(task.path, "rb", buffering=0) as file:
-            digest = hashlib.sha256(file.readall()).digest()
+            content = file.readall()
+        digest = hashlib.sha256(content).digest()
         is_known = all(known == digest for known in task.known.values())
-        return _Loaded(task, digest, None if is_known else audio.read(task.path))
+        return _Loaded(task, digest, None if is_known else audio.read(task.path, content))
     except InputError as error:
         return _Loaded(task, digest, problem=str(error))
     except OSError as error:

@@ -16,9 +16,10 @@ def signal(rng):
     ("name", "subtype"),
     [("a.flac", "PCM_16"), ("a.flac", "PCM_24"), ("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "FLOAT")],
 )
-def test_reads_samples_exactly(tmp_path, signal, name, subtype):
+@pytest.mark.parametrize("is_read", [False, True])
+def test_reads_samples_exactly(tmp_path, signal, name, subtype, is_read):
     soundfile.write(tmp_path / name, signal, 16000, subtype)
-    recording = audio.read(tmp_path / name)
+    recording = audio.read(tmp_path / name, (tmp_path / name).read_bytes() if is_read else b"")
     assert recording.signal.dtype == np.float32
     np.testing.assert_array_equal(recording.signal, signal)
     assert (recording.rate, recording.n_channels) == (16000, 1)
@@ -42,6 +43,53 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path):
     recording = audio.read(tmp_path / "a.wav")
     np.testing.assert_array_equal(recording.signal, [0.375, -0.5, 0.5 / 32768])
     assert recording.n_channels == 2
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 5])
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 96000])
+def test_both_decoders_of_flac_give_the_same(tmp_path, rng, n_channels, subtype, rate):
+    pytest.importorskip("miniaudio", reason="the second decoder of FLAC, miniaudio, is not installed")
+    path = tmp_path / "a.flac"
+    soundfile.write(path, rng.uniform(-1, 1, size=(5000, n_channels)), rate, subtype)
+    quick = audio._decoded_flac(path.read_bytes())
+    slow = audio.read(path)
+    assert quick is not None
+    assert quick.signal.dtype == slow.signal.dtype
+    np.testing.assert_array_equal(quick.signal, slow.signal)
+    assert quick[1:] == slow[1:] == (rate, n_channels)
+
+
+def test_damaged_flac_is_never_read_as_something_else(tmp_path, rng):
+    # Where the quick decoder has a doubt the other one decides; what it takes itself is what is in the file.
+    pytest.importorskip("miniaudio", reason="the second decoder of FLAC, miniaudio, is not installed")
+    path = tmp_path / "a.flac"
+    soundfile.write(path, 0.1 * rng.normal(size=5000), 16000)
+    good = path.read_bytes()
+    whole, taken = audio.read(path), 0
+    for _ in range(500):
+        content = bytearray(good)
+        # The first 42 bytes promise rate and length, which nothing in a FLAC file confirms.
+        for place in rng.integers(42, len(content), size=rng.integers(1, 4)):
+            content[place] = rng.integers(256)
+        if rng.random() < 0.2:
+            content = content[: rng.integers(len(content))]
+        quick = audio._decoded_flac(bytes(content))
+        if quick:
+            taken += 1
+            np.testing.assert_array_equal(quick.signal, whole.signal)
+    assert 0 < taken < 400
+
+
+def test_a_promise_of_hours_takes_no_memory(tmp_path, signal):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, signal, 16000)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0xF  # of the 36 bits of the number of samples, the first four
+    path.write_bytes(content)
+    for known in (b"", bytes(content)):
+        with pytest.raises(InputError, match=r"a\.flac: (is cut short|cannot be read)"):
+            audio.read(path, known)
 
 
 def test_finds_flac_before_wav(tmp_path):
