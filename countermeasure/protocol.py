@@ -19,18 +19,24 @@ ASVspoof 5 databases; README of the evaluation package of ASVspoof 2021.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import os
 import re
+import weakref
 from array import array
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate, compress
-from pathlib import Path
+from itertools import chain, compress, islice
 from sys import intern  # of what many lines share
+from tempfile import SpooledTemporaryFile
 from typing import NamedTuple, overload
 from urllib.parse import quote, unquote
+
+import numpy as np
 
 from countermeasure.cli import log
 from countermeasure.errors import InputError
@@ -44,7 +50,9 @@ _EXPECTED = f"expected lines like {_EXAMPLE}"
 _LONGEST_LINE = 10_000
 _LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones could not be read back
 _QUOTED = 200
-_BLOCK = 1 << 16  # characters whose lines are split at once; their objects stay in the cache
+_BLOCK = 1 << 16  # bytes whose lines are split at once; their objects stay in the cache
+_IN_MEMORY = 1 << 24  # bytes of a text, or of numbers, beyond which they are kept on disk
+_AT_ONCE = 1 << 19  # utterances that are compared with each other at once
 
 _V2019, _V2021, _V5, _CSV = PROTOCOL_FORMATS
 _CSV_COLUMNS = ("file", "label", "speaker", "attack")
@@ -145,26 +153,75 @@ def _named(fields: list[str], place: int | None, placeholders: tuple[str, ...]) 
     return intern(fields[place])
 
 
+def _scratch_file(owner: object) -> SpooledTemporaryFile[bytes]:
+    """Return a file without a name, in memory while it is small, that is there as long as its owner."""
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+    weakref.finalize(owner, file.close)
+    return file
+
+
+class _Lines:
+    """The lines of a text; a trial is one that is not blank.
+
+    One block of lines is in memory at a time, and of each where it begins. The text is in a file without a
+    name, or in memory too where it is short.
+    """
+
+    def __init__(self) -> None:
+        self._file = _scratch_file(self)
+        self._starts, self._first_trials, self._first_numbers = array("Q"), array("Q"), array("Q")
+        self._size = self.n_trials = self.n_lines = 0
+        self._held: tuple[int, list[tuple[int, str]]] = -1, []
+
+    def append(self, block: Sequence[str]) -> None:
+        """Add lines, without their ends, after those that are there."""
+        self._starts.append(self._size)
+        self._first_trials.append(self.n_trials)
+        self._first_numbers.append(self.n_lines + 1)
+        self._size += self._file.write("\n".join(block).encode())
+        self.n_trials += len(list(filter(str.strip, block)))
+        self.n_lines += len(block)
+
+    def trial(self, i: int) -> tuple[int, str]:
+        """Return number and text of the line of a trial, counted from 0."""
+        number = bisect_right(self._first_trials, i) - 1
+        if self._held[0] != number:
+            self._held = number, self._trials_of(number)
+        return self._held[1][i - self._first_trials[number]]
+
+    def trials(self) -> Iterator[tuple[int, str]]:
+        """Yield number and text of each trial's line."""
+        for number in range(len(self._starts)):
+            yield from self._trials_of(number)
+
+    def _trials_of(self, number: int) -> list[tuple[int, str]]:
+        start, end = (self._starts[n] if n < len(self._starts) else self._size for n in (number, number + 1))
+        self._file.seek(start)
+        lines = self._file.read(end - start).decode().split("\n")
+        return [(n, line) for n, line in enumerate(lines, self._first_numbers[number]) if line.strip()]
+
+
 class Protocol(Sequence[Trial]):
     """The trials of a file, in its order.
 
-    In memory is the text, and where each line begins: a trial is parsed when it is asked for, for a
-    list of a million of them would take five times as much.
+    Trials are parsed when they are asked for, which is quick for neighbours: a protocol of ten million takes
+    no more memory than one of some thousands.
 
     Parameters
     ----------
-    text : str
-    starts : array of int
-        Where the trials' lines begin.
+    lines : _Lines
     form : Form
         Of the lines.
     """
 
-    def __init__(self, text: str, starts: array[int], form: Form):
-        self.form, self._text, self._starts = form, text, starts
+    def __init__(self, lines: _Lines, form: Form):
+        self.form, self._lines = form, lines
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return self._lines.n_trials
+
+    def __iter__(self) -> Iterator[Trial]:
+        return (parse_trial(line, self.form) for _, line in self._lines.trials())
 
     @overload
     def __getitem__(self, i: int) -> Trial: ...
@@ -173,55 +230,61 @@ class Protocol(Sequence[Trial]):
     def __getitem__(self, i: int | slice) -> Trial | list[Trial]:
         if isinstance(i, slice):
             return [self[k] for k in range(len(self))[i]]
-        return parse_trial(_line(self._text, self._starts[i]), self.form)
+        _, line = self._lines.trial(range(len(self))[i])
+        return parse_trial(line, self.form)
 
     @cached_property
-    def _index(self) -> _Index:
-        return _Index(array("q", (hash(trial.utterance) for trial in self)))
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Hashes of the utterances in ascending order, and their places."""
+        hashes = np.fromiter((hash(trial.utterance) for trial in self), np.int64, len(self))
+        places = np.argsort(hashes, kind="stable").astype(np.uint32)
+        return hashes[places], places
 
     def place(self, utterance: str) -> int | None:
-        """Return the place of an utterance's trial, None where there is none."""
-        found = self._index.places(hash(utterance))
-        return next((place for place in found if self[place].utterance == utterance), None)
+        """Return the place of an utterance's trial, None where there is none; the first call takes memory."""
+        hashes, places = self._places
+        first, last = (int(hashes.searchsorted(hash(utterance), side)) for side in ("left", "right"))
+        return next((place for place in places[first:last].tolist() if self[place].utterance == utterance), None)
 
     def of_subsets(self, names: Collection[str]) -> Protocol:
         """Return the trials of some subsets."""
-        kept = array("Q", compress(self._starts, [trial.subset in names for trial in self]))
-        return Protocol(self._text, kept, self.form)
+        lines = _Lines()
+        chosen = (line for _, line in self._lines.trials() if parse_trial(line, self.form).subset in names)
+        while block := list(islice(chosen, _BLOCK // 64)):
+            lines.append(block)
+        return Protocol(lines, self.form)
 
-    def line_number(self, place: int) -> int:
-        """Return the number of a trial's line in the file, from 1."""
-        return _number(self._text, self._starts[place])
 
+class _Hashes:
+    """Hashes of the utterances of a protocol, to find those that stand there twice."""
 
-class _Index:
-    """Where the utterances of each hash are; made when it is needed, for it has as many bytes as a third of the text.
+    def __init__(self) -> None:
+        self._file = _scratch_file(self)
+        self._n = 0
 
-    Parameters
-    ----------
-    hashes : array of int
-        ``hash`` of each utterance.
-    """
+    def extend(self, utterances: Sequence[str]) -> None:
+        """Add the next trials' utterances."""
+        self._file.write(array("q", map(hash, utterances)).tobytes())
+        self._n += len(utterances)
 
-    def __init__(self, hashes: array[int]):
-        import numpy as np
+    def equal(self) -> Iterator[tuple[int, int]]:
+        """Yield pairs of neighbouring places of one hash; some hashes at a time, in turns by the later place."""
+        n_turns = -(-self._n // _AT_ONCE)
+        for turn in range(n_turns):
+            hashes, places = (np.concatenate(parts) for parts in zip(*self._some(turn, n_turns), strict=True))
+            order = np.argsort(hashes, kind="stable")
+            again = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+            pairs = zip(places[order[again]].tolist(), places[order[again + 1]].tolist(), strict=True)
+            yield from sorted(pairs, key=lambda pair: pair[1])
 
-        unsorted = np.frombuffer(hashes, np.int64)
-        self._order = np.argsort(unsorted, kind="stable").astype(np.uint32)
-        self._hashes = unsorted[self._order]
-
-    def places(self, wanted: int) -> list[int]:
-        """Return the places of a hash, in order."""
-        first, last = (int(self._hashes.searchsorted(wanted, side)) for side in ("left", "right"))
-        return self._order[first:last].tolist()
-
-    def equal(self) -> list[tuple[int, int]]:
-        """Return the pairs of neighbouring places of one hash, by the later one."""
-        import numpy as np
-
-        equal = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
-        pairs = zip(self._order[equal].tolist(), self._order[equal + 1].tolist(), strict=True)
-        return sorted(pairs, key=lambda pair: pair[1])
+    def _some(self, turn: int, n_turns: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        self._file.seek(0)
+        start = 0
+        while content := self._file.read(8 * _AT_ONCE):
+            hashes = np.frombuffer(content, np.int64)
+            chosen = np.flatnonzero(hashes % n_turns == turn)
+            yield hashes[chosen], chosen + start
+            start += len(hashes)
 
 
 def read_protocol(
@@ -253,10 +316,13 @@ def read_protocol(
     """
     if protocol_format not in (None, *PROTOCOL_FORMATS):
         raise InputError(f"no protocol format {protocol_format!r}; give one of {' '.join(PROTOCOL_FORMATS)}")
-    text = _read_text(path)
-    if protocol_format in (None, _CSV) and (header := _csv_header(path, text, protocol_format)):
-        text, protocol_format = _from_csv(path, text, *header), _CSV
-    protocol, subsets = _Reader(path, text, protocol_format).read()
+    blocks = _blocks(path)
+    if protocol_format in (None, _CSV):
+        first = next(blocks)
+        blocks = chain([first], blocks)
+        if header := _csv_header(path, first, protocol_format):
+            blocks, protocol_format = _from_csv(path, blocks, *header), _CSV
+    protocol, subsets = _Reader(path, protocol_format).read(blocks)
     if announce:
         check_subsets(path, subsets, protocol_subset)
     return protocol.of_subsets(protocol_subset) if protocol_subset else protocol
@@ -265,113 +331,113 @@ def read_protocol(
 class _Reader:
     """One pass over a protocol's lines, and what is wrong with them."""
 
-    def __init__(self, path: str | os.PathLike[str], text: str, protocol_format: str | None):
-        self.path, self.text, self.format = path, text, protocol_format
-        self.starts, self.hashes = array("Q"), array("q")
-        self.first: list[str] = []  # the fields of the first line
+    def __init__(self, path: str | os.PathLike[str], protocol_format: str | None):
+        self.path, self.format = path, protocol_format
+        self.lines, self.hashes = _Lines(), _Hashes()
+        self.first: list[str] = []  # the fields of the first trial
+        self.first_line = 0, ""
 
-    def read(self) -> tuple[Protocol, Counter[str]]:
+    def read(self, blocks: Iterable[list[str]]) -> tuple[Protocol, Counter[str]]:
         """Return the trials, and how many there are of each subset."""
         labelled: dict[Form, int] = {}
         subsets: Counter[str] = Counter()
-        for rows in self._blocks():
+        for lines, rows in self._rows(blocks):
             if not self.first:
-                self.first = rows[0]
+                self.first, self.first_line = rows[0], lines[0]
                 labelled = dict.fromkeys(labelled_forms(len(rows[0]), self.format), 0)
-            self._check(rows)
+            self._check(lines, rows)
             for form in labelled:
                 # Blocks hold thousands of lines: a list's own count is many times quicker than a loop.
                 column = [row[form.label] for row in rows]  # type: ignore[index]
                 labelled[form] += column.count(BONAFIDE) + column.count(SPOOF)
                 if form.subset is not None:
                     subsets.update([row[form.subset] for row in rows])
-        if not self.starts:
+        if not self.first:
             raise InputError(f"{self.path}: no trial in it; {_EXPECTED}")
         form = self._form(labelled)
-        protocol = Protocol(self.text, self.starts, form)
-        for before, later in _Index(self.hashes).equal():
+        protocol = Protocol(self.lines, form)
+        for before, later in self.hashes.equal():
             if protocol[before].utterance == (utterance := protocol[later].utterance):
-                problem = f"utterance {utterance} stands on line {protocol.line_number(before)} already"
-                raise self._error(self.starts[later], f"{problem}; a protocol names each utterance once")
+                problem = f"utterance {utterance} stands on line {self.lines.trial(before)[0]} already"
+                raise self._error(self.lines.trial(later), f"{problem}; a protocol names each utterance once")
         return protocol, subsets if form.subset is not None else Counter()
 
-    def _blocks(self) -> Iterator[list[list[str]]]:
-        """Yield the fields of the lines that are not blank, and note where they begin."""
-        for start, lines in _blocks(self.text):
-            rows = [line.split() for line in lines]
-            starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=start))
-            if max(map(len, lines)) > _LONGEST_LINE:
-                i, length = next((i, len(line)) for i, line in enumerate(lines) if len(line) > _LONGEST_LINE)
-                raise self._error(starts[i], f"{length:,} characters, longer than any trial's line; {_EXPECTED}")
+    def _rows(self, blocks: Iterable[list[str]]) -> Iterator[tuple[list[tuple[int, str]], list[list[str]]]]:
+        """Yield the lines that are not blank, with their numbers, and their fields; keep all lines."""
+        for block in blocks:
+            numbered = list(enumerate(block, self.lines.n_lines + 1))
+            if max(map(len, block)) > _LONGEST_LINE:
+                line = next(line for line in numbered if len(line[1]) > _LONGEST_LINE)
+                raise self._error(line, f"{len(line[1]):,} characters, longer than any trial's line; {_EXPECTED}")
+            self.lines.append(block)
+            rows = [line.split() for line in block]
             if not all(rows):
-                starts = list(compress(starts, rows))
+                numbered = list(compress(numbered, rows))
                 rows = list(filter(None, rows))
-            self.starts.extend(starts)
             if rows:
-                yield rows
+                yield numbered, rows
 
-    def _check(self, rows: list[list[str]]) -> None:
+    def _check(self, lines: list[tuple[int, str]], rows: list[list[str]]) -> None:
         """Refuse lines of another number of fields than the first, and such without an utterance."""
         n_fields = len(self.first)
-        starts = self.starts[-len(rows) :]
         if set(map(len, rows)) != {n_fields}:
             i = next(i for i, row in enumerate(rows) if len(row) != n_fields)
-            self._refuse_uneven(starts[i], rows[i])
+            self._refuse_uneven(lines[i], rows[i])
         place = min(n_fields - 1, 1)
         utterances = [row[place] for row in rows]
         none = {"-", *LABELS} if n_fields > 1 else {"-"}
         if not none.isdisjoint(utterances):
             i = next(i for i, utterance in enumerate(utterances) if utterance in none)
-            raise self._error(starts[i], f"no utterance id in the second field; {_EXPECTED}")
+            raise self._error(lines[i], f"no utterance id in the second field; {_EXPECTED}")
         longest = max(utterances, key=len)
         if len(longest) > _LONGEST_ID // 4 and len(longest.encode()) > _LONGEST_ID:  # a character has 4 bytes at most
             problem = f"an utterance id of more than {_LONGEST_ID} bytes; {_EXPECTED}"
-            raise self._error(starts[utterances.index(longest)], problem)
-        self.hashes.extend(map(hash, utterances))
+            raise self._error(lines[utterances.index(longest)], problem)
+        self.hashes.extend(utterances)
 
-    def _refuse_uneven(self, start: int, row: list[str]) -> None:
-        numbers = f"{len(row)} fields, where line {_number(self.text, self.starts[0])} has {len(self.first)}"
+    def _refuse_uneven(self, line: tuple[int, str], row: list[str]) -> None:
+        numbers = f"{len(row)} fields, where line {self.first_line[0]} has {len(self.first)}"
         is_labelled = [not set(LABELS).isdisjoint(fields) for fields in (self.first, row)]
         if is_labelled[0] != is_labelled[1]:
-            self._refuse_unlabelled(start if is_labelled[0] else self.starts[0])
-        raise self._error(start, f"{numbers}; all lines of a protocol are of one form; {_EXPECTED}")
+            self._refuse_unlabelled(line if is_labelled[0] else self.first_line)
+        raise self._error(line, f"{numbers}; all lines of a protocol are of one form; {_EXPECTED}")
 
     def _form(self, labelled: dict[Form, int]) -> Form:
         """Return the one form that all lines have."""
         n_fields = len(self.first)
-        fitting = [form for form, number in labelled.items() if number == len(self.starts)]
+        fitting = [form for form, number in labelled.items() if number == self.lines.n_trials]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             raise self._error(
-                self.starts[0],
+                self.first_line,
                 f"every line may be of {' or '.join(form.format for form in fitting)}; say which by --protocol_format",
             )
         if any(labelled.values()):
             form = max(labelled, key=lambda form: labelled[form])
-            for start in self.starts:
-                if _line(self.text, start).split()[form.label or 0] not in LABELS:
-                    self._refuse_unlabelled(start, form)
+            for line in self.lines.trials():
+                if line[1].split()[form.label or 0] not in LABELS:
+                    self._refuse_unlabelled(line, form)
         if self.format and not labelled and n_fields > 2:
-            raise self._error(self.starts[0], f"{n_fields} fields, which is no line of {self.format}; {_EXPECTED}")
+            raise self._error(self.first_line, f"{n_fields} fields, which is no line of {self.format}; {_EXPECTED}")
         strange = next((i for i, field in enumerate(self.first) if field in LABELS and n_fields > 1), None)
         if strange is not None:
             raise self._error(
-                self.starts[0],
+                self.first_line,
                 f"{self.first[strange]!r} in field {strange + 1} of {n_fields}, which is no "
                 f"{f'line of {self.format}' if self.format else 'known form'}; {_EXPECTED}",
             )
         return _blind_form(n_fields, self.format)
 
-    def _refuse_unlabelled(self, start: int, form: Form | None = None) -> None:
+    def _refuse_unlabelled(self, line: tuple[int, str], form: Form | None = None) -> None:
         is_last = form is None or form.format in (_V2019, _CSV)
         place = "at the end" if is_last else f"in field {(form.label or 0) + 1}" if form else ""
-        raise self._error(start, f"no label {place} ('bonafide' or 'spoof'), though other lines have one")
+        raise self._error(line, f"no label {place} ('bonafide' or 'spoof'), though other lines have one")
 
-    def _error(self, start: int, problem: str) -> InputError:
-        """Return an error that names and quotes the line that begins at `start`."""
-        line = _line(self.text, start)[: 2 * _QUOTED].strip()[:_QUOTED]
-        return InputError(f"{self.path}:{_number(self.text, start)}: {problem}: {line!r}")
+    def _error(self, line: tuple[int, str], problem: str) -> InputError:
+        """Return an error that names and quotes a line, given with its number."""
+        number, text = line
+        return InputError(f"{self.path}:{number}: {problem}: {text[: 2 * _QUOTED].strip()[:_QUOTED]!r}")
 
 
 def check_subsets(path: object, subsets: dict[str, int], wanted: Collection[str] | None) -> None:
@@ -394,54 +460,54 @@ def check_subsets(path: object, subsets: dict[str, int], wanted: Collection[str]
         log(f"{path}: trials of the subsets {found}, all taken; --protocol_subset NAME… takes some")
 
 
-def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield where some lines begin, and these lines, all of them in turn."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start + _BLOCK)
-        end = end if end >= 0 else len(text)
-        yield start, text[start:end].split("\n")
-        start = end + 1
-
-
-def _line(text: str, start: int) -> str:
-    end = text.find("\n", start)
-    return text[start : end if end >= 0 else None]
-
-
-def _number(text: str, start: int) -> int:
-    return text.count("\n", 0, start) + 1
-
-
-def _read_text(path: str | os.PathLike[str]) -> str:
-    """Read a text file without its byte-order mark, lines ending in ``\\n``.
+def _blocks(path: str | os.PathLike[str]) -> Iterator[list[str]]:
+    """Yield the lines of a text file in blocks, without their ends and its byte-order mark.
 
     Raises
     ------
     InputError
         When there is no such file or it is not UTF-8 text.
     """
+    # What is no text at all has lines of any length, which need not gather in memory.
+    most = 2 * _LONGEST_LINE
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
+    rest, n_bytes = "", 0
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        with open(path, "rb") as file:
+            is_end = False
+            while not is_end:
+                content = file.read(_BLOCK)
+                is_end = not content
+                undecoded = len(decoder.getstate()[0])
+                try:
+                    text = decoder.decode(content, is_end)
+                except UnicodeDecodeError as error:
+                    place = n_bytes - undecoded + error.start
+                    raise InputError(f"{path}: not a text file (byte {place} is not UTF-8)") from None
+                n_bytes += len(content)
+                if "\0" in text:  # UTF-16, or what a crash leaves of a file
+                    raise InputError(f"{path}: not a text file (it holds zero bytes)")
+                *lines, rest = (rest + text).split("\n")
+                if is_end or len(rest) > most:
+                    lines.append(rest)
+                if lines:
+                    yield lines
+                if len(rest) > most:
+                    return  # whoever gets such a line refuses it
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; give a text file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
-    if "\0" in text:  # UTF-16, or what a crash leaves of a file
-        raise InputError(f"{path}: not a text file (it holds zero bytes)")
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 # -- CSV -----------------------------------------------------------------------------------------------
 
 
 def _csv_header(
-    path: str | os.PathLike[str], text: str, protocol_format: str | None
+    path: str | os.PathLike[str], lines: list[str], protocol_format: str | None
 ) -> tuple[int, str, list[str]] | None:
     """Return the number of the header's line, the separator, and the columns; None where the file is no CSV."""
-    number, line = next(((i, line) for i, line in enumerate(text.split("\n", 100), 1) if line.strip()), (1, ""))
+    number, line = next(((i, line) for i, line in enumerate(lines[:100], 1) if line.strip()), (1, ""))
     for separator in ",;\t":
         columns = [name.strip().lower() for name in next(csv.reader([line[:_LONGEST_LINE]], delimiter=separator), [])]
         if "file" in columns:
@@ -456,23 +522,24 @@ def _csv_header(
     return None
 
 
-def _from_csv(path: str | os.PathLike[str], text: str, header: int, separator: str, columns: list[str]) -> str:
-    """Return a CSV's trials as lines ``SPEAKER FILE - ATTACK LABEL``, each on the line where it stands."""
+def _from_csv(
+    path: str | os.PathLike[str], blocks: Iterable[list[str]], header: int, separator: str, columns: list[str]
+) -> Iterator[list[str]]:
+    """Yield a CSV's trials as lines ``SPEAKER FILE - ATTACK LABEL``, each on the line where it stands."""
     repeated = [name for name in _CSV_COLUMNS if columns.count(name) > 1]
     if repeated:
         raise InputError(f"{path}:{header}: two columns {repeated[0]}; a CSV has each once")
     places = {name: columns.index(name) for name in _CSV_COLUMNS if name in columns}
-    written, number = [], 0
-    for _, lines in _blocks(text):
+    number = 0
+    for block in blocks:
         trials = []
-        for line in lines:
+        for line in block:
             number += 1
             try:
                 trials.append(_csv_trial(line, separator, len(columns), places) if number > header else "")
             except (csv.Error, InputError) as error:
                 raise InputError(f"{path}:{number}: {error}: {line[:_QUOTED]!r}") from None
-        written.append("\n".join(trials))
-    return "\n".join(written)
+        yield trials
 
 
 def _csv_trial(line: str, separator: str, n_columns: int, places: dict[str, int]) -> str:

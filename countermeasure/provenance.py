@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -126,6 +126,7 @@ def _json_pieces(value: Any) -> Iterator[str]:
         yield "]"
 
 
+_LONGEST_PIECE = 1 << 16  # characters of a record that are read at once, where its columns are left out
 # Entries with a value for each recording, and what they begin and end with.
 _COLUMNS = {"utterances": ("[", "]"), "speakers": ("[", "]"), "n_frames": ("[", "]"), "index": ("{", "}")}
 
@@ -147,7 +148,7 @@ def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | No
         path = path_of(Path(list_path).resolve())
     try:
         with open(path, encoding="utf-8") as f:
-            values = json.loads("".join(f) if columns else "".join(map(_without_column, f)))
+            values = json.loads("".join(f if columns else _without_columns(f)))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of 5,000 digits
@@ -157,12 +158,22 @@ def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | No
     return _checked(values, path)
 
 
-def _without_column(line: str) -> str:
-    """Return a line as `write` lays it out, with nothing in it where it holds a column."""
-    for name, (opening, closing) in _COLUMNS.items():
-        if line.startswith(f' "{name}": {opening}') and line.endswith(f"{closing},\n"):
-            return f' "{name}": {opening}{closing},\n'
-    return line
+def _without_columns(file: IO[str]) -> Iterator[str]:
+    """Yield what `write` has laid out, with nothing in the columns; their lines, however long, take no memory."""
+    is_new = True
+    while piece := file.readline(_LONGEST_PIECE):
+        ends = next((ends for name, ends in _COLUMNS.items() if piece.startswith(f' "{name}": {ends[0]}')), None)
+        if is_new and ends:
+            opening, closing = ends
+            yield piece[: piece.index(opening) + 1]
+            end = piece
+            while not end.endswith("\n") and (piece := file.readline(_LONGEST_PIECE)):
+                end = end[-len(closing) - 1 :] + piece
+            if end.endswith(f"{closing},\n"):  # else it is damaged, and no JSON now
+                yield f"{closing},\n"
+        else:
+            yield piece
+            is_new = piece.endswith("\n")
 
 
 def _checked(values: Any, path: Path) -> Record:

@@ -1,5 +1,8 @@
+import tracemalloc
+
 import pytest
 
+from countermeasure import protocol
 from countermeasure.errors import InputError
 from countermeasure.protocol import Trial, parse_trial, read_protocol
 
@@ -239,7 +242,65 @@ def test_trials_are_found_by_place_and_by_utterance(tmp_path):
     assert [trial.utterance for trial in trials[1:3]] == ["u1", "u2"]
     assert [trials.place(f"u{i}") for i in (0, 7, 2999)] == [0, 7, 2999]
     assert (trials.place("größe"), trials.place("u3000")) == (3000, None)
-    assert trials.line_number(3000) == 3002
+    with pytest.raises(IndexError):
+        trials[3001]
+
+
+@pytest.mark.parametrize("at_once", [100, 1 << 19])
+def test_what_stands_there_twice_is_found_however_far_apart(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(protocol, "_AT_ONCE", at_once)
+    lines = [f"s u{i} - - bonafide\n" for i in range(5000)]
+    read_protocol(written(tmp_path, "".join(lines)))
+    for again in (2500, 4999):
+        path = written(tmp_path, "\n".join([*lines[:again], lines[7], *lines[again:]]))
+        with pytest.raises(InputError, match=rf":{2 * again + 1}: utterance u7 stands on line 15 already"):
+            read_protocol(path)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_the_same_wherever_blocks_end(tmp_path, monkeypatch, block, end):
+    path = tmp_path / "protocol.txt"
+    path.write_bytes("".join(["\ufeff", *(f"s größe{i} - A1 spoof{end}" for i in range(9)), end]).encode())
+    expected = list(read_protocol(path))
+    monkeypatch.setattr(protocol, "_BLOCK", block)
+    monkeypatch.setattr(protocol, "_IN_MEMORY", 10)
+    trials = read_protocol(path)
+    assert list(trials) == [trials[i] for i in range(9)] == expected
+    assert expected[8] == Trial("s größe8 - A1 spoof", "größe8", "spoof", "A1", "s")
+    with path.open("ab") as file:
+        file.write(b"s \xff - A1 spoof\n")
+    with pytest.raises(InputError, match=rf"byte {path.read_bytes().index(255)} is not UTF-8"):
+        read_protocol(path)
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path):
+    tracemalloc.start()
+    with pytest.raises(InputError, match="longer than any trial's line"):
+        read_protocol(written(tmp_path, "x " * 10_000_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 60_000_000  # a third of it is the text that is written here
+
+
+def test_memory_does_not_grow_with_the_trials(tmp_path, monkeypatch):
+    monkeypatch.setattr(protocol, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(protocol, "_AT_ONCE", 1000)
+    few, many = (traced_memory(tmp_path, n) for n in (10_000, 30_000))
+    assert many - few < 100_000
+
+
+def traced_memory(tmp_path, n):
+    path = written(tmp_path, "".join(f"s u{i} - - bonafide\n" for i in range(n)))
+    # Its words stay interned: the interpreter's table of them need not be made anew, of a megabyte.
+    _kept = read_protocol(path)[0]
+    tracemalloc.start()
+    trials = read_protocol(path)
+    assert sum(1 for _ in trials) == n
+    assert trials[n - 1].utterance == f"u{n - 1}"
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
 
 
 # -- CSV ---------------------------------------------------------------------------------------------
