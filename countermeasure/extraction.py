@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from countermeasure import audio, compute, features, provenance
 from countermeasure.cli import Progress, log
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole
+from countermeasure.files import replace_when_whole, scratch_file
 from countermeasure.options import SPLITS
 from countermeasure.protocol import Protocol, Trial, read_protocol
 from countermeasure.unfinished import Entry, UnfinishedList, remove_unfinished
@@ -288,8 +289,8 @@ class _List:
             and provenance.matches(self.path, record)
         )
 
-    def finish(self, source: _Source, audio_sha256: str, problems: dict[int, str]) -> None:
-        """Write the list and what stands beside it; `problems` are by place in the protocol."""
+    def finish(self, source: _Source, audio_sha256: str, problems: _Problems) -> None:
+        """Write the list and what stands beside it."""
         trials = source.trials
 
         def kept() -> Iterator[int]:  # never gathered: a million places take memory
@@ -335,12 +336,43 @@ class _List:
             log(f"{self.path}: shorter than one window, filled up with zeros: {_named(trials, padded)}")
         log(f"{self.path}: {len(trials) - len(problems):,} recordings, {n_frames:,} frames")
 
-    def _write_skipped(self, trials: Protocol, problems: dict[int, str]) -> None:
+    def _write_skipped(self, trials: Protocol, problems: _Problems) -> None:
         if not problems:
             self.skipped_path.unlink(missing_ok=True)
             return
         with replace_when_whole(self.skipped_path, text=True) as f:
-            f.writelines(f"{trials[place].utterance} {problem}\n" for place, problem in problems.items())
+            told = zip(_utterances(trials, problems), problems.texts(), strict=True)
+            f.writelines(f"{utterance} {problem}\n" for utterance, problem in told)
+
+
+class _Problems(Collection[int]):
+    """The places in the protocol of recordings that cannot be used, in order; why not is on disk if it is much."""
+
+    def __init__(self) -> None:
+        self._places = array("Q")
+        self._texts = scratch_file(self)
+
+    def add(self, place: int, problem: str) -> None:
+        """Add the next one."""
+        self._places.append(place)
+        self._texts.write(problem.replace("\n", " ").encode(errors="surrogateescape") + b"\n")
+
+    def texts(self) -> Iterator[str]:
+        """Yield what is wrong with each."""
+        self._texts.seek(0)
+        return (line[:-1].decode(errors="surrogateescape") for line in self._texts)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __contains__(self, place: object) -> bool:
+        if not isinstance(place, int):
+            return False
+        i = bisect_left(self._places, place)
+        return i < len(self._places) and self._places[i] == place
 
 
 def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
@@ -366,7 +398,7 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
 
 def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
     """Compute what the lists lack, then finish them."""
-    problems: dict[int, str] = {}  # by place in the protocol
+    problems = _Problems()
     mixed_down = array("I")
     under_way: deque[Entry | None] = deque()  # what was known of each recording before, from the first list
 
@@ -381,7 +413,7 @@ def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
         for place, result in enumerate(source.features(known(), lists[0].dtype)):
             before = under_way.popleft()
             if result.problem:
-                problems[place] = result.problem
+                problems.add(place, result.problem)
             else:
                 _keep(lists, place, result)
                 about = result if result.found or before is None else before
@@ -414,15 +446,15 @@ def _keep(lists: list[_List], place: int, result: _Result) -> None:
             each.unfinished.add(place, *about, result.found[each.name])
 
 
-def _report(problems: dict[int, str], source: _Source, skip_bad: bool) -> None:
-    for number, problem in enumerate(problems.values()):
+def _report(problems: _Problems, source: _Source, skip_bad: bool) -> None:
+    for number, problem in enumerate(problems.texts()):
         if number == _NAMED_AT_MOST:
             log(f"… and {len(problems) - number:,} more")
             break
         log(problem)
     share = f"{len(problems):,} of {len(source.trials):,} recordings cannot be used"
     if len(problems) == len(source.trials):
-        raise InputError(f"{share}; is {source.data_path} their folder? first: {next(iter(problems.values()))}")
+        raise InputError(f"{share}; is {source.data_path} their folder? first: {next(problems.texts())}")
     if not skip_bad:
         raise InputError(
             f"{share}: {_named(source.trials, problems)}; mend them, or leave them out with --skip_bad; "

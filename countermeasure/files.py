@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from countermeasure.errors import InputError
@@ -16,6 +18,7 @@ try:
 except ImportError:  # a system without advisory locks
     fcntl = None  # type: ignore[assignment]
 
+_IN_MEMORY = 1 << 24  # bytes of a scratch file, beyond which it is on disk
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "newline": "\n"}
 
 
@@ -56,6 +59,13 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
             with contextlib.suppress(OSError):
                 part.unlink()
             raise
+
+
+def scratch_file(owner: object) -> SpooledTemporaryFile[bytes]:
+    """Return a file without a name, in memory while it is small, that is there as long as its owner."""
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+    weakref.finalize(owner, file.close)
+    return file
 
 
 def check_place(path: Path) -> None:

@@ -24,7 +24,6 @@ import csv
 import io
 import os
 import re
-import weakref
 from array import array
 from bisect import bisect_right
 from collections import Counter
@@ -32,7 +31,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, compress, islice
 from sys import intern  # of what many lines share
-from tempfile import SpooledTemporaryFile
 from typing import NamedTuple, overload
 from urllib.parse import quote, unquote
 
@@ -40,6 +38,7 @@ import numpy as np
 
 from countermeasure.cli import log
 from countermeasure.errors import InputError
+from countermeasure.files import scratch_file
 from countermeasure.options import PROTOCOL_FORMATS
 
 BONAFIDE = "bonafide"
@@ -51,7 +50,6 @@ _LONGEST_LINE = 10_000
 _LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones could not be read back
 _QUOTED = 200
 _BLOCK = 1 << 16  # bytes whose lines are split at once; their objects stay in the cache
-_IN_MEMORY = 1 << 24  # bytes of a text, or of numbers, beyond which they are kept on disk
 _AT_ONCE = 1 << 19  # utterances that are compared with each other at once
 
 _V2019, _V2021, _V5, _CSV = PROTOCOL_FORMATS
@@ -153,13 +151,6 @@ def _named(fields: list[str], place: int | None, placeholders: tuple[str, ...]) 
     return intern(fields[place])
 
 
-def _scratch_file(owner: object) -> SpooledTemporaryFile[bytes]:
-    """Return a file without a name, in memory while it is small, that is there as long as its owner."""
-    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-    weakref.finalize(owner, file.close)
-    return file
-
-
 class _Lines:
     """The lines of a text; a trial is one that is not blank.
 
@@ -168,7 +159,7 @@ class _Lines:
     """
 
     def __init__(self) -> None:
-        self._file = _scratch_file(self)
+        self._file = scratch_file(self)
         self._starts, self._first_trials, self._first_numbers = array("Q"), array("Q"), array("Q")
         self._size = self.n_trials = self.n_lines = 0
         self._held: tuple[int, list[tuple[int, str]]] = -1, []
@@ -259,7 +250,7 @@ class _Hashes:
     """Hashes of the utterances of a protocol, to find those that stand there twice."""
 
     def __init__(self) -> None:
-        self._file = _scratch_file(self)
+        self._file = scratch_file(self)
         self._n = 0
 
     def extend(self, utterances: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -208,15 +209,20 @@ class UnfinishedList(AbstractContextManager):
             for _, entry, _ in self._notes():
                 yield entry
             return
-        starts = array("Q", bytes(8 * len(self._trials)))  # 0: no entry; the title stands there
-        for start, entry, utterance in self._notes():
-            place = self._place(entry, utterance)
-            if place is not None:
-                starts[place] = start
-        for place, start in enumerate(starts):
-            if start:
-                _, entry, _ = next(self._notes(start))
-                yield entry._replace(place=place)
+        # By place, in a file: 0 is no entry, the title stands there.
+        with TemporaryFile() as starts:
+            starts.truncate(8 * len(self._trials))
+            for start, entry, utterance in self._notes():
+                place = self._place(entry, utterance)
+                if place is not None:
+                    starts.seek(8 * place)
+                    starts.write(array("Q", [start]))
+            starts.seek(0)
+            for place in range(len(self._trials)):
+                (start,) = array("Q", starts.read(8))
+                if start:
+                    _, entry, _ = next(self._notes(start))
+                    yield entry._replace(place=place)
 
     def _place(self, entry: Entry, utterance: str) -> int | None:
         """Return where a note's trial is in this protocol; None where there is none."""

@@ -2,7 +2,7 @@ import tracemalloc
 
 import pytest
 
-from countermeasure import protocol
+from countermeasure import files, protocol
 from countermeasure.errors import InputError
 from countermeasure.protocol import Trial, parse_trial, read_protocol
 
@@ -264,7 +264,7 @@ def test_lines_are_the_same_wherever_blocks_end(tmp_path, monkeypatch, block, en
     path.write_bytes("".join(["\ufeff", *(f"s größe{i} - A1 spoof{end}" for i in range(9)), end]).encode())
     expected = list(read_protocol(path))
     monkeypatch.setattr(protocol, "_BLOCK", block)
-    monkeypatch.setattr(protocol, "_IN_MEMORY", 10)
+    monkeypatch.setattr(files, "_IN_MEMORY", 10)
     trials = read_protocol(path)
     assert list(trials) == [trials[i] for i in range(9)] == expected
     assert expected[8] == Trial("s größe8 - A1 spoof", "größe8", "spoof", "A1", "s")
@@ -284,7 +284,7 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr(protocol, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(files, "_IN_MEMORY", 1000)
     monkeypatch.setattr(protocol, "_AT_ONCE", 1000)
     few, many = (traced_memory(tmp_path, n) for n in (10_000, 30_000))
     assert many - few < 100_000
