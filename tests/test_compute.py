@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,11 @@ def die_at_three(i):
     if i == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return i
+
+
+def die_while_sending(seconds):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(10_000_000)  # more than a connection holds
 
 
 def own_id(_):
@@ -151,6 +157,26 @@ def test_a_killed_process_is_told():
         list(some.map(die_at_three, range(100)))
 
 
+def test_a_process_killed_while_it_sends_a_result_is_told(monkeypatch):
+    # The parent stops in the middle of receiving, so the process stands in the middle of sending when it dies.
+    receive = Connection.recv
+
+    def slowly(connection):
+        assert connection.poll(20)
+        time.sleep(1)
+        return receive(connection)
+
+    monkeypatch.setattr(Connection, "recv", slowly)
+    with workers(2, processes=True) as some, pytest.raises(ChildProcessError, match="ended from outside"):
+        list(some.map(die_while_sending, [0.5]))
+
+
+def test_an_error_says_where_in_the_other_process_it_happened():
+    with workers(2, processes=True) as some, pytest.raises(ValueError, match=r"^three$") as caught:
+        list(some.map(fail_at_three, [3]))
+    assert 'raise ValueError("three")' in str(caught.value.__cause__)
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for processes where Linux shows them")
 def test_no_process_is_left():
     with workers(2, processes=True) as some:
@@ -217,11 +243,13 @@ def test_processes_end_with_a_killed_parent(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     ) as process:
         workers = {int(process.stdout.readline()) for _ in range(6)}
         process.kill()
+        assert process.stderr.read() == ""  # to the end, which comes when the last process has gone
     deadline = time.monotonic() + 10
     while any(os.path.exists(f"/proc/{worker}") for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
