@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     add = parser.add_argument
     add("--cores", type=int, default=2, help="workers a machine (default: %(default)s)")
-    add("--frame", type=float, default=3.3e-6, help="seconds of a core a frame (default: %(default)s)")
+    add("--frame", type=float, default=3.1e-6, help="seconds of a core a frame (default: %(default)s)")
     add("--task", type=float, default=5e-3, help="seconds of this machine a task (default: %(default)s)")
     add("--latency", type=float, default=0.025, help="seconds a block besides (default: %(default)s)")
     add("--network", type=float, default=0.125, help="GB/s into this machine (default: %(default)s)")
