@@ -214,13 +214,19 @@ def _serve(connection: Connection) -> None:
     _compute_with_one_thread()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            function, task = connection.recv()
+            content = connection.recv_bytes()
             answer: tuple[Any, BaseException | None, str]
             try:
+                function, task = pickle.loads(content)
                 answer = function(task), None, ""
             except Exception as error:
                 answer = None, error, traceback.format_exc()
-            connection.send(answer)
+            try:
+                connection.send(answer)
+            except OSError:
+                raise
+            except Exception as error:  # of pickling; nothing has been sent
+                connection.send((None, RuntimeError(f"{type(error).__name__}: {error}"), traceback.format_exc()))
 
 
 def _in_order(

@@ -355,12 +355,12 @@ class _Problems(Collection[int]):
     def add(self, place: int, problem: str) -> None:
         """Add the next one."""
         self._places.append(place)
-        self._texts.write(problem.replace("\n", " ").encode(errors="surrogateescape") + b"\n")
+        self._texts.write(problem.replace("\n", " ").encode(errors="backslashreplace") + b"\n")
 
     def texts(self) -> Iterator[str]:
         """Yield what is wrong with each."""
         self._texts.seek(0)
-        return (line[:-1].decode(errors="surrogateescape") for line in self._texts)
+        return (line[:-1].decode() for line in self._texts)
 
     def __len__(self) -> int:
         return len(self._places)

@@ -46,7 +46,8 @@ SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
 _EXAMPLE = "'LA_0039 LA_E_2834763 - A11 spoof'"
 _EXPECTED = f"expected lines like {_EXAMPLE}"
-_LONGEST_LINE = 10_000
+_LONGEST_LINE = 10_000  # of a trial; a CSV may have more in columns that are not read
+_LONGEST_GATHERED = 1 << 20
 _LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones could not be read back
 _QUOTED = 200
 _BLOCK = 1 << 16  # bytes whose lines are split at once; their objects stay in the cache
@@ -459,10 +460,8 @@ def _blocks(path: str | os.PathLike[str]) -> Iterator[list[str]]:
     InputError
         When there is no such file or it is not UTF-8 text.
     """
-    # What is no text at all has lines of any length, which need not gather in memory.
-    most = 2 * _LONGEST_LINE
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
-    rest, n_bytes = "", 0
+    rest, n_bytes, n_lines = "", 0, 0
     try:
         with open(path, "rb") as file:
             is_end = False
@@ -473,18 +472,21 @@ def _blocks(path: str | os.PathLike[str]) -> Iterator[list[str]]:
                 try:
                     text = decoder.decode(content, is_end)
                 except UnicodeDecodeError as error:
-                    place = n_bytes - undecoded + error.start
+                    has_mark = not n_bytes and content.startswith(codecs.BOM_UTF8)  # which the error does not count
+                    place = n_bytes - undecoded + error.start + len(codecs.BOM_UTF8) * has_mark
                     raise InputError(f"{path}: not a text file (byte {place} is not UTF-8)") from None
                 n_bytes += len(content)
                 if "\0" in text:  # UTF-16, or what a crash leaves of a file
                     raise InputError(f"{path}: not a text file (it holds zero bytes)")
                 *lines, rest = (rest + text).split("\n")
-                if is_end or len(rest) > most:
+                n_lines += len(lines)
+                if len(rest) > _LONGEST_GATHERED:
+                    problem = f"more than {_LONGEST_GATHERED:,} characters, longer than any trial's line"
+                    raise InputError(f"{path}:{n_lines + 1}: {problem}: {rest[:_QUOTED]!r}")
+                if is_end:
                     lines.append(rest)
                 if lines:
                     yield lines
-                if len(rest) > most:
-                    return  # whoever gets such a line refuses it
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:

@@ -171,6 +171,17 @@ def test_a_process_killed_while_it_sends_a_result_is_told(monkeypatch):
         list(some.map(die_while_sending, [0.5]))
 
 
+def unpicklable(_):
+    return lambda: None
+
+
+def test_a_result_that_cannot_be_sent_is_told_and_ends_nothing():
+    with workers(2, processes=True) as some:
+        with pytest.raises(RuntimeError, match="unpicklable"):
+            list(some.map(unpicklable, [0]))
+        assert list(some.map(abs, [-1, -2, -3])) == [1, 2, 3]
+
+
 def test_an_error_says_where_in_the_other_process_it_happened():
     with workers(2, processes=True) as some, pytest.raises(ValueError, match=r"^three$") as caught:
         list(some.map(fail_at_three, [3]))

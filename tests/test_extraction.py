@@ -636,6 +636,17 @@ def test_skip_bad_leaves_them_out(corpus, computed):
     assert [line.split()[0] for line in skipped] == bad
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+def test_bad_recordings_of_a_folder_with_any_name(corpus):
+    other = corpus.data_path.with_name(os.fsdecode(b"fl\xe4c"))
+    corpus.data_path.rename(other)
+    corpus.data_path = other
+    bad = spoil(corpus)
+    (path,) = corpus.extract("mfcc", skip_bad=True)
+    assert record_of(path).skipped == bad
+    assert "fl\\udce4c" in (corpus.output_path / "train-mfcc.skipped.txt").read_text()
+
+
 def test_a_list_with_gaps_counts_only_where_gaps_are_allowed(corpus, computed):
     (bad, _) = spoil(corpus)
     corpus.extract("mfcc", skip_bad=True)

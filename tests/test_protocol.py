@@ -1,3 +1,4 @@
+import codecs
 import tracemalloc
 
 import pytest
@@ -270,7 +271,9 @@ def test_lines_are_the_same_wherever_blocks_end(tmp_path, monkeypatch, block, en
     assert expected[8] == Trial("s größe8 - A1 spoof", "größe8", "spoof", "A1", "s")
     with path.open("ab") as file:
         file.write(b"s \xff - A1 spoof\n")
-    with pytest.raises(InputError, match=rf"byte {path.read_bytes().index(255)} is not UTF-8"):
+    read_bytes = path.read_bytes()
+    assert read_bytes.startswith(codecs.BOM_UTF8)
+    with pytest.raises(InputError, match=rf"byte {read_bytes.index(255)} is not UTF-8"):
         read_protocol(path)
 
 
@@ -281,6 +284,17 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 60_000_000  # a third of it is the text that is written here
+
+
+@pytest.mark.parametrize("long", ["text " * 5000, " " * 25_000])
+def test_csv_files_with_long_columns_are_read_to_their_end(tmp_path, long):
+    # Wherever the long line falls among the blocks in which a file is read.
+    for before in range(900, 1100, 7):
+        lines = [f"a{i}.wav,spoof,some words that are said\n" for i in range(2 * before)]
+        lines[before] = f"long.wav,spoof,{long}\n" if long.strip() else f"{long}\n"
+        trials = read_protocol(written(tmp_path, "".join(["file,label,text\n", *lines])))
+        assert len(trials) == 2 * before - (not long.strip())
+        assert trials[-1].utterance == f"a{2 * before - 1}.wav"
 
 
 def test_memory_does_not_grow_with_the_trials(tmp_path, monkeypatch):
