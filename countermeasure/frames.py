@@ -600,6 +600,23 @@ def _refuse_not_finite(table: Table, part: Part) -> None:
             )
 
 
+def means(table: Table, items: np.ndarray) -> np.ndarray:
+    """Return the mean row of each item; array [items, columns], float64.
+
+    Raises
+    ------
+    InputError
+        When a value is NaN or infinite; names the item.
+    """
+    found = np.empty((len(items), table.n_columns))
+    for mean, part in zip(found, ([Segment(int(i), 0, int(table.n_rows[i]))] for i in items), strict=True):
+        (moments,) = _moments([table.located(part)])
+        if not moments.are_usable:
+            _refuse_not_finite(table, part)
+        mean[:] = moments.mean
+    return found
+
+
 def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Return `n` rows drawn from some items without repetition, or all where there are fewer.
 

@@ -30,6 +30,36 @@ class Linear(NamedTuple):
     offset: float
 
 
+def train(rows: np.ndarray, is_bonafide: np.ndarray, names: Sequence[str], l2: float) -> tuple[Parameters, Parameters]:
+    """Fit a fusion of a table's columns.
+
+    Parameters
+    ----------
+    rows : array [n, D]
+        One a file.
+    is_bonafide : array of bool, [n]
+    names : sequence of str, length D
+        Of the columns, see `pairing`.
+    l2 : float > 0
+        See `fit`.
+
+    Returns
+    -------
+    two Parameters of one component, of bona fide and of spoofed speech; their log ratio is the LLR
+
+    Raises
+    ------
+    InputError
+        When no column tells the classes apart.
+    """
+    pairs = pairing(names)
+    llr = fit(rows @ pairs, is_bonafide, l2)
+    variance = rows.var(axis=0)
+    return as_mixtures(
+        Linear(pairs @ llr.weights, llr.offset), rows.mean(axis=0), np.where(variance > 0, variance, 1.0)
+    )
+
+
 def pairing(names: Sequence[str]) -> np.ndarray:
     """Return the matrix that turns pairs of log-likelihoods into LLRs.
 

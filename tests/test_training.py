@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure import files, training
+from countermeasure import em, files, training
 from countermeasure.errors import InputError
 from countermeasure.models import model_files, read_model, read_pair
 from countermeasure.options import TrainingOptions
@@ -142,8 +142,8 @@ def test_bytes_depend_neither_on_threads_nor_on_where_the_frames_are(tmp_path, d
 def test_both_ways_of_em_come_to_the_same_optimum(tmp_path, rng):
     items = [(rng.normal(rng.choice([-1.5, 1.5], size=(40, 1)), 1, size=(40, 3)), label) for label in LABELS * 40]
     data = write_list(tmp_path / "list.pkl", items)
-    for em in ("incremental", "batch"):
-        training.train(data, tmp_path / em, TrainingOptions(n_components=2, tol=1e-6, var_floor=0, em=em))
+    for method in ("incremental", "batch"):
+        training.train(data, tmp_path / method, TrainingOptions(n_components=2, tol=1e-6, var_floor=0, em=method))
     for one, other in zip(loaded(tmp_path / "incremental"), loaded(tmp_path / "batch"), strict=True):
         assert one.lower_bound_ == pytest.approx(other.lower_bound_, abs=1e-5)
         np.testing.assert_allclose(np.sort(one.means_, axis=0), np.sort(other.means_, axis=0), atol=5e-3)
@@ -245,7 +245,7 @@ class Killed(Exception):  # noqa: N818
 
 def train_until(monkeypatch, n_passes, *arguments, **conduct):
     """Train and be killed in the middle of the pass after the given number."""
-    passes = training.em.one_pass
+    passes = em.one_pass
 
     def one_pass(state, *others):
         state = passes(state, *others)
@@ -254,7 +254,7 @@ def train_until(monkeypatch, n_passes, *arguments, **conduct):
         return state
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.em, "one_pass", one_pass)
+        patch.setattr(em, "one_pass", one_pass)
         with pytest.raises(Killed):
             training.train(*arguments, **conduct)
 
@@ -326,7 +326,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, data, monkeypatch):
 
 def test_a_run_killed_in_the_second_class_keeps_the_history_of_the_first(tmp_path, data, monkeypatch):
     log = tmp_path / "history.csv"
-    passes = training.em.one_pass
+    passes = em.one_pass
     begun = []
 
     def one_pass(state, *others):
@@ -336,7 +336,7 @@ def test_a_run_killed_in_the_second_class_keeps_the_history_of_the_first(tmp_pat
         return passes(state, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.em, "one_pass", one_pass)
+        patch.setattr(em, "one_pass", one_pass)
         with pytest.raises(Killed):
             training.train(data, tmp_path / "model", SMALL, log=log)
     before = log.read_text().count("bonafide")
@@ -385,7 +385,7 @@ def test_a_pass_that_fell_for_over_relaxation_is_not_the_end(tmp_path, monkeypat
         if len(fell):  # after a fall at least one pass without over-relaxation follows
             assert len(history) > fell[0] + 2
         with monkeypatch.context() as patch:
-            patch.setattr(training.em, "OVER_RELAXATION", 0.0)
+            patch.setattr(em, "OVER_RELAXATION", 0.0)
             training.train(data, tmp_path / "plain", options, restart=True)
         worst = max(worst, loaded(tmp_path / "plain")[0].lower_bound_ - relaxed.lower_bound_)
     assert worst < 0.1
