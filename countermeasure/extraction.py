@@ -415,16 +415,15 @@ def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
             if result.problem:
                 problems.add(place, result.problem)
             else:
-                _keep(lists, place, result)
                 about = result if result.found or before is None else before
                 first = first or (result.utterance, about.rate)
                 if about.rate != first[1]:
-                    for each in lists:
-                        each.unfinished.remove()  # nothing can come of it
                     raise InputError(
                         f"{result.utterance} is sampled at {about.rate} Hz, but {first[0]} at {first[1]} Hz; "
-                        "a list has one sampling rate: resample the recordings or split the protocol"
+                        "a list has one sampling rate: resample the recordings or split the protocol; "
+                        "what was computed is kept for the next run"
                     )
+                _keep(lists, place, result)
                 if about.n_channels > 1:
                     mixed_down.append(place)
             yield _hex(result.digest)

@@ -677,11 +677,29 @@ def test_a_wrong_folder_is_suspected_when_nothing_is_found(corpus, tmp_path):
             corpus.extract("mfcc", **options)
 
 
-def test_recordings_of_two_rates_do_not_mix(corpus):
-    corpus.record(corpus.utterances[4], rate=8000)
-    with pytest.raises(InputError, match=rf"{corpus.utterances[4]} is sampled at 8000 Hz, but {corpus.utterances[0]}"):
+def test_recordings_of_two_rates_do_not_mix_and_what_was_computed_is_kept(corpus, computed):
+    odd = corpus.utterances[4]
+    corpus.record(odd, rate=8000)
+    with pytest.raises(InputError, match=rf"{odd} is sampled at 8000 Hz, but {corpus.utterances[0]} at 16000"):
         corpus.extract("mfcc", skip_bad=True)
-    assert corpus.files() == {}
+    assert not (corpus.output_path / "train-mfcc.pkl").exists()
+    computed.clear()
+    corpus.record(odd)
+    (path,) = corpus.extract("mfcc")
+    assert computed[0] == odd
+    assert record_of(path).sampling_rate == 16000
+
+
+def test_recordings_of_two_rates_make_a_list_each_when_the_protocol_is_split(corpus):
+    for utterance in corpus.utterances[4:]:
+        corpus.record(utterance, rate=8000)
+    with pytest.raises(InputError, match="one sampling rate"):
+        corpus.extract("mfcc")
+    corpus.utterances = corpus.utterances[4:]
+    corpus.write_protocol()
+    (path,) = corpus.extract("mfcc")
+    assert record_of(path).sampling_rate == 8000
+    assert record_of(path).utterances == corpus.utterances
 
 
 def test_what_was_padded_or_mixed_down_is_said_once(corpus, capsys):
