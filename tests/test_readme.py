@@ -1,4 +1,4 @@
-"""The README: its commands are ones that the scripts take, and what it points at is there."""
+"""The README and docs/: their commands are ones that the scripts take, and what they point at is there."""
 
 import importlib.util
 import pickle
@@ -17,11 +17,12 @@ from countermeasure.pickles import ListWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
 SCRIPTS = sorted(path.name for pattern in ("*.py", "*.sh") for path in ROOT.glob(pattern))
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language, text):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def unrolled(lines):
@@ -43,7 +44,7 @@ def unrolled(lines):
 
 
 def commands():
-    text = "".join(blocks("bash")).replace("\\\n", " ")
+    text = "".join(blocks("bash", "".join(GUIDES.values()))).replace("\\\n", " ")
     return [shlex.split(line) for line in unrolled(text.splitlines()) if line.strip()]
 
 
@@ -101,20 +102,25 @@ def test_every_variable_of_the_wrappers_is_in_the_table():
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE)) == used
 
 
-def test_what_it_links_to_is_there():
-    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", README) if not target.startswith("http")]
-    assert len(targets) >= 5
-    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+def anchors(text):
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+def test_what_it_links_to_is_there(guide):
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", GUIDES[guide]) if not target.startswith("http")]
+    assert targets or guide.name == "scale.md"
     for target in targets:
-        path, _, anchor = target.partition("#")
-        assert not path or (ROOT / path).exists(), target
-        assert not anchor or anchor in anchors, target
+        name, _, anchor = target.partition("#")
+        path = guide.parent / name if name else guide
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
 
 
 def test_the_example_opens_lists_and_models(tmp_path, monkeypatch, capsys, rng):
     """With plain pickle; what the two modules give in a process of their own is tested with the scripts."""
-    (example,) = blocks("python")
+    (example,) = blocks("python", README)
     assert "countermeasure" not in example
     monkeypatch.chdir(tmp_path)
     frames = rng.normal(size=(5, 60)).astype(np.float32)
