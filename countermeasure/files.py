@@ -28,7 +28,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
 
     What is written goes to ``.NAME.part`` beside `path`; at the end it is flushed to the disk and
     renamed, so a reader sees the old file or the new one and never half of one. Missing parent
-    folders are made.
+    folders are made. A device or a pipe is written to as it is.
 
     Parameters
     ----------
@@ -43,6 +43,10 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
     """
     path = Path(path)
     check_place(path)
+    if _is_no_file(path):
+        with open(path, "w" if text else "wb", **(_TEXT if text else {})) as f:
+            yield f
+        return
     part = path.with_name(f".{path.name}.part")
     descriptor = open_locked(part, path)
     with os.fdopen(descriptor, "w" if text else "wb", **(_TEXT if text else {})) as f:
@@ -61,6 +65,30 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
             raise
 
 
+def _is_no_file(path: Path) -> bool:
+    """Tell whether a path is a device or a pipe, or, as /dev/stdout may be, a name for what is open already."""
+    is_opened = path.is_symlink() and os.readlink(path).startswith("/proc/self/fd")
+    return is_opened or (path.exists() and not path.is_file())
+
+
+def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.PathLike[str] | None) -> None:
+    """Refuse to write where something stands that is read as well; None stands for no file.
+
+    Raises
+    ------
+    InputError
+        When `output` is one of the inputs, by whatever name, or a folder.
+    """
+    if output is None:
+        return
+    _refuse_folder(Path(output))
+    for path in inputs:
+        if path is not None and os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
+            raise InputError(
+                f"{output}: is read in this run, and what is written would replace it; choose another name"
+            )
+
+
 def scratch_file(owner: object) -> SpooledTemporaryFile[bytes]:
     """Return a file without a name, in memory while it is small, that is there as long as its owner."""
     file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
@@ -76,9 +104,13 @@ def check_place(path: Path) -> None:
     InputError
         When `path` is a folder, or when a file stands where its folder should be.
     """
+    _refuse_folder(path)
+    _make_folder(path.parent)
+
+
+def _refuse_folder(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file")
-    _make_folder(path.parent)
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from countermeasure.errors import InputError
-from countermeasure.files import existing, only_run, replace_when_whole, sha256
+from countermeasure.files import existing, only_run, refuse_overwriting, replace_when_whole, sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 # Writes what it is told beside the final name, says so, and ends when a line comes in.
@@ -108,6 +108,55 @@ def test_a_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="is a folder"), replace_when_whole(tmp_path):
         pass
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with replace_when_whole(path, text=True) as file:
+        file.write("content")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert path.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_standard_output_by_its_name_is_written_to(tmp_path):
+    name = tmp_path / "stdout"
+    name.symlink_to("/proc/self/fd/1")
+    write = f"""
+from countermeasure.files import replace_when_whole
+with replace_when_whole({str(name)!r}, text=True) as file:
+    file.write("content")
+"""
+    with open(tmp_path / "out.txt", "w") as out:
+        subprocess.run(
+            [sys.executable, "-c", write], stdout=out, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    assert (tmp_path / "out.txt").read_text() == "content"
+    assert name.is_symlink()
+
+
+def test_output_in_the_place_of_an_input_is_refused(tmp_path):
+    path = tmp_path / "scores.txt"
+    refuse_overwriting(path, path, None)  # not there: nothing to lose, and reading it will say so
+    path.write_text("scores")
+    (tmp_path / "link").symlink_to(path)
+    for output, *inputs in [
+        (path, path),
+        (tmp_path / "link", None, path),
+        (path, tmp_path / "other", tmp_path / "link"),
+    ]:
+        with pytest.raises(InputError, match="is read in this run"):
+            refuse_overwriting(output, *inputs)
+    with pytest.raises(InputError, match="is a folder"):
+        refuse_overwriting(tmp_path)
+    refuse_overwriting(tmp_path / "new" / "scores.txt", path)
+    refuse_overwriting(None, path)
+    assert names(tmp_path) == ["link", "scores.txt"]
 
 
 def test_a_second_run_into_the_same_file_is_refused_while_the_first_is_at_work(tmp_path, writer):
