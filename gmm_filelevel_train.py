@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure import training
 
-    training.train_fusion(options=options.fusion_options(settings), in_memory=True, **settings)
+    training.train_fusion(options=options.fusion_options(settings), whole_files=True, in_memory=True, **settings)
     return 0
 
 

@@ -72,7 +72,7 @@ def load(path: str | os.PathLike[str], record: dict[str, Any]) -> tuple[em.State
             bool(a["converged"]),
         )
         seconds = a["seconds"].tolist()
-        different = _differences(found, record)
+        different = differences(found, record)
     except Exception:  # whatever NumPy and zipfile say to bytes that they did not write
         raise damaged from None
     if different:
@@ -122,12 +122,21 @@ def _is_sound(state: em.State, seconds: list[float]) -> bool:
     )
 
 
-def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    found, wanted = ({**record, **record["options"]} for record in (found, wanted))
-    names = {"data_sha256": "the data", "columns": "the columns", "start_sha256": "the models to continue from"}
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Say in a few words how one training's record differs from another's; nothing where it does not."""
     told = []
-    for key in wanted:
-        if key in ("options", "training_id") or found.get(key) == wanted[key]:
-            continue
-        told.append(names.get(key) or f"{key} {found.get(key)}, now {wanted[key]}")
+    types = [
+        "+".join(source["feature"].get("type", "unknown") for source in record.get("inputs") or [] if source)
+        for record in (found, wanted)
+    ]
+    if types[0] != types[1]:
+        told.append(f"features {types[0] or 'unknown'}, now {types[1] or 'unknown'}")
+    elif any(found.get(name) != wanted.get(name) for name in ("data_sha256", "inputs")):
+        told.append("the data")
+    for name, what in (("columns", "the columns"), ("start_sha256", "the models to continue from")):
+        if found.get(name) != wanted.get(name):
+            told.append(what)
+    for group in ("options", "versions"):
+        before, now = found.get(group) or {}, wanted.get(group) or {}
+        told += [f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
     return ", ".join(told)

@@ -18,8 +18,8 @@ import numpy as np
 from countermeasure import checkpoints, cli, compute, em, files
 from countermeasure.errors import InputError
 from countermeasure.frames import PART, Located, Parts, Table, sample, standardisation
-from countermeasure.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
-from countermeasure.models import Model
+from countermeasure.mixture import Kernel, Parameters, Standardisation, Statistics, floored, seeds, update
+from countermeasure.models import Model, check_range
 from countermeasure.options import TrainingOptions
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.
@@ -69,7 +69,9 @@ class ClassTraining:
         self._n_frames = int(table.n_rows[items].sum())
         self._rng = np.random.default_rng(options.seed)
         self._standard = standardisation(table, items, workers)
-        self._regularisation = options.reg_covar / self._standard.scale.astype(np.float64) ** 2
+        variances = self._standard.scale.astype(np.float64) ** 2
+        check_range(self._standard.mean, variances, f"{table.paths[0]}: the {label} items")
+        self._regularisation = options.reg_covar / variances
         self._blocks = self._divide()
 
     def run(self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog) -> Model:
@@ -82,11 +84,13 @@ class ClassTraining:
             cli.log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
             log.write(self.label, state.history, seconds, self._n_frames)
         else:
-            state, seconds = em.State(self._standard.forward(start) if start else self._seeds()), []
+            first = floored(self._standard.forward(start), self._options.var_floor) if start else self._seeds()
+            state, seconds = em.State(first), []
         began = time.monotonic()
 
         def observe(state: em.State) -> None:
             nonlocal began
+            self._check_finite(state.history[-1])
             seconds.append(max(time.monotonic() - began, 1e-9))
             gain = f"gain {state.gain:.4f}, " if len(state.history) > 1 else ""
             cli.log(
@@ -130,16 +134,19 @@ class ClassTraining:
     def _m_step(self, statistics: Statistics, previous: Parameters) -> Parameters:
         return update(statistics, previous, self._options.var_floor, self._regularisation)
 
+    def _check_finite(self, log_likelihood: float) -> None:
+        if not np.isfinite(log_likelihood):
+            raise InputError(
+                f"{self.label}: training came to no finite likelihood; look at the data, or change --reg_covar"
+            )
+
     def _model(self, state: em.State, record: dict[str, Any]) -> Model:
         # The passes' likelihoods belong to parameters on the way; the model's own takes one pass more.
         total = Statistics.zero(state.parameters.n_components, state.parameters.n_dims)
         for block in range(len(self._blocks)):
             total = total + self._e_step(block, state.parameters)
         lower_bound = total.log_likelihood / self._n_frames
-        if not np.isfinite(lower_bound):
-            raise InputError(
-                f"{self.label}: training came to no finite likelihood; look at the data, or raise --var_floor"
-            )
+        self._check_finite(lower_bound)
         ended = "converged" if state.converged else "stopped at the largest number of passes,"
         starved = int((total.occupancy < 1).sum())
         told = f"; components that account for less than one frame: {starved}" if starved else ""

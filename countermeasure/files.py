@@ -144,6 +144,25 @@ def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
         os.close(descriptor)
 
 
+def read_into(descriptor: int, target: memoryview, offset: int) -> int:
+    """Fill some memory, of bytes, from a file; return how many there were.
+
+    Several threads may do so at once. Linux reads no more than 2 GiB in one go.
+    """
+    filled = 0
+    while filled < len(target):
+        if hasattr(os, "preadv"):
+            n = os.preadv(descriptor, [target[filled:]], offset + filled)
+        else:
+            data = os.pread(descriptor, len(target) - filled, offset + filled)
+            n = len(data)
+            target[filled : filled + n] = data
+        if not n:
+            break
+        filled += n
+    return filled
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's contents, in hexadecimal digits."""
     digest = hashlib.sha256()

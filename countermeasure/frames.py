@@ -128,13 +128,7 @@ class ListFile(AbstractContextManager):
         if not array.size:
             return
         target = array.reshape(-1).view(np.uint8)  # `array.data` cannot be cast for every dtype
-        if hasattr(os, "preadv"):
-            n_bytes = os.preadv(self._file.fileno(), [target.data], offset)
-        else:
-            data = os.pread(self._file.fileno(), target.size, offset)
-            n_bytes = len(data)
-            target[:n_bytes] = np.frombuffer(data, np.uint8)
-        if n_bytes != target.size:
+        if files.read_into(self._file.fileno(), target.data, offset) != target.size:
             raise InputError(f"{self.path}: was cut short while it was read; make it again")
 
 
@@ -625,13 +619,15 @@ def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) ->
     ends = np.cumsum(table.n_rows[items])
     total = int(ends[-1])
     chosen = np.sort(rng.choice(total, n, replace=False)) if n < total else np.arange(total)
+    owners = np.searchsorted(ends, chosen, side="right")
+    places = chosen - (ends - table.n_rows[items])[owners]
+    # What is read at once are rows of one item, and of no more than a part of it.
+    edges = np.flatnonzero((np.diff(owners) != 0) | (np.diff(places // PART) != 0)) + 1
     rows = np.empty((len(chosen), table.n_columns))
-    owners, firsts = np.unique(np.searchsorted(ends, chosen, side="right"), return_index=True)
-    for k, first, last in zip(owners, firsts, [*firsts[1:], len(chosen)], strict=True):
-        item = items[k]
-        mine = chosen[first:last] - (ends[k] - table.n_rows[item])
-        segment = Segment(int(item), int(mine[0]), int(mine[-1]) + 1)
-        rows[first:last] = table.rows(segment)[mine - mine[0]]
+    for first, last in pairwise([0, *edges.tolist(), len(chosen)]):
+        start = int(places[first])
+        segment = Segment(int(items[owners[first]]), start, int(places[last - 1]) + 1)
+        rows[first:last] = table.rows(segment)[places[first:last] - start]
     return rows
 
 

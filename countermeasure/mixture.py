@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -24,7 +24,8 @@ import numpy as np
 
 # Frames a tile: its [frames, components] matrix stays in the cache of one core.
 TILE = 2048
-# Smallest variance that products in float32 can be trusted with; the data's is 1.
+# Smallest variance that products in float32 can be trusted with; the data's is 1. Narrow components ten standard
+# deviations out cost digits even so: some 0.03 nats a frame of training's likelihoods, nothing of scores.
 SMALLEST_VARIANCE = 1e-5
 # With so few dimensions, evaluating all in float64 costs next to nothing.
 _FEW_DIMENSIONS = 16
@@ -195,13 +196,13 @@ def _reference(parameters: Parameters) -> np.ndarray:
     """Return the coefficients, array [2 D + 1], of a logarithm that is near the mixture's own at most frames.
 
     That is the standard normal density, of which standardised frames have mean and variance, raised
-    by what the mixture's log-density exceeds it on frames that its components bring forth.
+    by what the mixture's log-density exceeds it on average where frames lie around the components'
+    means as their variances say.
     """
     n_dims = parameters.n_dims
-    squares = parameters.means**2 + parameters.variances
     used = parameters.weights > 0
     gains = np.log(parameters.weights, where=used, out=np.zeros(len(used)))
-    gains += 0.5 * (squares - 1 - np.log(parameters.variances)).sum(axis=1)
+    gains -= 0.5 * np.log(parameters.variances).sum(axis=1)
     constant = parameters.weights @ gains - 0.5 * n_dims * np.log(2 * np.pi)
     return np.concatenate([np.full(n_dims, -0.5), np.zeros(n_dims), [constant]])
 
@@ -389,12 +390,18 @@ def update(
     safe = np.where(starved, 1.0, n)
     means = (statistics.sums[n_dims:-1] / safe).T
     variances = (statistics.sums[:n_dims] / safe).T - means**2
-    variances = np.maximum(np.maximum(variances, 0.0) + regularisation, max(floor, SMALLEST_VARIANCE))
-    return Parameters(
+    variances = np.maximum(variances, 0.0) + regularisation
+    parameters = Parameters(
         n / n.sum(),
         np.where(starved[:, None], previous.means, means),
         np.where(starved[:, None], previous.variances, variances),
     )
+    return floored(parameters, floor)
+
+
+def floored(parameters: Parameters, floor: float) -> Parameters:
+    """Return a mixture of standardised frames with no variance below the floor of `update`."""
+    return replace(parameters, variances=np.maximum(parameters.variances, max(floor, SMALLEST_VARIANCE)))
 
 
 def seeds(sample: np.ndarray, n_components: int, rng: np.random.Generator) -> Parameters:

@@ -120,6 +120,25 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     )
 
 
+def check_range(means: np.ndarray, variances: np.ndarray, what: str) -> None:
+    """Check that models of data of such means and variances, arrays [D], will be models to `read_model`.
+
+    Raises
+    ------
+    InputError
+        When they would not, by whatever floor of variances; names the dimension.
+    """
+    # Components are narrower than the data by the floor of variances, and may lie far from their mean.
+    smallest, largest = 1e5 / _RANGE, 1e-6 * _RANGE
+    bad = ~((abs(means) < largest) & (variances < largest) & (variances > smallest))
+    if bad.any():
+        d = int(bad.argmax())
+        raise InputError(
+            f"{what} have mean {means[d]:.3g} and variance {variances[d]:.3g} in dimension {d + 1}; scale the features "
+            f"to variances between {smallest:g} and {largest:g}"
+        )
+
+
 def _in_float64(value: Any) -> Any:
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         return value

@@ -24,7 +24,7 @@ class TrainingOptions:
         Largest number of passes over the data.
     tol : float >= 0
         Training ends when a pass gains less than this, in nats a frame.
-    var_floor : float >= 0
+    var_floor : float from 0 to 1
         Smallest variance, relative to each dimension's variance over the data.
     reg_covar : float >= 0
         Added to every variance, in the features' own units.
@@ -47,6 +47,8 @@ class TrainingOptions:
             value = getattr(self, name)
             if not smallest <= value < float("inf"):
                 raise InputError(f"--{name} {value}: must be a number from {smallest} on")
+        if self.var_floor > 1:
+            raise InputError(f"--var_floor {self.var_floor}: is relative to the data's variance; give one from 0 to 1")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: must be an integer from 0 on")
         if self.em not in EM_METHODS:
@@ -78,10 +80,11 @@ class LogisticOptions:
     method: str = "logistic"
 
     def __post_init__(self) -> None:
-        if not 0 < self.l2 < float("inf"):
-            raise InputError(f"--l2 {self.l2}: must be a number above 0")
+        if not 0 < self.l2 <= _LARGEST_L2:
+            raise InputError(f"--l2 {self.l2}: must be a number above 0, and {_LARGEST_L2:g} at most")
 
 
+_LARGEST_L2 = 1e12  # already leaves nothing of the weights
 FUSION_METHODS = ("gmm", "logistic")
 
 

@@ -24,7 +24,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 import numpy as np
 
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole
+from countermeasure.files import read_into, replace_when_whole
 from countermeasure.protocol import BONAFIDE, SPOOF
 
 # Protocol 3 names globals in plain text and puts items behind each other without frames, so items
@@ -326,8 +326,8 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _read_array(file: IO[bytes], ref: ArrayRef) -> np.ndarray:
-    data = os.pread(file.fileno(), ref.nbytes, ref.offset) if ref.inline is None else ref.inline
-    if len(data) < ref.nbytes:
+    data: bytes | bytearray = bytearray(ref.nbytes) if ref.inline is None else ref.inline
+    if ref.inline is None and read_into(file.fileno(), memoryview(data), ref.offset) < ref.nbytes:
         raise InputError(f"{file.name}: was cut short while it was read; copy or make the file again")
     return np.frombuffer(data, ref.dtype).reshape(ref.shape, order="F" if ref.fortran else "C")
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from countermeasure import provenance
+from countermeasure.cli import log
 from countermeasure.errors import InputError
 from countermeasure.frames import Table
 from countermeasure.models import Model
@@ -29,6 +30,46 @@ def check_columns(model: Model, columns: Sequence[str], data_dir: str | os.PathL
         f"{data_dir}: {' and '.join(told)}; the model was trained on {', '.join(expected)}, "
         "and the folder must hold these lists and no other"
     )
+
+
+_TRAINED_BY = {
+    "features": "gmm_train.py",
+    "frame scores": "gmm_ensemble_train.py",
+    "file scores": "gmm_filelevel_train.py",
+}
+
+
+def check_trainable(table: Table, kind: str) -> None:
+    """Check that the lists' records, where they have some, are of what is to be trained on.
+
+    Parameters
+    ----------
+    table : Table
+    kind : {'features', 'frame scores', 'file scores'}
+        Features of a base model, or what the columns of a fusion are; `silence` is a column of file
+        scores as well. Lists of another split than train are told of.
+
+    Raises
+    ------
+    InputError
+        When a list is of another kind, or when a score list's two halves are of two trainings.
+    """
+    trained: dict[str, str] = {}
+    for path, described in zip(table.paths, table.described, strict=True):
+        record = described.record
+        if record is None:
+            continue
+        is_silence = record.feature.get("type") == "silence" and record.kind == "features"
+        if (record.kind != kind or is_silence) and not (is_silence and kind == "file scores"):
+            if is_silence:
+                raise InputError(f"{path}: silence takes part in file-level fusion only, see gmm_filelevel_train.py")
+            script = _TRAINED_BY.get(record.kind, "another script")
+            raise InputError(f"{path}: holds {record.kind}, not {kind}; {script} trains on these")
+        name, training = record.model.get("name"), record.model.get("training_id")
+        if name and training and trained.setdefault(name, training) != training:
+            raise InputError(f"{path}: of another training of {name} than the list before it; make both again")
+        if record.split != "train":
+            log(f"warning: {path}: a list of {record.split}; test the models on other trials")
 
 
 def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) -> None:
@@ -57,6 +98,11 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
         found = provenance.source(described.record)
         if found is None or trained is None:
             continue
+        if found["kind"] != trained.get("kind", found["kind"]):
+            raise InputError(
+                f"{path}: holds {found['kind']}, but the models of {model_path} were trained on {trained['kind']}; "
+                "give the lists of the same kind"
+            )
         if found["feature"] != trained["feature"]:
             raise InputError(
                 f"{path}: {_feature(found['feature'], trained['feature'])}; "

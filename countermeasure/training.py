@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from countermeasure import __version__, card, checkpoints, cli, compute, files, 
 from countermeasure.class_training import ClassTraining, PassLog
 from countermeasure.errors import InputError
 from countermeasure.frames import Table, means
-from countermeasure.mixture import Parameters
+from countermeasure.mixture import Kernel, Parameters
 from countermeasure.models import Model, model_files, read_pair, write_model
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.protocol import BONAFIDE, LABELS
-from countermeasure.suitability import check_columns, check_suits
+from countermeasure.suitability import check_columns, check_suits, check_trainable
 
 PathLike = str | os.PathLike[str]
 
@@ -77,13 +78,14 @@ def train(
         an unfinished training with other settings is in the folder.
     """
     conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
-    _train([Path(data_path)], None, model_path, options, load_model_path, conduct)
+    _train([Path(data_path)], None, "features", model_path, options, load_model_path, conduct)
 
 
 def train_fusion(
     data_dir: PathLike,
     model_path: PathLike,
     options: TrainingOptions | LogisticOptions,
+    whole_files: bool = False,
     load_model_path: PathLike | None = None,
     n_jobs: int | None = None,
     dask: str | None = None,
@@ -93,26 +95,29 @@ def train_fusion(
 ) -> None:
     """Train on all score lists of a folder, stacked as columns; else as `train`.
 
-    With `LogisticOptions`, the models are those of a logistic regression on the columns' means over
-    each file, in which there is nothing to continue and no history of passes.
+    They are lists of frames, or with `whole_files` of one row a file. With `LogisticOptions`, the models
+    are those of a logistic regression on the columns' means over each file, in which there is nothing to
+    continue and no history of passes.
     """
     found = fusion.columns(data_dir)
     names = [column.name for column in found]
+    kind = "file scores" if whole_files else "frame scores"
     if isinstance(options, LogisticOptions):
         if load_model_path is not None or log is not None:
             option = "--log" if load_model_path is None else "--load_model_path"
             raise InputError(f"{option} belongs to --method gmm; a logistic regression has no passes, leave it out")
-        _train_logistic(found, model_path, options, restart)
+        _train_logistic(found, kind, model_path, options, restart)
         return
     conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
-    _train([column.path for column in found], names, model_path, options, load_model_path, conduct)
+    _train([column.path for column in found], names, kind, model_path, options, load_model_path, conduct)
 
 
 def _train_logistic(
-    found: Sequence[fusion.Column], model_path: PathLike, options: LogisticOptions, restart: bool
+    found: Sequence[fusion.Column], kind: str, model_path: PathLike, options: LogisticOptions, restart: bool
 ) -> None:
-    folder = Path(model_path)
+    folder = _folder(model_path)
     with Table([column.path for column in found]) as table, files.only_run(folder):
+        check_trainable(table, kind)
         items = _items_by_label(table)
         record = _record(table, [column.name for column in found], options, None)
         if not restart:
@@ -120,18 +125,21 @@ def _train_logistic(
                 return
             for label in LABELS:
                 checkpoints.load(_checkpoint(folder, label), record)  # refuses those of an unfinished mixture
+        _tell_of_replacement(folder, record)
         chosen = np.sort(np.concatenate([items[label] for label in LABELS]))
         is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
-        mixtures = logistic.train(means(table, chosen), is_bonafide, fusion.names_of_dimensions(found), options.l2)
+        rows = means(table, chosen)
+        mixtures = logistic.train(rows, is_bonafide, fusion.names_of_dimensions(found), options.l2)
         models = []
-        for label, parameters in zip(LABELS, mixtures, strict=True):
+        for label, parameters, own in zip(LABELS, mixtures, (is_bonafide, ~is_bonafide), strict=True):
+            log_likelihood = float(Kernel.of_raw(parameters).log_likelihoods(rows[own]).mean())
             about = {
                 **record,
                 "label": label,
                 "n_files": len(items[label]),
                 "n_frames": int(table.n_rows[items[label]].sum()),
             }
-            models.append(Model(parameters, converged=True, record=about))
+            models.append(Model(parameters, lower_bound=log_likelihood, converged=True, record=about))
         _finish(folder, models)
         cli.log(f"{folder}: logistic regression on {len(chosen)} files, {table.n_columns} columns")
 
@@ -139,18 +147,22 @@ def _train_logistic(
 def _train(
     paths: Sequence[Path],
     columns: Sequence[str] | None,
+    kind: str,
     model_path: PathLike,
     options: TrainingOptions,
     load_model_path: PathLike | None,
     conduct: _Conduct,
 ) -> None:
-    folder = Path(model_path)
+    folder = _folder(model_path)
+    used = [model_path] if load_model_path is None else [model_path, load_model_path]
+    files.refuse_overwriting(conduct.log, *paths, *itertools.chain.from_iterable(map(model_files, used)))
     if load_model_path is not None and folder.resolve() == Path(load_model_path).resolve():
         raise InputError(
             f"--load_model_path and --model_path are both {folder}; continue into another folder, "
             "so that the models to continue from are still there after an interruption"
         )
     with compute.workers(conduct.n_jobs, conduct.dask) as workers, Table(paths) as table:
+        check_trainable(table, kind)
         items = _items_by_label(table)
         starts: dict[str, Parameters | None] = dict.fromkeys(LABELS)
         if load_model_path is not None:
@@ -164,6 +176,8 @@ def _train(
                 return
             if conduct.restart:
                 _remove_checkpoints(folder)
+            else:
+                _tell_of_replacement(folder, record)
             if conduct.in_memory and not workers.are_elsewhere:
                 table.hold()
             # Both are looked through before one is trained, and trained before one is written.
@@ -171,6 +185,22 @@ def _train(
             log = PassLog(conduct.log)
             models = [one.run(starts[one.label], _checkpoint(folder, one.label), record, log) for one in trainings]
             _finish(folder, models)
+
+
+def _folder(model_path: PathLike) -> Path:
+    if not os.fspath(model_path):
+        raise InputError("--model_path is empty; name the folder for the models")
+    return Path(model_path)
+
+
+def _tell_of_replacement(folder: Path, record: dict[str, Any]) -> None:
+    """Say it when other models than those to be trained are there, which will be replaced."""
+    try:
+        found = read_pair(*model_files(folder))[0].record
+    except InputError:  # none, or nothing to be sorry for
+        return
+    how = checkpoints.differences(found, record) if found else "made elsewhere"
+    cli.log(f"{folder}: has models of another training ({how}), which will be replaced in the end")
 
 
 def _checkpoint(folder: Path, label: str) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import checkpoints, compute, extraction, options, scoring, training
+from countermeasure import checkpoints, class_training, compute, extraction, options, scoring, training
 from countermeasure.errors import InputError
 from countermeasure.options import TrainingOptions
 from countermeasure.pickles import ListWriter
@@ -98,7 +98,7 @@ def contents(folder):
 
 
 def test_models_have_the_same_bytes(cluster, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_GROUPS_PER_BLOCK", (2, 256))  # so that groups are of several parts
+    monkeypatch.setattr(class_training, "_GROUPS_PER_BLOCK", (2, 256))  # so that groups are of several parts
     training.train(data, tmp_path / "one", SMALL, n_jobs=1)
     training.train(data, tmp_path / "two", SMALL, n_jobs=2)
     training.train(data, tmp_path / "dask", SMALL, dask=cluster.address)

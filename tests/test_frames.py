@@ -14,7 +14,7 @@ from countermeasure import files, frames, provenance
 from countermeasure.compute import workers
 from countermeasure.errors import InputError
 from countermeasure.frames import Segment, Table, sample, standardisation
-from countermeasure.pickles import ListWriter
+from countermeasure.pickles import ListWriter, read_list
 
 LENGTHS = [3, 40, 1, 17, 25, 8, 100, 12]
 
@@ -129,6 +129,18 @@ def test_rows_held_in_memory_are_the_same(tmp_path, data, arrays):
         # What is held needs the file no more.
         data.write_bytes(b"")
         np.testing.assert_array_equal(held.item(1)[:, :4], arrays[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="needs os.preadv")
+def test_what_comes_in_pieces_is_whole(data, arrays, monkeypatch):
+    """As beyond 2 GiB, which is as much as Linux reads in one go."""
+    read = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, at: read(file, [buffers[0][:100]], at))
+    with Table([data]) as table:
+        for i, array in enumerate(arrays):
+            np.testing.assert_array_equal(table.item(i), array)
+    for (value, _), array in zip(read_list(data), arrays, strict=True):
+        np.testing.assert_array_equal(value, array)
 
 
 # -- indices of records ----------------------------------------------------------------------------
@@ -436,6 +448,17 @@ def test_samples_are_in_order_and_without_repetition(numbered, rng):
         assert drawn.shape == (n, 1)
         assert (np.diff(drawn[:, 0]) > 0).all()
         assert np.isin(drawn, allowed).all()
+
+
+def test_no_more_than_a_part_is_read_at_once(numbered, monkeypatch):
+    items = np.array([1, 2, 4, 6])
+    at_once = sample(numbered, items, 60, np.random.default_rng(5))
+    read = []
+    monkeypatch.setattr(frames, "PART", 16)
+    monkeypatch.setattr(numbered, "rows", lambda segment: read.append(segment) or Table.rows(numbered, segment))
+    np.testing.assert_array_equal(sample(numbered, items, 60, np.random.default_rng(5)), at_once)
+    assert max(stop - start for _, start, stop in read) <= 16
+    assert max(stop for _, _, stop in read) > 16
 
 
 def test_where_there_are_fewer_all_are_taken(numbered, rng):

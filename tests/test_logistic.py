@@ -158,6 +158,21 @@ def test_the_same_data_give_the_same_bytes_and_nothing_is_done_twice(experiment,
     assert read_pair(*model_files(experiment / "one"))[0].parameters.n_components == 2
 
 
+def test_what_models_say_of_their_likelihood_is_true(experiment):
+    training.train_fusion(experiment / "train", experiment / "model", LogisticOptions())
+    rows, is_bonafide = stacked(experiment, "train")
+    for path, own in zip(model_files(experiment / "model"), (is_bonafide, ~is_bonafide), strict=True):
+        with open(path, "rb") as f:
+            model = pickle.load(f)
+        assert model.lower_bound_ == pytest.approx(model.score(rows[own]), abs=1e-6)
+
+
+def test_penalties_that_leave_nothing_are_refused():
+    for l2 in (0, -1, 1e13, float("inf"), float("nan")):
+        with pytest.raises(InputError, match="--l2"):
+            LogisticOptions(l2)
+
+
 def test_left_out_files_are_left_out(experiment):
     training.train_fusion(experiment / "train", experiment / "model", LogisticOptions())
     shutil.copytree(experiment / "train", experiment / "longer")

@@ -41,6 +41,16 @@ def test_log_likelihoods_are_those_of_scikit_learn(frames, rng):
     np.testing.assert_allclose(ours, reference(parameters).score_samples(frames), atol=2e-5)
 
 
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3, 1e9])
+def test_likelihoods_of_training_hold_for_components_of_any_width(rng, spread):
+    """Those of the E-step, in float32; components wider than the data come with a large ``--reg_covar``."""
+    frames = rng.normal(size=(3000, 60)).astype(np.float32)
+    parameters = seeds(frames, 8, rng)
+    parameters = Parameters(parameters.weights, parameters.means, np.full_like(parameters.variances, spread))
+    found = e_step(frames, parameters).log_likelihood / len(frames)
+    assert found == pytest.approx(reference(parameters).score(frames), rel=1e-6, abs=1e-4)
+
+
 def test_statistics_are_the_sums_over_scikit_learns_responsibilities(frames, rng):
     parameters = seeds(frames, 16, rng)
     statistics = e_step(frames, parameters)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure import em, files, training
+from countermeasure import checkpoints, em, files, training
 from countermeasure.errors import InputError
 from countermeasure.models import model_files, read_model, read_pair
 from countermeasure.options import TrainingOptions
@@ -175,6 +175,24 @@ def test_training_continues_from_given_models(tmp_path, data):
         assert more.lower_bound_ > first.lower_bound_
 
 
+@pytest.mark.parametrize("em", ["incremental", "batch"])
+def test_training_goes_on_from_models_that_are_narrower_than_the_floor(tmp_path, rng, em):
+    """Whose likelihood falls once they are as wide as they may be: that is no reason to end."""
+    items = []
+    for i in range(60):
+        narrow = 4 + 1e-4 * rng.normal(size=(8, 6))
+        items.append((np.concatenate([rng.normal(size=(40, 6)), narrow]).astype(np.float32), LABELS[i % 2]))
+    data = write_list(tmp_path / "list.pkl", items)
+    for path, label in zip(model_files(tmp_path), LABELS, strict=True):
+        model = GaussianMixture(4, covariance_type="diag", random_state=0, reg_covar=1e-8, max_iter=3, tol=10)
+        path.write_bytes(pickle.dumps(model.fit(frames_of(items, label))))
+        assert model.covariances_.min() < 1e-6
+    training.train(data, tmp_path / "more", replace(SMALL, em=em), load_model_path=tmp_path)
+    for model, label in zip(loaded(tmp_path / "more"), LABELS, strict=True):
+        assert np.diff(model.lower_bounds_).min() > -1e-3
+        assert model.lower_bound_ == pytest.approx(model.score(frames_of(items, label)), abs=1e-3)
+
+
 def test_training_continues_from_models_of_scikit_learn_alone(tmp_path, data, items):
     for path, label in zip(model_files(tmp_path), LABELS, strict=True):
         model = GaussianMixture(5, covariance_type="diag", random_state=0, max_iter=100).fit(frames_of(items, label))
@@ -227,6 +245,46 @@ def test_lists_that_cannot_be_trained_on_are_refused(tmp_path, items, change, me
     with pytest.raises(InputError, match=message):
         training.train(data, tmp_path / "model", SMALL)
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_features_of_a_scale_that_no_model_may_have_are_refused(tmp_path, items, factor):
+    """Before the training, and not by whoever reads the models."""
+    data = write_list(tmp_path / "list.pkl", [((array - 100) * np.float32(factor), label) for array, label in items])
+    with pytest.raises(InputError, match=r"list\.pkl: the bonafide items have mean .* scale the features"):
+        training.train(data, tmp_path / "model", SMALL)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_pass_without_a_finite_likelihood_is_the_last(tmp_path, data, capsys, monkeypatch):
+    passes = []
+    one_pass = em.one_pass
+    monkeypatch.setattr(
+        em, "one_pass", lambda *a: passes.append(1) or replace(one_pass(*a), history=(1.0, np.nan)[: len(passes)])
+    )
+    with pytest.raises(InputError, match="no finite likelihood"):
+        training.train(data, tmp_path / "model", SMALL)
+    assert len(passes) == 2
+
+
+def test_the_log_is_refused_a_place_that_is_read(tmp_path, data):
+    content = data.read_bytes()
+    training.train(data, tmp_path / "first", SMALL)
+    for log in (data, tmp_path / "first" / "sp.gmm", tmp_path):
+        before = log.stat().st_size
+        with pytest.raises(InputError, match=r"is read in this run|is a folder"):
+            training.train(data, tmp_path / "model", SMALL, load_model_path=tmp_path / "first", log=log)
+        assert log.stat().st_size == before
+        assert not (tmp_path / "model").exists()
+    assert data.read_bytes() == content
+
+
+def test_options_that_no_training_can_have_are_refused(tmp_path, data):
+    for options, message in (({"var_floor": 1.5}, "from 0 to 1"), ({"n_components": 0}, "from 1 on")):
+        with pytest.raises(InputError, match=message):
+            replace(SMALL, **options)
+    with pytest.raises(InputError, match="--model_path is empty"):
+        training.train(data, "", SMALL)
 
 
 def test_models_of_other_features_are_no_start(tmp_path, data, items):
@@ -312,6 +370,32 @@ def test_an_unfinished_training_with_other_settings_is_not_overwritten(tmp_path,
     training.train(other, tmp_path / "model", SMALL, restart=True)
     training.train(other, tmp_path / "expected", SMALL)
     assert contents(tmp_path / "model") == contents(tmp_path / "expected")
+
+
+def test_finished_models_that_are_replaced_are_told_of(tmp_path, data, items, capsys):
+    training.train(data, tmp_path / "model", SMALL)
+    assert "will be replaced" not in capsys.readouterr().err
+    training.train(data, tmp_path / "model", replace(SMALL, seed=2, n_components=3))
+    assert "another training (n_components 8, now 3, seed 0, now 2), which will be" in capsys.readouterr().err
+    training.train(write_list(tmp_path / "other.pkl", items[1:]), tmp_path / "model", replace(SMALL, n_components=3))
+    assert "(the data, seed 2, now 0)" in capsys.readouterr().err
+    for path, label in zip(model_files(tmp_path / "model"), LABELS, strict=True):
+        path.write_bytes(pickle.dumps(GaussianMixture(2, covariance_type="diag").fit(frames_of(items, label))))
+    training.train(data, tmp_path / "model", SMALL)
+    assert "(made elsewhere)" in capsys.readouterr().err
+
+
+def test_differences_are_a_few_words():
+    def record(feature, **others):
+        source = {"kind": "features", "feature": {"type": feature, "filter_bank": {"n": 1}}, "sampling_rate": 16000}
+        return {"inputs": [source], "data_sha256": [feature], "options": {}, "versions": {"numpy": "2.0"}, **others}
+
+    said = checkpoints.differences
+    assert said(record("mfcc"), record("lfcc")) == "features mfcc, now lfcc"
+    assert said(record("mfcc"), record("mfcc")) == ""
+    assert said(record("mfcc"), record("mfcc", data_sha256=["other"])) == "the data"
+    assert said(record("mfcc"), record("mfcc", versions={"numpy": "2.1"})) == "numpy 2.0, now 2.1"
+    assert said({}, record("mfcc")) == "features unknown, now mfcc, numpy None, now 2.0"
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, data, monkeypatch):

@@ -1,0 +1,112 @@
+"""What may be trained on, by what the lists' records say."""
+
+import numpy as np
+import pytest
+
+from countermeasure import files, provenance, scoring, training
+from countermeasure.errors import InputError
+from countermeasure.models import model_files
+from countermeasure.options import LogisticOptions, TrainingOptions
+from countermeasure.pickles import ListWriter
+
+SMALL = TrainingOptions(n_components=2)
+N_FILES = 24
+
+
+def write_list(path, kind, split="train", feature="mfcc", model=(), n_rows=5, n_columns=None):
+    """Write a list with a record; a score list has arrays of one axis."""
+    rng = np.random.default_rng(7)
+    shape = (n_rows,) if n_columns is None else (n_rows, n_columns)
+    path.parent.mkdir(exist_ok=True)
+    with ListWriter(path) as out:
+        for i in range(N_FILES):
+            out.append(rng.normal(i % 2, 1, shape).astype(np.float32), ("bonafide", "spoof")[i % 2])
+    record = provenance.Record(
+        kind=kind,
+        split=split,
+        feature={"type": feature},
+        sampling_rate=16000,
+        dtype="float32",
+        protocol_sha256="",
+        audio_sha256="",
+        list_sha256=files.sha256(path),
+        versions={},
+        utterances=[f"U{i}" for i in range(N_FILES)],
+        speakers=[None] * N_FILES,
+        n_frames=[n_rows] * N_FILES,
+        index=out.index,
+        model=dict(model),
+    )
+    provenance.write(path, record)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "feature", "message"),
+    [
+        ("features", "silence", "file-level fusion only"),
+        ("frame scores", "mfcc", "holds frame scores, not features; gmm_ensemble_train.py"),
+        ("file scores", "mfcc", "holds file scores, not features; gmm_filelevel_train.py"),
+        ("of another world", "mfcc", "holds of another world, not features"),
+    ],
+)
+def test_base_models_are_trained_on_features_of_frames(tmp_path, kind, feature, message):
+    data = write_list(tmp_path / "train.pkl", kind, feature=feature, n_columns=3)
+    with pytest.raises(InputError, match=message):
+        training.train(data, tmp_path / "model", SMALL)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("options", [SMALL, LogisticOptions()])
+@pytest.mark.parametrize(
+    ("whole_files", "kind", "feature", "message"),
+    [
+        (False, "features", "mfcc", "holds features, not frame scores; gmm_train.py"),
+        (False, "features", "silence", "file-level fusion only"),
+        (False, "file scores", "mfcc", "holds file scores, not frame scores; gmm_filelevel_train.py"),
+        (True, "frame scores", "mfcc", "holds frame scores, not file scores; gmm_ensemble_train.py"),
+        (True, "features", "mfcc", "holds features, not file scores; gmm_train.py"),
+        (True, "file scores", "mfcc", None),
+        (True, "features", "silence", None),
+    ],
+)
+def test_fusions_are_trained_on_scores_of_their_level(tmp_path, whole_files, kind, feature, message, options):
+    n_rows = 1 if whole_files else 5
+    own = "file scores" if whole_files else "frame scores"
+    write_list(tmp_path / "lists" / "a-bon-train.pkl", own, n_rows=n_rows)
+    write_list(tmp_path / "lists" / "b-train.pkl", kind, feature=feature, n_rows=n_rows, n_columns=2)
+    if message:
+        with pytest.raises(InputError, match=message):
+            training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files)
+        assert not (tmp_path / "model").exists()
+    else:
+        training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files)
+        assert (tmp_path / "model" / "sp.gmm").exists()
+
+
+def test_halves_of_two_trainings_are_refused(tmp_path):
+    for side, training_id in (("bon", "first"), ("sp", "second")):
+        write_list(
+            tmp_path / "lists" / f"mfcc-{side}-train.pkl",
+            "frame scores",
+            model={"name": "mfcc", "training_id": training_id},
+        )
+    with pytest.raises(InputError, match=r"mfcc-sp-train.pkl: of another training of mfcc"):
+        training.train_fusion(tmp_path / "lists", tmp_path / "model", SMALL)
+
+
+def test_training_on_another_split_is_told(tmp_path, capsys):
+    training.train(write_list(tmp_path / "a.pkl", "features", n_columns=2), tmp_path / "a", SMALL)
+    assert "warning" not in capsys.readouterr().err
+    training.train(write_list(tmp_path / "b.pkl", "features", split="eval", n_columns=2), tmp_path / "b", SMALL)
+    assert "a list of eval; test the models on other trials" in capsys.readouterr().err
+
+
+def test_lists_of_another_kind_than_the_models_are_not_scored(tmp_path):
+    write_list(tmp_path / "train" / "a-bon-train.pkl", "frame scores")
+    training.train_fusion(tmp_path / "train", tmp_path / "model", SMALL)
+    write_list(tmp_path / "eval" / "a-bon-eval.pkl", "file scores", split="eval", n_rows=1)
+    protocol = tmp_path / "protocol.txt"
+    protocol.write_text("".join(f"S U{i} - - {('bonafide', 'spoof')[i % 2]}\n" for i in range(N_FILES)))
+    with pytest.raises(InputError, match=r"holds file scores, but the models of .* were trained on frame scores"):
+        scoring.score_fusion(tmp_path / "eval", *model_files(tmp_path / "model"), protocol, tmp_path / "scores.txt")
