@@ -64,23 +64,25 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     come later, and parameters after the first block would be those of that block alone.
     """
     parameters = state.parameters
-    blocks = list(state.blocks)
-    log_likelihood, n_frames = 0.0, 0
-    before = total = _sum(blocks) if blocks else None
-    relaxes = n_blocks > 1 and not state.has_fallen
-    for b in range(n_blocks):
-        new = e_step(b, parameters)
-        log_likelihood += new.log_likelihood
-        n_frames += new.n_frames
-        if before is None or total is None:
-            blocks.append(new)
-            continue
-        total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
-        blocks[b] = new
-        parameters = m_step(_over_relaxed(total, before) if relaxes else total, parameters)
+    if state.blocks:
+        blocks = list(state.blocks)
+        before = total = _sum(blocks)
+        for b in range(n_blocks):
+            new = e_step(b, parameters)
+            total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
+            blocks[b] = new
+            parameters = m_step(_over_relaxed(total, before) if _relaxes(state, n_blocks) else total, parameters)
+    else:
+        blocks = [e_step(b, parameters) for b in range(n_blocks)]
+        total = _sum(blocks)
     # On the statistics as they are: a pass ends where plain EM would.
-    parameters = m_step(_sum(blocks) if total is None else total, parameters)
-    return State(parameters, tuple(blocks), (*state.history, log_likelihood / n_frames))
+    parameters = m_step(total, parameters)
+    log_likelihood = sum(block.log_likelihood for block in blocks) / sum(block.n_frames for block in blocks)
+    return State(parameters, tuple(blocks), (*state.history, log_likelihood))
+
+
+def _relaxes(state: State, n_blocks: int) -> bool:
+    return n_blocks > 1 and not state.has_fallen
 
 
 def _over_relaxed(total: Statistics, before: Statistics) -> Statistics:
@@ -116,7 +118,7 @@ def run(
     while not state.converged and len(state.history) < max_iter:
         before = state
         state = one_pass(state, n_blocks, e_step, m_step)
-        lost_by_relaxing = state.gain < 0 and n_blocks > 1 and not before.has_fallen
+        lost_by_relaxing = state.gain < 0 and _relaxes(before, n_blocks)
         state = replace(state, converged=state.gain < tol and not lost_by_relaxing)
         observe(state)
     return state

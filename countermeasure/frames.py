@@ -106,6 +106,10 @@ class ListFile(AbstractContextManager):
         self.size = os.fstat(self._file.fileno()).st_size
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __reduce__(self) -> tuple:
@@ -152,7 +156,7 @@ def _opened(there: _FileElsewhere) -> ListFile:
             f"{there.path}: {error.strerror} on {platform.node()}; all machines must see the lists under the same path"
         ) from None
     if file.identity != there.identity:
-        file.__exit__()
+        file.close()
         raise InputError(
             f"{there.path}: on {platform.node()} this is another list; all machines must see the same files"
         )
@@ -319,7 +323,7 @@ def _of_record(path: Path, record: provenance.Record) -> _List | None:
     # Divided and not multiplied: products of what stands there may not fit into 64 bits.
     fits = (starts >= 0) & (starts <= file.size) & (n_rows >= 0) & (n_rows <= (file.size - starts) // max(row_bytes, 1))
     if not fits.all():
-        file.__exit__()
+        file.close()
         return None
     absent = starts == 0
     return _List(
@@ -514,10 +518,6 @@ class Table(AbstractContextManager):
     def rows(self, segment: Segment) -> np.ndarray:
         """Return some rows of an item; array [rows, columns]."""
         return self.located([segment]).read()
-
-    def read(self, part: Part) -> np.ndarray:
-        """Return the rows of a part; array [rows, columns]."""
-        return self.located(part).read()
 
     def located(self, part: Part) -> Located:
         """Return where the rows of a part are, for a worker to read them."""

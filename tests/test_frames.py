@@ -95,7 +95,9 @@ def test_lists_are_laid_side_by_side(tmp_path, arrays):
     files = [np.array([[i + 0.5]]) for i in range(4)]
     silences = [np.array([[100.0 * i, 7]]) for i in range(4)]
     with Table([write_list(tmp_path / "c.pkl", files), write_list(tmp_path / "d.pkl", silences)]) as table:
-        np.testing.assert_array_equal(table.read([Segment(i, 0, 1) for i in (1, 3)]), [[1.5, 100, 7], [3.5, 300, 7]])
+        np.testing.assert_array_equal(
+            table.located([Segment(i, 0, 1) for i in (1, 3)]).read(), [[1.5, 100, 7], [3.5, 300, 7]]
+        )
 
 
 def test_bare_numbers_are_one_row(tmp_path):
@@ -114,7 +116,7 @@ def test_entries_that_one_list_leaves_out_have_no_rows(tmp_path, arrays, in_memo
             table.hold()
         assert table.n_rows.tolist() == [3, 0, 0, 17]
         assert table.labels == ["spoof", "bonafide", "spoof", "bonafide"]
-        rows = np.concatenate([table.read(part) for part in table.parts(np.arange(4), 10)])
+        rows = np.concatenate([table.located(part).read() for part in table.parts(np.arange(4), 10)])
         np.testing.assert_array_equal(rows, np.tile(np.concatenate([arrays[0], arrays[3]]), 2))
 
 
@@ -124,8 +126,8 @@ def test_rows_held_in_memory_are_the_same(tmp_path, data, arrays):
         held.hold()
         assert (held.labels, held.n_columns) == (table.labels, 6)
         for part in table.parts(np.arange(len(arrays)), 30):
-            np.testing.assert_array_equal(held.read(part), table.read(part))
-            assert held.read(part).dtype == table.read(part).dtype
+            np.testing.assert_array_equal(held.located(part).read(), table.located(part).read())
+            assert held.located(part).read().dtype == table.located(part).read().dtype
         # What is held needs the file no more.
         data.write_bytes(b"")
         np.testing.assert_array_equal(held.item(1)[:, :4], arrays[1])
@@ -279,7 +281,7 @@ def test_rows_are_read_by_whoever_they_are_sent_to(tmp_path, arrays, form, monke
     with Table(paths) as table:
         part = [Segment(1, 3, 20), Segment(6, 0, 100)]
         sent = pickle.dumps(table.located(part))
-        expected = table.read(part)
+        expected = table.located(part).read()
     assert len(sent) < 2000
     with ExitStack() as opened:  # a worker keeps them open for as long as it lives
         once = frames._opened.__wrapped__
@@ -300,7 +302,7 @@ def test_parts_cover_every_row_once_and_in_order(data, arrays, n, items):
             (i, row) for i in items for row in range(LENGTHS[i])
         ]
         np.testing.assert_array_equal(
-            np.concatenate([table.read(part) for part in parts]), np.concatenate([arrays[i] for i in items])
+            np.concatenate([table.located(part).read() for part in parts]), np.concatenate([arrays[i] for i in items])
         )
     sizes = [sum(stop - start for _, start, stop in part) for part in parts]
     assert min(sizes) > 0
