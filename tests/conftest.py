@@ -12,6 +12,15 @@ def pytest_configure():
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="all tries of the fault suite, all recordings of ../shared")
+
+
+@pytest.fixture(scope="session")
+def is_long(request):
+    return request.config.getoption("--long")
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The flag for the long version, the places where things go wrong, and the report at the end."""
+"""The places where things go wrong, and the report at the end."""
 
 import pytest
 
@@ -6,15 +6,6 @@ from faults.launcher import Launcher
 from faults.samples import make_samples
 
 TRIED = pytest.StashKey[dict[str, dict[str, int]]]()
-
-
-def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="the long version of the fault suite (20 minutes)")
-
-
-@pytest.fixture(scope="session")
-def is_long(request):
-    return request.config.getoption("--long", default=False)
 
 
 @pytest.fixture(scope="session")
