@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train a frame-level fusion with many components, going over the score lists chunk by chunk.
+"""Train a frame-level fusion with many components on all score lists of a folder.
 
-Needs the same memory however long the lists are.
+Like gmm_ensemble_train.py, it goes over the lists chunk by chunk and needs the same memory however long they are.
 
 Examples:
     python gmm_ensemble_train_recur.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc
