@@ -5,9 +5,11 @@ Logistic regression on development scores makes them what they claim to be,
 
     log P(bona fide | s) / P(spoof | s) = slope · s + offset + log prior / (1 − prior),
 
-with the classes weighted so that `prior` is the share of bona fide speech (N. Brümmer and J. du Preez,
-Computer Speech & Language 2006). Targets are Platt's, (n + 1) / (n + 2) and 1 / (n + 2) (J. Platt, 1999):
-without them, classes that do not overlap would make the slope infinite.
+where `prior` is the share of bona fide speech (N. Brümmer and J. du Preez, Computer Speech & Language 2006).
+Slope and offset are fitted with both classes weighing the same; the prior, of which an LLR knows nothing,
+enters threshold and probability only. Targets are Platt's, (n + 1) / (n + 2) and 1 / (n + 2) (J. Platt, 1999):
+without them, classes that do not overlap would make the slope infinite. At a skewed prior they would have one
+class's few relabelled trials outweigh all of the other's, and bend both.
 """
 
 from __future__ import annotations
@@ -159,17 +161,15 @@ def write(folder: str | os.PathLike[str], calibration: Calibration) -> None:
         f.write(json.dumps(dataclasses.asdict(calibration), indent=1) + "\n")
 
 
-def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_], prior: float) -> tuple[float, float]:
-    """Return slope and offset that make LLRs calibrated ones.
+def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope and offset that make LLRs calibrated ones, whatever the share of bona fide speech.
 
     Parameters
     ----------
     llrs : array [n_trials]
         Finite.
     is_bonafide : array of bool [n_trials]
-        With both classes.
-    prior : float
-        At which errors are weighed.
+        With both classes, which weigh the same however many trials they have.
 
     Raises
     ------
@@ -182,10 +182,10 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_], prior: float)
     slope = 0.0
     if scale > 0:
         target, weight = np.empty(len(llrs)), np.empty(len(llrs))
-        for members, share, extreme in ((is_bonafide, prior, 1), (~is_bonafide, 1 - prior, 0)):
+        for members, extreme in ((is_bonafide, 1), (~is_bonafide, 0)):
             n = np.count_nonzero(members)
             target[members] = (n * extreme + 1) / (n + 2)
-            weight[members] = share / n * len(llrs)
+            weight[members] = len(llrs) / (2 * n)
         z = (llrs - mean) / scale
         # Each trial once for either class: scikit-learn knows no targets between 0 and 1. C: as good as no penalty.
         model = LogisticRegression(C=1e8, tol=1e-8, max_iter=1000)
@@ -200,7 +200,7 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_], prior: float)
             "bona fide trials do not score higher than spoofed ones on average, so there is nothing to calibrate; "
             "are these the scores of a trained model on its development set?"
         )
-    return slope, float(model.intercept_[0]) - slope * mean - _logit(prior)
+    return slope, float(model.intercept_[0]) - slope * mean
 
 
 def calibrate(
@@ -246,7 +246,7 @@ def calibrate(
         if not len(scores):
             raise InputError(f"{cm_score}: no {label} trial in it; calibration needs both classes")
     try:
-        slope, offset = fit(found.scores, found.bonafide, prior)
+        slope, offset = fit(found.scores, found.bonafide)
     except InputError as error:
         raise InputError(f"{cm_score}: {error}") from None
     eer, eer_threshold = metrics.eer(bonafide, spoof)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.stats import norm
 
 from countermeasure import calibration, cli
 from countermeasure.calibration import Calibration, calibrate, fit
@@ -39,35 +40,34 @@ def score_file(path, llrs, is_bonafide):
 # -- the fit -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prior", [0.05, 0.5, 0.9])
-def test_stretched_and_moved_llrs_come_back(rng, prior):
-    llrs, is_bonafide = draw(rng, 20000, 20000, scale=5.0, shift=-30.0)
-    slope, offset = fit(llrs, is_bonafide, prior)
+@pytest.mark.parametrize("n_bonafide", [2000, 20000])
+def test_stretched_and_moved_llrs_come_back(rng, n_bonafide):
+    llrs, is_bonafide = draw(rng, n_bonafide, 20000, scale=5.0, shift=-30.0)
+    slope, offset = fit(llrs, is_bonafide)
     assert slope == pytest.approx(1 / 5, rel=0.05)
     assert offset == pytest.approx(30 / 5, rel=0.05)
 
 
-def test_the_fit_minimises_the_weighted_cross_entropy(rng):
+def test_the_fit_minimises_the_cross_entropy_of_two_equal_classes(rng):
     llrs, is_bonafide = draw(rng, 60, 200, scale=3.0, shift=4.0)
-    prior = 0.2
 
     def cost(parameters):
-        log_odds = parameters[0] * llrs + parameters[1] + np.log(prior / (1 - prior))
+        log_odds = parameters[0] * llrs + parameters[1]
         total = 0.0
-        for members, share, extreme in ((is_bonafide, prior, 1), (~is_bonafide, 1 - prior, 0)):
+        for members, extreme in ((is_bonafide, 1), (~is_bonafide, 0)):
             n = members.sum()
             target = (n * extreme + 1) / (n + 2)
             s = log_odds[members]
-            total += share * np.mean(target * np.logaddexp(0, -s) + (1 - target) * np.logaddexp(0, s))
+            total += np.mean(target * np.logaddexp(0, -s) + (1 - target) * np.logaddexp(0, s))
         return total
 
     best = minimize(cost, [0.3, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 5000})
-    np.testing.assert_allclose(fit(llrs, is_bonafide, prior), best.x, rtol=1e-4)
+    np.testing.assert_allclose(fit(llrs, is_bonafide), best.x, rtol=1e-4)
 
 
 def test_calibrated_llrs_cost_less(rng):
     llrs, is_bonafide = draw(rng, scale=10.0, shift=20.0)
-    slope, offset = fit(llrs, is_bonafide, 0.5)
+    slope, offset = fit(llrs, is_bonafide)
     new, labels = draw(np.random.default_rng(5), scale=10.0, shift=20.0)
     calibrated = slope * new + offset
     before, after = (metrics.cllr(s[labels], s[~labels]) for s in (new, calibrated))
@@ -78,7 +78,7 @@ def test_calibrated_llrs_cost_less(rng):
 
 def test_classes_that_do_not_overlap_keep_a_finite_slope():
     llrs = np.array([-3.0, -3.0, -3.0, 3.0, 3.0, 3.0])
-    slope, offset = fit(llrs, llrs > 0, 0.5)
+    slope, offset = fit(llrs, llrs > 0)
     # Platt's target of three recordings is 4/5: odds of four to one, and not of infinity.
     assert slope * 3 == pytest.approx(np.log(4), rel=1e-5)
     assert offset == pytest.approx(0, abs=1e-6)
@@ -88,10 +88,25 @@ def test_scores_that_tell_nothing_or_the_contrary_are_refused(rng):
     labels = np.arange(40) % 2 == 0
     for llrs in (np.zeros(40), np.where(labels, -1.0, 1.0) + 0.01 * rng.normal(size=40)):
         with pytest.raises(InputError, match="do not score higher"):
-            fit(llrs, labels, 0.5)
+            fit(llrs, labels)
 
 
 # -- the stage -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prior", [0.001, 0.5, 0.9, 0.99, 0.999])
+def test_true_llrs_remain_what_they_are_at_any_prior(tmp_path, models, prior):
+    """Two unit Gaussians at ±d/2 have the LLR d·x; at the prior P it is even where that is log((1 − P) / P)."""
+    d, n_bonafide, n_spoof = 2.5, 100, 216
+    # Their quantiles instead of draws, so that what is left is not chance.
+    at = [(np.arange(n) + 0.5) / n for n in (n_bonafide, n_spoof)]
+    llrs = d * np.concatenate([norm.ppf(at[0], d / 2), norm.ppf(at[1], -d / 2)])
+    calibrate(score_file(tmp_path / "dev.txt", llrs, np.arange(len(llrs)) < n_bonafide), models, prior=prior)
+    found = calibration.read(models)
+    assert found.slope == pytest.approx(1, abs=0.1)
+    assert found.offset == pytest.approx(0, abs=0.1)
+    assert found.threshold == pytest.approx(np.log((1 - prior) / prior), rel=0.1, abs=0.1)
+    assert found.probability(0.0) == pytest.approx(prior, rel=0.1)
 
 
 @pytest.mark.parametrize("prior", [0.5, 0.9])
