@@ -3,7 +3,8 @@
 
 Logistic regression on the LLRs, its result in calibration.json beside the models, where gmm_detect.py
 finds it; the models' card, README.md, gets the figures. Take a score file of trials that the models
-were not trained on.
+were not trained on. Scores of other models are refused, where the record that the test scripts leave
+beside a score file (NAME.txt.json) tells which models gave it.
 
 Examples:
     python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc

@@ -95,7 +95,12 @@ def _logit(p: float) -> float:
 
 def models_sha256(folder: str | os.PathLike[str]) -> str:
     """Return the SHA-256 over those of a folder's models: a calibration is of these and of no others."""
-    return provenance.combined_sha256(map(files.sha256, model_files(folder)))
+    return sha256_of_pair(*model_files(folder))
+
+
+def sha256_of_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 over those of two models."""
+    return provenance.combined_sha256(map(files.sha256, (bonafide_path, spoof_path)))
 
 
 def read(folder: str | os.PathLike[str]) -> Calibration | None:
@@ -227,8 +232,8 @@ def calibrate(
     Raises
     ------
     InputError
-        When the scores are blind, of one class, not finite or not higher for bona fide speech, and when the
-        folder has no models.
+        When the scores are blind, of one class, not finite or not higher for bona fide speech; when the
+        folder has no models, or not those that gave the scores, as far as the record beside them tells.
     """
     if not 0 < prior < 1:
         raise InputError(f"--prior {prior}: must be a probability between 0 and 1, both excluded")
@@ -241,6 +246,8 @@ def calibrate(
 
     read_pair(*model_files(model_path))
     found = read_cm_scores(cm_score, read_protocols([str(protocol)] if protocol else None))
+    digest = models_sha256(model_path)
+    _check_origin(cm_score, found.sha256, model_path, digest)
     bonafide, spoof = found.scores[found.bonafide], found.scores[~found.bonafide]
     for label, scores in zip(LABELS, (bonafide, spoof), strict=True):
         if not len(scores):
@@ -267,7 +274,7 @@ def calibrate(
         n_spoof=len(spoof),
         score_file=Path(cm_score).name,
         score_sha256=found.sha256,
-        models_sha256=models_sha256(model_path),
+        models_sha256=digest,
     )
     with files.only_run(model_path):
         write(model_path, calibration)
@@ -285,3 +292,35 @@ def calibrate(
         f"calibrated {metrics.cllr(*calibrated):.4f}"
     )
     cli.log(f"{Path(model_path) / FILE}: written")
+
+
+def _check_origin(
+    cm_score: str | os.PathLike[str], score_sha256: str, model_path: str | os.PathLike[str], digest: str
+) -> None:
+    """Refuse the scores of other models; say so where the scores do not tell which they are of.
+
+    Parameters
+    ----------
+    digest : str
+        Of the models of `model_path`, see `models_sha256`.
+    """
+    from countermeasure.score_files import read_record
+
+    record = read_record(cm_score, score_sha256)
+    if record is None:
+        cli.log(
+            f"warning: {cm_score}: has no record beside it, or one of another file, so it cannot be told whether these "
+            f"are scores of the models of {model_path}"
+        )
+        return
+    if record.models_sha256 != digest:
+        of = f" (over {', '.join(map(str, record.inputs))})" if record.inputs else ""
+        raise InputError(
+            f"{cm_score}: scores of other models{of} than those of {model_path}; give the folder of those that gave "
+            "the scores, or score the development set with these"
+        )
+    if record.split == "train":
+        cli.log(
+            f"warning: {cm_score}: scores of the training set, which the models know by heart; threshold and "
+            "probabilities will be far too sure: take those of a development set"
+        )

@@ -6,10 +6,12 @@ Files are read column by column, so that a million trials cost neither minutes n
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import numpy.typing as npt
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
 from countermeasure.protocol import BONAFIDE, LABELS, SPOOF, Form, Trial, check_subsets, labelled_forms
+from countermeasure.provenance import path_of
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -61,6 +64,30 @@ class CmScores:
     attacks: Names
     speakers: Names
     unscored: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreRecord:
+    """What the record beside a score file, ``NAME.txt.json``, says of it.
+
+    Attributes
+    ----------
+    score_sha256 : str
+        Of the score file: the record of a file with another one says nothing.
+    models_sha256 : str
+        Of the models that gave the scores, see `calibration.models_sha256`.
+    split : str or None
+        Of the lists that were scored; None where they do not tell.
+    inputs : list of str
+        What was scored: the feature type, or a fusion's columns; empty where the lists do not tell.
+    format : int
+    """
+
+    score_sha256: str
+    models_sha256: str
+    split: str | None
+    inputs: list[str]
+    format: int = 1
 
 
 @dataclass(frozen=True)
@@ -207,16 +234,16 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
     return AsvScores(str(path), table.sha256, table.scores(), keys, attacks)
 
 
-def write_scores(path: str | os.PathLike[str], lines: Sequence[str], scores: Iterable[float]) -> None:
+def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt.ArrayLike) -> None:
     """Write a score file: each protocol line, a blank and its score with six decimals.
 
     Parameters
     ----------
     path : path of the file
         Replaced when the new file is whole.
-    lines : sequence of str
-        The protocol's lines.
-    scores : iterable of float
+    lines : iterable of str
+        The protocol's lines; each is written as it comes.
+    scores : array [n_lines]
         LLR of each line's utterance; higher = more bona fide.
 
     Raises
@@ -224,18 +251,41 @@ def write_scores(path: str | os.PathLike[str], lines: Sequence[str], scores: Ite
     InputError
         When there are not as many scores as lines, or a score is not finite. Nothing is written.
     """
-    values = np.fromiter((float(score) for score in scores), np.float64)
-    if len(values) != len(lines):
-        raise InputError(f"{path}: {len(values)} scores for a protocol of {len(lines)} trials")
+    values = np.asarray(scores, np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        utterance = lines[bad[0]].split()[:2][-1]
+        utterance = next(islice(lines, int(bad[0]), None), "").split()[:2][-1:]
         raise InputError(
-            f"{path}: not written, for the score of {utterance} is {values[bad[0]]} ({bad.size} such of {len(lines)}); "
-            "look at its features"
+            f"{path}: not written, for the score of {''.join(utterance)} is {values[bad[0]]} ({bad.size} such of "
+            f"{len(values)}); look at its features"
         )
     with replace_when_whole(path, text=True) as f:
-        f.writelines(f"{line} {value:.6f}\n" for line, value in zip(lines, values.tolist(), strict=True))
+        try:
+            f.writelines(f"{line} {value:.6f}\n" for line, value in zip(lines, values, strict=True))
+        except ValueError:  # of zip
+            raise InputError(
+                f"{path}: not written, for there are {len(values)} scores and not as many trials"
+            ) from None
+
+
+def write_record(path: str | os.PathLike[str], record: ScoreRecord) -> None:
+    """Write the record of a score file beside it."""
+    with replace_when_whole(path_of(path), text=True) as f:
+        f.write(json.dumps(asdict(record), indent=1) + "\n")
+
+
+def read_record(path: str | os.PathLike[str], score_sha256: str) -> ScoreRecord | None:
+    """Read the record of the score file with this checksum; None where there is none, or none of this file."""
+    place = path_of(path)
+    if not place.exists():  # beside the file itself, where this is a link to it
+        place = path_of(Path(path).resolve())
+    try:
+        values = json.loads(place.read_text(encoding="utf-8"))
+        record = ScoreRecord(**values)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    is_whole = type(record.models_sha256) is str and type(record.inputs) is list and record.format == 1
+    return record if is_whole and record.score_sha256 == score_sha256 else None
 
 
 class _Table:

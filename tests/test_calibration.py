@@ -5,11 +5,12 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from countermeasure import calibration, cli
+from countermeasure import calibration, cli, files
 from countermeasure.calibration import Calibration, calibrate, fit
 from countermeasure.errors import InputError
 from countermeasure.mixture import Parameters
 from countermeasure.models import Model, model_files, write_model
+from countermeasure.score_files import ScoreRecord, write_record
 from tDCF_python import metrics
 
 
@@ -169,6 +170,50 @@ def test_what_it_refuses(rng, tmp_path, models, capsys):
     protocol.write_text("".join(f"- LA_D_{i} - - {'bonafide' if b else 'spoof'}\n" for i, b in enumerate(labels)))
     calibrate(blind, models, protocol=protocol)
     assert calibration.read(models).n_bonafide == 20
+
+
+def recorded(path, models, split="dev", inputs=("lfcc",)):
+    """Write the record that a test script would leave beside a score file."""
+    write_record(path, ScoreRecord(files.sha256(path), calibration.models_sha256(models), split, list(inputs)))
+    return path
+
+
+def test_scores_of_other_models_are_refused(rng, tmp_path, models):
+    path = recorded(score_file(tmp_path / "dev.txt", *draw(rng, 40, 40)), models)
+    bonafide = model_files(models)[0]
+    write_model(bonafide, Model(Parameters(np.ones(1), np.full((1, 60), 0.5), np.ones((1, 60)))))
+    with pytest.raises(InputError, match=r"dev\.txt: scores of other models \(over lfcc\) than those of .*; give the"):
+        calibrate(path, models)
+    assert sorted(path.name for path in models.iterdir()) == ["bon.gmm", "sp.gmm"]
+    recorded(path, models)
+    calibrate(path, models)
+    assert calibration.read(models)
+
+
+def test_scores_of_these_models_need_no_word(rng, tmp_path, models, capsys):
+    calibrate(recorded(score_file(tmp_path / "dev.txt", *draw(rng, 40, 40)), models), models)
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["no record", "of another file", "damaged"])
+def test_scores_that_nobody_vouches_for_are_taken_with_a_warning(rng, tmp_path, models, capsys, what):
+    path = score_file(tmp_path / "dev.txt", *draw(rng, 40, 40))
+    record = path.with_name("dev.txt.json")
+    if what == "of another file":
+        recorded(path, models)
+        path.write_text(path.read_text() + "LA_0001 LA_D_9999999 - - bonafide 1.0\n")
+    elif what == "damaged":
+        record.write_bytes(b"{")
+    calibrate(path, models)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
+    assert "it cannot be told whether these are scores of the models of" in line
+    assert calibration.read(models)
+
+
+def test_scores_of_the_training_set_get_a_warning(rng, tmp_path, models, capsys):
+    calibrate(recorded(score_file(tmp_path / "train.txt", *draw(rng, 40, 40)), models, "train"), models)
+    assert "warning: " in (err := capsys.readouterr().err)
+    assert "train.txt: scores of the training set" in err
 
 
 def test_few_and_separable_trials_are_said_to_be(tmp_path, models, capsys):

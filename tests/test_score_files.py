@@ -142,8 +142,9 @@ def test_no_score_is_made_up(tmp_path, bad):
     path = tmp_path / "scores.txt"
     with pytest.raises(InputError, match=re.escape("score of LA_E_2")):
         write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], [1.0, bad])
-    with pytest.raises(InputError, match="1 scores for a protocol of 2"):
-        write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], [1.0])
+    for scores in ([1.0], [1.0, 2.0, 3.0]):
+        with pytest.raises(InputError, match=f"there are {len(scores)} scores and not as many trials"):
+            write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], scores)
     assert not list(tmp_path.iterdir())
 
 

@@ -238,6 +238,24 @@ def test_blind_protocols_are_scored_without_an_eer(workplace, monkeypatch, tmp_p
     assert run("score_eval", "--cm_score", tmp_path / "scores.txt", *labels) == 0
 
 
+def test_the_scores_of_one_model_do_not_calibrate_another(workplace, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(workplace)
+    for name in ("lfcc", "mfcc"):
+        shutil.copytree(f"model/{name}", tmp_path / name)
+        (tmp_path / name / "calibration.json").unlink(missing_ok=True)
+    assert run("gmm_test", *test_arguments("lfcc", "dev")) == 0
+    arguments = ["--cm_score", "output/lfcc-dev.txt", "--model_path", tmp_path / "mfcc"]
+    target = tmp_path / "mfcc" / "calibration.json"
+    assert_refused("gmm_calibrate", arguments, "scores of other models (over lfcc)", capsys, target)
+    assert run("gmm_calibrate", *replaced(arguments, "--model_path", tmp_path / "lfcc")) == 0
+    assert "warning" not in capsys.readouterr().err
+    retrained = ["--data_path", "data/train/train-lfcc.pkl", "--model_path", tmp_path / "lfcc", "--seed", 5]
+    assert run("gmm_train", *retrained, "--n_components", 4) == 0
+    arguments = replaced(arguments, "--model_path", tmp_path / "lfcc")
+    target = tmp_path / "lfcc" / "calibration.json"
+    assert_refused("gmm_calibrate", arguments, "scores of other models", capsys, target)
+
+
 # Trials of the small corpus as other corpora would write them.
 OTHER_CORPORA = {
     "2019 PA": lambda t: f"{t.speaker} {t.utterance} aaa {t.attack or '-'} {t.label}",

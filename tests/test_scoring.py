@@ -1,0 +1,287 @@
+"""What scoring joins, refuses and leaves beside its files; the scores themselves: tests/test_scripts.py."""
+
+import os
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import corpus
+from countermeasure import calibration, cli, files, provenance, scoring
+from countermeasure.errors import InputError
+from countermeasure.extraction import extract
+from countermeasure.mixture import Parameters
+from countermeasure.models import Model, model_files, write_model
+from countermeasure.pickles import ListWriter, read_list
+from countermeasure.protocol import read_protocol
+from countermeasure.score_files import read_record, write_scores
+
+
+def write_models(folder, n_dims=60):
+    for path, mean in zip(model_files(folder), (0.0, 1.0), strict=True):
+        write_model(path, Model(Parameters(np.ones(1), np.full((1, n_dims), mean), np.ones((1, n_dims)))))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """The list of a small corpus with its record, and its protocol."""
+    folder = tmp_path_factory.mktemp("scoring")
+    data_set = corpus.make(folder / "LA")
+    audio = data_set / "ASVspoof2019_LA_dev" / "flac"
+    extract("dev", audio, corpus.protocol(data_set, "dev"), folder / "data", ["mfcc"], n_jobs=1)
+    return folder / "data" / "dev-mfcc.pkl", corpus.protocol(data_set, "dev")
+
+
+@pytest.fixture
+def place(lists, tmp_path):
+    """A folder of its own, with copies of the list, of its record and of the protocol, and with models."""
+    data, protocol = lists
+    for path in (data, provenance.path_of(data)):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "protocol.txt").write_bytes(protocol.read_bytes())
+    write_models(tmp_path / "model")
+    return tmp_path
+
+
+def score(place, **settings):
+    names = {"data_path": place / "dev-mfcc.pkl", "label_path": place / "protocol.txt"}
+    models = dict(zip(("model_path_bon", "model_path_sp"), model_files(place / "model"), strict=True))
+    scoring.score_list(**{**names, **models, "output_path": place / "scores.txt", "n_jobs": 1, **settings})
+
+
+def fused(place):
+    """Fill a folder with two columns, write models over them; return the folder."""
+    for column in ("a", "b"):
+        with ListWriter(place / "lists" / f"{column}-bon-dev.pkl") as out:
+            for array, label in read_list(place / "dev-mfcc.pkl"):
+                out.append(array[:, 0], label)
+    write_models(place / "fusion", 2)
+    return place / "lists"
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Whatever would be scored, or opened for it, is a failure."""
+
+    def fail(*arguments):
+        pytest.fail("it went to work")
+
+    monkeypatch.setattr(scoring, "score_items", fail)
+    monkeypatch.setattr(scoring, "Table", fail)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# -- the record beside a score file --------------------------------------------------------------------
+
+
+def test_a_score_file_has_a_record_of_its_models(place):
+    score(place)
+    path = place / "scores.txt"
+    record = read_record(path, files.sha256(path))
+    assert record.models_sha256 == calibration.models_sha256(place / "model")
+    assert (record.split, record.inputs) == ("dev", ["mfcc"])
+    before = contents(place)
+    score(place)
+    assert contents(place) == before
+    os.symlink(path, place / "link.txt")
+    assert read_record(place / "link.txt", files.sha256(path)) == record
+
+
+def test_lists_without_a_record_give_a_score_file_with_one(place):
+    provenance.path_of(place / "dev-mfcc.pkl").unlink()
+    score(place)
+    record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
+    assert record.models_sha256 == calibration.models_sha256(place / "model")
+    assert (record.split, record.inputs) == (None, [])
+
+
+def test_the_scores_of_a_fusion_know_its_columns(place):
+    scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "model", "mfcc", place / "lists", n_jobs=1)
+    write_models(place / "fusion", 2)
+    models = model_files(place / "fusion")
+    scoring.score_fusion(place / "lists" / "dev", *models, place / "protocol.txt", place / "scores.txt", n_jobs=1)
+    record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
+    assert record.models_sha256 == calibration.models_sha256(place / "fusion")
+    assert (record.split, record.inputs) == ("dev", ["mfcc-bon", "mfcc-sp"])
+
+
+def test_a_record_that_a_killed_run_left_vouches_for_nothing(place):
+    score(place)
+    old = provenance.path_of(place / "scores.txt").read_bytes()
+    write_models(place / "model")
+    trials = read_protocol(place / "protocol.txt")
+    write_scores(place / "scores.txt", (trial.line for trial in trials), np.arange(len(trials)))  # and then it died
+    assert provenance.path_of(place / "scores.txt").read_bytes() == old
+    assert read_record(place / "scores.txt", files.sha256(place / "scores.txt")) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"score_sha256": 1, "models_sha256": 2}', None]
+)
+def test_a_damaged_record_is_none(place, content):
+    score(place)
+    path = provenance.path_of(place / "scores.txt")
+    if content is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    assert read_record(place / "scores.txt", files.sha256(place / "scores.txt")) is None
+
+
+def test_a_device_has_no_record(place):
+    os.symlink(os.devnull, place / "nowhere")
+    score(place, output_path=place / "nowhere")
+    assert not provenance.path_of(place / "nowhere").exists()
+
+
+# -- outputs and inputs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["protocol.txt", "dev-mfcc.pkl", "dev-mfcc.pkl.json", "model/bon.gmm", "model/sp.gmm"])
+def test_a_score_file_does_not_replace_what_is_read(place, no_work, name):
+    before = contents(place)
+    with pytest.raises(InputError, match="is read in this run"):
+        score(place, output_path=place / name)
+    os.symlink(place / name, place / "by another name")
+    with pytest.raises(InputError, match="is read in this run"):
+        score(place, output_path=place / "by another name")
+    (place / "by another name").unlink()
+    assert contents(place) == before
+
+
+def test_neither_does_its_record(place, no_work):
+    protocol = (place / "protocol.txt").rename(place / "scores.txt.json")
+    before = contents(place)
+    with pytest.raises(InputError, match=r"scores\.txt\.json: is read in this run"):
+        score(place, label_path=protocol)
+    assert contents(place) == before
+
+
+def test_a_score_file_does_not_replace_a_list_of_the_fusion(place, no_work):
+    folder = fused(place)
+    before = contents(place)
+    for path in folder.iterdir():
+        with pytest.raises(InputError, match="is read in this run"):
+            scoring.score_fusion(folder, *model_files(place / "fusion"), place / "protocol.txt", path)
+    assert contents(place) == before
+
+
+def test_what_cannot_be_written_is_refused_before_any_work(place, no_work):
+    with pytest.raises(InputError, match="model: is a folder; give the name of a file"):
+        score(place, output_path=place / "model")
+    with pytest.raises(InputError, match=r"protocol\.txt: is a file; give the name of a folder for the pictures"):
+        score(place, plot=place / "protocol.txt")
+    assert not (place / "scores.txt").exists()
+
+
+def test_an_output_below_a_file_is_refused_before_scoring(place, monkeypatch):
+    monkeypatch.setattr(scoring, "score_items", lambda *arguments: pytest.fail("it went to work"))
+    with pytest.raises(InputError, match=r"protocol\.txt: cannot be made, for a file stands in its place"):
+        score(place, output_path=place / "protocol.txt" / "scores.txt")
+
+
+@pytest.mark.parametrize("side", ["bon", "sp"])
+def test_lists_of_scores_do_not_replace_what_is_read(place, no_work, side):
+    data = place / "scores" / "dev" / f"x-{side}-dev.pkl"
+    data.parent.mkdir(parents=True)
+    (place / "dev-mfcc.pkl").rename(data)
+    before = contents(place)
+    with pytest.raises(InputError, match=f"x-{side}-dev.pkl: is read in this run"):
+        scoring.write_frame_scores("dev", data, place / "model", "x", place / "scores")
+    assert contents(place) == before
+    data.rename(data.with_name(f"x-{side}-dev-filelevel.pkl"))
+    before = contents(place)
+    with pytest.raises(InputError, match=f"x-{side}-dev-filelevel.pkl: is read in this run"):
+        scoring.write_file_scores("dev", data.parent, place / "model", "x", place / "scores")
+    assert contents(place) == before
+
+
+# -- names ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "/", "a/", "../up"])
+def test_names_that_a_fusion_would_not_find_are_refused(place, no_work, name, capsys):
+    for stage, data in ((scoring.write_frame_scores, place / "dev-mfcc.pkl"), (scoring.write_file_scores, place)):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(lambda stage=stage, data=data: stage("dev", data, place / "model", name, place / "out"))
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--model_name {name!r}: " in line
+    assert not (place / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["x{1}", "{", "%s", "{}", "a b"])
+def test_a_name_is_taken_as_it_is(place, name, capsys):
+    scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "model", name, place / "out", n_jobs=1)
+    assert {path.name for path in (place / "out" / "dev").iterdir()} == {
+        f"{name}-{side}-dev.pkl{record}" for side in ("bon", "sp") for record in ("", ".json")
+    }
+    n_frames = sum(len(array) for array, _ in read_list(place / "dev-mfcc.pkl"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"{place / 'out' / 'dev' / f'{name}-{side}-dev.pkl'}: 12 recordings, {n_frames:,} frames"
+        for side in ("bon", "sp")
+    ]
+
+
+def test_file_scores_are_told_of_too(place, capsys):
+    folder = fused(place)
+    with ListWriter(folder / "b-bon-dev.pkl") as out:
+        for i, (array, label) in enumerate(read_list(place / "dev-mfcc.pkl")):
+            out.append(None if i == 3 else array[:, 0], label)
+    scoring.write_file_scores("dev", folder, place / "fusion", "x", place / "out", n_jobs=1)
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
+    n_frames = sum(len(array) for i, (array, _) in enumerate(read_list(place / "dev-mfcc.pkl")) if i != 3)
+    assert lines == [
+        f"{place / 'out' / 'dev' / f'x-{side}-dev-filelevel.pkl'}: 11 recordings, {n_frames:,} frames, 1 without "
+        "frames and without scores"
+        for side in ("bon", "sp")
+    ]
+
+
+def test_one_model_for_both_classes_is_refused_as_such(place, no_work):
+    os.symlink(place / "model" / "sp.gmm", place / "other.gmm")
+    for name in ("model/sp.gmm", "other.gmm"):
+        with pytest.raises(InputError, match="are the same file"):
+            score(place, model_path_bon=place / name)
+
+
+# -- trials --------------------------------------------------------------------------------------------
+
+
+def test_trials_are_found_in_any_order(place):
+    score(place)
+    expected = sorted((place / "scores.txt").read_text().splitlines())
+    lines = (place / "protocol.txt").read_text().splitlines()
+    for order in (lines[::-1], lines[5:] + lines[:5], lines[1:] + lines[:1], sorted(lines, key=lambda x: x[-5:])):
+        (place / "protocol.txt").write_text("\n".join(order))
+        score(place)
+        found = (place / "scores.txt").read_text().splitlines()
+        assert [line.rsplit(" ", 1)[0] for line in found] == order
+        assert sorted(found) == expected
+
+
+def test_memory_does_not_grow_with_trials_by_more_than_some_numbers(tmp_path, monkeypatch):
+    n = 4000
+    monkeypatch.setattr(scoring, "_ROWS_PER_TASK", 500)  # the same number of them in memory at once
+    write_models(tmp_path / "model", 1)
+    peaks = []
+    for n_trials in (n, 5 * n):
+        with ListWriter(tmp_path / "list.pkl") as out, open(tmp_path / "protocol.txt", "w") as protocol:
+            for i in range(n_trials):
+                label = ("bonafide", "spoof")[i % 2]
+                out.append(np.full((1, 1), i % 7, np.float32), label)
+                protocol.write(f"LA_{i % 100:04d} LA_E_{i:07d} - {'-' if i % 2 == 0 else 'A07'} {label}\n")
+        arguments = [tmp_path / "list.pkl", *model_files(tmp_path / "model"), tmp_path / "protocol.txt"]
+        scoring.score_list(*arguments, tmp_path / "scores.txt", n_jobs=1)  # what is made once is made by now
+        tracemalloc.start()
+        scoring.score_list(*arguments, tmp_path / "scores.txt", n_jobs=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    print(peaks, (peaks[1] - peaks[0]) / (4 * n))
+    assert (peaks[1] - peaks[0]) / (4 * n) < 200
