@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from countermeasure import audio, calibration, chain, cli, compute
+from countermeasure import audio, calibration, chain, cli, compute, files
 from countermeasure.calibration import Calibration
 from countermeasure.chain import Chain, Score
 from countermeasure.errors import InputError
+from countermeasure.models import model_files
 from countermeasure.protocol import BONAFIDE, SPOOF
 from countermeasure.resampling import resampled
 
@@ -157,9 +158,9 @@ class _Recordings:
 
 def _below(folder: str) -> Iterator[str]:
     """Yield the recordings below a folder in order of their paths."""
-    for path, folders, files in os.walk(folder):
+    for path, folders, names in os.walk(folder):
         folders.sort()
-        for file in sorted(files):
+        for file in sorted(names):
             if os.path.splitext(file)[1].lower() in SUFFIXES and not file.startswith("."):
                 yield os.path.join(path, file)
 
@@ -297,6 +298,7 @@ def _draw(judge: _Judge, recordings: _Recordings, path: str | os.PathLike[str], 
     names = list(itertools.islice(recordings, 2))
     if len(names) > 1:
         raise InputError(f"--frames {path}: a picture of one recording, but there are {names[0]} and others; give one")
+    files.refuse_overwriting(path, *names, *itertools.chain(*map(model_files, judge.models.folders)))
     for name in names:
         with _telling(recordings, name):
             score = judge.score(name)
@@ -310,6 +312,7 @@ def _draw(judge: _Judge, recordings: _Recordings, path: str | os.PathLike[str], 
             threshold = judge.threshold if score.are_own else None
             title = os.path.basename(name)
             frame_picture.draw(path, title, signal, judge.models.rate, score, threshold, result.decision)
+            cli.log(f"{os.fspath(path)}: written")
 
 
 @contextlib.contextmanager

@@ -418,12 +418,28 @@ def test_frames_are_drawn(work, capsys, tmp_path, recordings):
     pytest.importorskip("matplotlib")
     for name, number in (("mfcc", 0), (WITH_SILENCE, 1)):
         picture = tmp_path / f"{number}.png"
-        assert detect(capsys, work / "model" / name, recordings[0], frames=picture).out.count("\n") == 1
+        found = detect(capsys, work / "model" / name, recordings[0], frames=picture)
+        assert found.out.count("\n") == 1
+        assert found.err.splitlines()[-1] == f"{picture}: written"
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert picture.stat().st_size > 50_000
     refused(capsys, "a picture of one recording", work / "model" / "mfcc", *recordings, frames=tmp_path / "a.png")
     refused(capsys, "ends in .png, .svg or .pdf", work / "model" / "mfcc", recordings[0], frames=recordings[1])
     assert not (tmp_path / "a.png").exists()
+
+
+def test_the_picture_does_not_replace_what_is_read(work, capsys, tmp_path, recordings):
+    pytest.importorskip("matplotlib")
+    recording = tmp_path / "recording.png"  # libsndfile goes by what is in it
+    shutil.copy(recordings[0], recording)
+    shutil.copytree(work / "model" / "mfcc", tmp_path / "mfcc")
+    os.link(tmp_path / "mfcc" / "sp.gmm", tmp_path / "model.svg")
+    (tmp_path / "folder.png").mkdir()
+    before = [path.read_bytes() for path in (recording, tmp_path / "model.svg")]
+    refused(capsys, "recording.png: is read in this run", tmp_path / "mfcc", recording, frames=recording)
+    refused(capsys, "model.svg: is read in this run", tmp_path / "mfcc", recordings[0], frames=tmp_path / "model.svg")
+    refused(capsys, "folder.png: is a folder", tmp_path / "mfcc", recordings[0], frames=tmp_path / "folder.png")
+    assert [path.read_bytes() for path in (recording, tmp_path / "model.svg")] == before
 
 
 def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
