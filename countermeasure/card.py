@@ -106,8 +106,9 @@ def _data(pair: tuple[Model, Model], inputs: list[dict[str, Any] | None]) -> Ite
     if known.get("protocol_sha256"):
         yield f"- SHA-256 of the protocol: `{known['protocol_sha256']}`"
     digests = pair[0].record.get("data_sha256")
-    for digest in digests if isinstance(digests, list) else []:
-        yield f"- SHA-256 of a list: `{digest}`"
+    names = pair[0].columns or [_feature_type(inputs[0])]
+    for name, digest in zip(names, digests if isinstance(digests, list) else [], strict=False):
+        yield f"- SHA-256 of the list `{name}`: `{digest}`"
 
 
 def _features(record: dict[str, Any], inputs: list[dict[str, Any] | None]) -> Iterator[str]:

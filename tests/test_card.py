@@ -34,7 +34,7 @@ def test_training_writes_a_card_that_says_what_the_models_are(lists, trained):
     assert "| bona fide | 6 | " in text
     assert "- Split: train, 16,000 Hz" in text
     assert "- Speakers: 3" in text
-    assert f"`{files.sha256(lists / 'train-mfcc.pkl')}`" in text
+    assert f"- SHA-256 of the list `mfcc`: `{files.sha256(lists / 'train-mfcc.pkl')}`" in text
     assert "- filter_bank: mel" in text
     assert "`n_components` 2" in text
     assert "None yet." in text
@@ -103,6 +103,9 @@ def test_the_card_of_a_fusion_names_its_columns_and_what_silence_learns(lists, t
     assert "- `mfcc-bon`: frame scores, mfcc" in text
     assert "silence" not in text
     assert "| passes |" in text
+    for side in ("bon", "sp"):
+        digest = files.sha256(folder / f"mfcc-{side}-train.pkl")
+        assert f"- SHA-256 of the list `mfcc-{side}`: `{digest}`" in text
     train_fusion(folder, tmp_path / "regression", LogisticOptions())
     text = (tmp_path / "regression" / card.FILE).read_text()
     assert "logistic regression on rows of other models' scores" in text
