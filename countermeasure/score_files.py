@@ -234,7 +234,7 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
     return AsvScores(str(path), table.sha256, table.scores(), keys, attacks)
 
 
-def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt.ArrayLike) -> None:
+def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt.ArrayLike) -> str:
     """Write a score file: each protocol line, a blank and its score with six decimals.
 
     Parameters
@@ -245,6 +245,11 @@ def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt
         The protocol's lines; each is written as it comes.
     scores : array [n_lines]
         LLR of each line's utterance; higher = more bona fide.
+
+    Returns
+    -------
+    sha256 : str
+        Of what was written, whatever another run has put there since.
 
     Raises
     ------
@@ -259,13 +264,18 @@ def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt
             f"{path}: not written, for the score of {''.join(utterance)} is {values[bad[0]]} ({bad.size} such of "
             f"{len(values)}); look at its features"
         )
+    digest = hashlib.sha256()
     with replace_when_whole(path, text=True) as f:
         try:
-            f.writelines(f"{line} {value:.6f}\n" for line, value in zip(lines, values, strict=True))
+            for line, value in zip(lines, values, strict=True):
+                text = f"{line} {value:.6f}\n"
+                digest.update(text.encode())
+                f.write(text)
         except ValueError:  # of zip
             raise InputError(
                 f"{path}: not written, for there are {len(values)} scores and not as many trials"
             ) from None
+    return digest.hexdigest()
 
 
 def write_record(path: str | os.PathLike[str], record: ScoreRecord) -> None:

@@ -325,8 +325,8 @@ def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_p
     llrs = llrs[items]
     scored = ~np.isnan(llrs)
     llrs, labels = llrs[scored], labels[scored]
-    write_scores(output_path, (trial.line for trial in compress(trials, scored)), llrs)
-    _write_score_record(scorer, Path(output_path))
+    digest = write_scores(output_path, (trial.line for trial in compress(trials, scored)), llrs)
+    _write_score_record(scorer, Path(output_path), digest)
     log(f"{len(llrs)} trials scored into {output_path}; higher = more bona fide")
     missing = len(trials) - len(llrs)
     if missing:
@@ -337,14 +337,14 @@ def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_p
     _evaluate(llrs, labels == _BONAFIDE, output_path, plot)
 
 
-def _write_score_record(scorer: _Scorer, path: Path) -> None:
-    """Write the record of a score file; one that it may have had is of no more use, whenever this run ends."""
+def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str) -> None:
+    """Write the record of a score file; that of an older one has another checksum, wherever this run ends."""
     if path.is_symlink() or not path.is_file():  # a device or a pipe
         return
     record = scorer.record()
     feature = record.feature if record else {}
     inputs = feature.get("columns", [feature["type"]] if "type" in feature else [])
-    write_record(path, ScoreRecord(files.sha256(path), scorer.models_sha256, record.split if record else None, inputs))
+    write_record(path, ScoreRecord(score_sha256, scorer.models_sha256, record.split if record else None, inputs))
 
 
 def _joined_trials(table: Table, trials: Protocol, label_path: _Path) -> tuple[np.ndarray, np.ndarray]:

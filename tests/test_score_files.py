@@ -1,3 +1,4 @@
+import hashlib
 import re
 
 import numpy as np
@@ -130,7 +131,8 @@ def test_written_scores_are_read_back(tmp_path):
     lines = [f"LA_{k:04d} LA_E_{k} - {'- bonafide' if k % 3 else 'A07 spoof'}" for k in range(50)]
     values = np.random.default_rng(0).normal(0, 10, 50)
     path = tmp_path / "deep" / "scores.txt"
-    write_scores(path, lines, values)
+    digest = write_scores(path, lines, values)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.read_text().splitlines()[1] == f"{lines[1]} {values[1]:.6f}"
     back = read_cm_scores(path)
     np.testing.assert_allclose(back.scores, values, atol=5.1e-7)

@@ -109,6 +109,18 @@ def test_the_scores_of_a_fusion_know_its_columns(place):
     assert (record.split, record.inputs) == ("dev", ["mfcc-bon", "mfcc-sp"])
 
 
+def test_a_run_does_not_vouch_for_the_scores_of_another(place, monkeypatch):
+    def overtaken(path, lines, scores):
+        digest = write_scores(path, lines, scores)
+        path.write_text("the scores of another run, with other models, into the same file\n")
+        return digest
+
+    monkeypatch.setattr(scoring, "write_scores", overtaken)
+    score(place)
+    assert provenance.path_of(place / "scores.txt").is_file()
+    assert read_record(place / "scores.txt", files.sha256(place / "scores.txt")) is None
+
+
 def test_a_record_that_a_killed_run_left_vouches_for_nothing(place):
     score(place)
     old = provenance.path_of(place / "scores.txt").read_bytes()

@@ -46,9 +46,9 @@ def steps(done):
 
 
 def files(folder):
-    """Return the paths of all files in a folder, but for the records beside lists."""
+    """Return the paths of all files in a folder, but for the records beside lists and score files."""
     found = (path for path in folder.rglob("*") if not path.is_dir())
-    return {str(path.relative_to(folder)) for path in found if not path.name.endswith(".pkl.json")}
+    return {str(path.relative_to(folder)) for path in found if not path.name.endswith((".pkl.json", ".txt.json"))}
 
 
 # -- the whole chain -------------------------------------------------------------------------------
