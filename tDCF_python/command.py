@@ -111,6 +111,9 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     from tDCF_python import outputs, report
     from tDCF_python.study import ATTACK, run_study
 
+    written = args.plot, args.report, args.json, args.csv
+    read = [*args.cm_score, *(args.protocol or []), *(args.threshold_from or []), *filter(None, [args.asv_score])]
+    outputs.check(read, *written)
     protocols = read_protocols(args.protocol, args.protocol_format)
     reading = protocols, args.protocol_format, args.protocol_subset
     systems = {name: read_cm_scores(path, *reading) for name, path in zip(names, args.cm_score, strict=True)}
@@ -128,7 +131,7 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
         threshold_from=dict(zip(names, others, strict=False)),
         watch=lambda items: cli.progress(items, len(items), "evaluating", "systems"),
     )
-    outputs.write(study, args.plot, args.report, args.json, args.csv)
+    outputs.write(study, *written)
     if "-" not in (args.json, args.csv):
         print(report.text(study, brief))
     return 0

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
-from countermeasure.files import replace_when_whole
+from countermeasure.errors import InputError
+from countermeasure.files import refuse_overwriting, replace_when_whole
 from countermeasure.score_files import read_cm_scores
 from tDCF_python.defaults import N_REPLICATES
 from tDCF_python.study import ATTACK, Study, run_study
 
 PathLike = str | os.PathLike[str]
+_STDOUT = "-"
 
 
 def plot_scores(path: PathLike, folder: PathLike) -> None:
@@ -19,6 +23,31 @@ def plot_scores(path: PathLike, folder: PathLike) -> None:
     scores = read_cm_scores(path)
     by = [ATTACK] if (scores.attacks != b"").any() else []
     write(run_study({Path(path).stem: scores}, by=by, bootstrap=N_REPLICATES), plot=str(folder))
+
+
+def check(
+    inputs: Iterable[PathLike],
+    plot: str | None = None,
+    report: str | None = None,
+    json: str | None = None,
+    csv: str | None = None,
+) -> None:
+    """Refuse names for what is to be written, before anything is worked out.
+
+    Raises
+    ------
+    InputError
+        When a name is that of an input, of another output or of a folder; for pictures, that of a file.
+    """
+    inputs = list(inputs)
+    files = [path for path in (report, json, csv) if path and path != _STDOUT]
+    for path in files:
+        refuse_overwriting(path, *inputs)
+    for one, other in combinations([*files, *([plot] if plot else [])], 2):
+        if os.path.realpath(one) == os.path.realpath(other) and one != os.devnull:
+            raise InputError(f"{one}: two outputs of this name; choose another one for one of them")
+    if plot and os.path.exists(plot) and not os.path.isdir(plot):
+        raise InputError(f"{plot}: is a file; give the name of a folder for the pictures")
 
 
 def write(
@@ -44,7 +73,7 @@ def write(
 
 def _write(path: str, text: str) -> None:
     """Write a text, or print it where the path is ``-``."""
-    if path == "-":
+    if path == _STDOUT:
         sys.stdout.write(text)
         return
     with replace_when_whole(path, text=True) as f:

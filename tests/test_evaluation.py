@@ -357,6 +357,41 @@ def test_wrong_calls(file, content, arguments, message):
         score_eval.main(["--cm_score", str(file(content=content)), *arguments])
 
 
+@pytest.mark.parametrize("option", ["--report", "--json", "--csv"])
+@pytest.mark.parametrize("source", ["cm.txt", "asv.txt", "protocol.txt", "dev.txt"])
+def test_what_is_read_is_not_written_over(file, tmp_path, option, source):
+    content = lines(n=60)
+    asv = [f"A01 {key} {score}\n" for key, score in (("target", 3), ("nontarget", 0), ("spoof", 1), ("target", 2))]
+    file("asv.txt", asv)
+    file("protocol.txt", [" ".join(line.split()[:-1]) + "\n" for line in content])
+    (tmp_path / "other name.txt").symlink_to(tmp_path / source)
+    arguments = ["--cm_score", file("cm.txt", content), "--asv_score", tmp_path / "asv.txt"]
+    arguments += ["--protocol", tmp_path / "protocol.txt", "--threshold_from", file("dev.txt", content)]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in (source, "other name.txt"):
+        with pytest.raises(InputError, match=rf"{name}: is read in this run, and what is written would replace it"):
+            score_eval.main([*map(str, arguments), option, str(tmp_path / name), "--plot", str(tmp_path / "plots")])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--json", "a", "--csv", "./a"], "a: two outputs of this name"),
+        (["--report", "a", "--plot", "a"], "a: two outputs of this name"),
+        (["--plot", "scores.txt"], r"scores\.txt: is a file; give the name of a folder for the pictures"),
+        (["--report", "folder"], "folder: is a folder; give the name of a file"),
+    ],
+)
+def test_names_for_outputs_are_looked_at_before_any_work(file, tmp_path, monkeypatch, options, message):
+    file()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=message):  # nothing has been read yet: the other file's absence is not told
+        score_eval.main(["--cm_score", "scores.txt", "absent.txt", *options])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "scores.txt"]
+
+
 @pytest.mark.parametrize("door", [["score_eval.py"], ["-m", "tDCF_python"]])
 def test_doors(file, door):
     done = script(*door, "--cm_score", file())
