@@ -11,11 +11,29 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
 
+# refuse_own FOLDER: end the chain when FOLDER holds anything but links, which is somebody's own.
+refuse_own() {
+    local path
+    [ ! -L "$1" ] || return 0
+    if [ -d "$1" ]; then set -- "$1"/*; fi
+    for path in "$@"; do
+        if [ -e "$path" ] && [ ! -L "$path" ]; then
+            echo "$wrapper: $path: is your own, and this folder is to hold just the links of $wrapper;" \
+                "move it into a folder of another name, experiment/my-$joined/ for instance" >&2
+            exit 2
+        fi
+    done
+}
+
 # fill FOLDER FILE…: make FOLDER hold just links to the files.
 fill() {
-    local folder=$1
+    local folder=$1 path
     shift
-    rm -rf "$folder"
+    refuse_own "$folder"
+    if [ -L "$folder" ]; then rm "$folder"; fi
+    for path in "$folder"/*; do
+        if [ -L "$path" ]; then rm "$path"; fi
+    done
     mkdir -p "$folder"
     ln -s "$@" "$folder/"
 }
@@ -26,6 +44,12 @@ if [ ${#types[@]} -eq 0 ]; then
 fi
 if [ ${#types[@]} -eq 1 ] && [ ${#silence[@]} -gt 0 ]; then
     echo "$wrapper: silence takes part in the file-level fusion of two types or more; training the base model alone" >&2
+fi
+if [ ${#types[@]} -gt 1 ]; then # before hours of training
+    for split in train dev eval; do
+        refuse_own "$work/experiment/$joined/$split"
+        refuse_own "$work/experiment/$filelevel/$split"
+    done
 fi
 
 for type in "${types[@]}"; do

@@ -62,10 +62,13 @@ def chain(tmp_path_factory):
     (here / "the suite").symlink_to(ROOT)
     corpus.make(here / "the data" / "LA", 4)
     stray = here / "my work" / "experiment" / "lfcc+mfcc" / "train"
-    (stray / "deeper").mkdir(parents=True)
-    for path in (stray / "old-bon-train.pkl", stray / "deeper" / "x", stray.parents[1] / "my-own" / "kept.pkl"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("stray")
+    kept = stray.parents[1] / "my-own" / "kept.pkl"
+    for folder in (stray, kept.parent):
+        folder.mkdir(parents=True)
+    kept.write_text("stray")
+    (stray / "old-bon-train.pkl").symlink_to(kept)  # as an earlier run leaves them
+    (stray / "older-bon-train.pkl").symlink_to("gone")
+    (stray.parent / "dev").symlink_to(kept.parent)
     results = [
         call(
             wrapper,
@@ -302,6 +305,28 @@ def test_without_types_it_is_mfcc(recorder, tmp_path):
     assert [(command[0], options(command)["--model_path"]) for command in commands] == [
         ("gmm_train_recur.py", f"{tmp_path}/work/model/mfcc")
     ]
+
+
+@pytest.mark.parametrize("name", ["lfcc+mfcc/train/mine.pkl", "filelevel-lfcc+mfcc/eval/notes", "lfcc+mfcc/dev"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_users_put_into_an_experiment_is_not_removed(recorder, tmp_path, name, kind):
+    own = tmp_path / "work" / "experiment" / name
+    is_place_of_folder = name.endswith("dev")
+    if kind == "file":
+        own.parent.mkdir(parents=True)
+        own.write_text("mine")
+    else:
+        (own / "deeper").mkdir(parents=True)
+    before = files(tmp_path)
+    done = call("train.sh", "lfcc", "mfcc", cwd=tmp_path, PYTHON=recorder.path, WORK=tmp_path / "work")
+    assert (done.returncode, recorder.commands()) == (2, [])  # before any work
+    told = own / "deeper" if kind == "folder" and is_place_of_folder else own
+    assert done.stderr.startswith(f"train.sh: {told}: is your own, and this folder is to hold just the links")
+    assert "move it into a folder of another name, experiment/my-lfcc+mfcc/" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert files(tmp_path) == before
+    done = call("train.sh", "lfcc", cwd=tmp_path, PYTHON=recorder.path, WORK=tmp_path / "work")
+    assert done.returncode == 0, done.stderr  # without a fusion the folder is nobody's concern
 
 
 def test_a_single_type_is_not_fused(recorder, tmp_path):
