@@ -371,15 +371,22 @@ def _applied(scores: CmScores, source: CmScores, costs: Costs) -> tuple[AppliedT
 
 
 def _comparable(results: Sequence[SystemResult]) -> tuple[list[SystemResult], list[str]]:
-    """Return the further systems that have the first one's trials and draws, and why others have not."""
+    """Return the further systems that have the first one's trials, labels and draws, and why others have not."""
     first, *others = results
     comparable, notes = [], []
-    trials = np.sort(first.scores.utterances)
+    order = np.argsort(first.scores.utterances)
+    trials, labels = first.scores.utterances[order], first.scores.bonafide[order]
     for other in others:
         if not (first.replicates and other.replicates):
             continue
-        if not np.array_equal(trials, np.sort(other.scores.utterances)):
+        order = np.argsort(other.scores.utterances)
+        if not np.array_equal(trials, other.scores.utterances[order]):
             notes.append(f"{other.name} is not compared with {first.name}: their files have different trials")
+        elif (contradicting := np.flatnonzero(labels != other.scores.bonafide[order])).size:
+            notes.append(
+                f"{other.name} is not compared with {first.name}: their files give {contradicting.size:,} of "
+                f"{len(trials):,} trials different labels, first {trials[contradicting[0]].decode()}"
+            )
         elif first.resampling != other.resampling:
             notes.append(f"{other.name} is not compared with {first.name}: their files name different speakers")
         else:

@@ -170,17 +170,20 @@ def _sentence(comparison: Comparison) -> str:
     points = comparison.figure == EER
     name = FIGURES[comparison.figure]
     low, high = comparison.interval.low, comparison.interval.high
-    direction = "lower" if comparison.difference < 0 else "higher"
     if points:
         size = f"{100 * abs(comparison.difference):.3f} points"
         span = f"{100 * low:+.3f} to {100 * high:+.3f}"
     else:
         size, span = f"{abs(comparison.difference):.4f}", f"{low:+.4f} to {high:+.4f}"
     corrected = f", corrected for {comparison.n_comparisons} comparisons" if comparison.n_comparisons > 1 else ""
+    test = f"({percent(LEVEL, 0)} interval of the difference {span}; p = {comparison.p:.3f}{corrected})"
+    if not comparison.difference:
+        return f"{comparison.system} and {comparison.reference} have the same {name} {test}."
+    direction = "lower" if comparison.difference < 0 else "higher"
     verdict = "this is more than noise" if comparison.p < 1 - LEVEL else "this may be noise"
     return (
         f"{comparison.system} has {_article(name)} {name} {size} {direction} than {comparison.reference} "
-        f"({percent(LEVEL, 0)} interval of the difference {span}; p = {comparison.p:.3f}{corrected}): {verdict}."
+        f"{test}: {verdict}."
     )
 
 

@@ -223,6 +223,34 @@ def test_other_trials_are_not_compared(file):
     assert study.notes == ("b is not compared with a: their files have different trials",)
 
 
+def test_trials_with_contradicting_labels_are_not_compared(file):
+    swap = {"bonafide": "spoof", "spoof": "bonafide"}
+    words = [line.split() for line in lines()]
+    swapped = [" ".join([*word[:4], swap[word[4]], word[5]]) + "\n" for word in words]
+    one = [" ".join(word) + "\n" for word in words]
+    one[7] = swapped[7]
+    scores = {
+        "a": read_cm_scores(file("a.txt")),
+        "swapped": read_cm_scores(file("b.txt", swapped)),
+        "one": read_cm_scores(file("c.txt", one[::-1])),
+        "turned": read_cm_scores(file("d.txt", lines()[::-1])),
+    }
+    study = run_study(scores, bootstrap=100)
+    assert {comparison.system for comparison in study.comparisons} == {"turned"}
+    assert "swapped is not compared with a: their files give 300 of 300 trials different labels, first LA_E_0" in (
+        study.notes
+    )
+    assert "one is not compared with a: their files give 1 of 300 trials different labels, first LA_E_7" in study.notes
+
+
+def test_no_difference_is_called_none(file):
+    scores = {name: read_cm_scores(file()) for name in "ab"}
+    sentences = tables.sentences(run_study(scores, bootstrap=1000))
+    interval = "(95 % interval of the difference +0.000 to +0.000; p = 1.000)"
+    assert sentences[0] == f"b and a have the same EER {interval}."
+    assert "have the same min DCF" in sentences[1]
+
+
 def test_p_value_by_hand():
     differences = np.r_[np.full(97, 1.0), -1.0, -1.0]
     assert resampling.p_value(differences) == pytest.approx(2 * 3 / 100)
