@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import io
 import os
 import re
@@ -44,17 +45,23 @@ from countermeasure.options import PROTOCOL_FORMATS
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
-_EXAMPLE = "'LA_0039 LA_E_2834763 - A11 spoof'"
-_EXPECTED = f"expected lines like {_EXAMPLE}"
 _LONGEST_LINE = 10_000  # of a trial; a CSV may have more in columns that are not read
 _LONGEST_GATHERED = 1 << 20
 _LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones could not be read back
 _QUOTED = 200
+_MEND = "if it is text, save it as UTF-8"
 _BLOCK = 1 << 16  # bytes whose lines are split at once; their objects stay in the cache
 _AT_ONCE = 1 << 19  # utterances that are compared with each other at once
 
 _V2019, _V2021, _V5, _CSV = PROTOCOL_FORMATS
+_EXPECTED = {
+    _V2019: "expected lines like 'LA_0039 LA_E_2834763 - A11 spoof'",
+    _V2021: "expected lines like 'LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval'",
+    _V5: "expected lines like 'T_4850 T_0000000000 F - - - AC3 A05 spoof -'",
+    _CSV: "expected a header like 'file,label' and lines like 'recording.wav,spoof'",
+}
 _CSV_COLUMNS = ("file", "label", "speaker", "attack")
+_ALIKE = 0.75  # share of letters, as difflib counts them, that misspelt words have in common with the right ones
 # In-the-Wild writes it with a hyphen. Words like "real" or "fake" stay with those who know what they mean by them.
 _CSV_LABELS = {"": None, "-": None, BONAFIDE: BONAFIDE, "bona-fide": BONAFIDE, SPOOF: SPOOF}
 
@@ -325,6 +332,7 @@ class _Reader:
 
     def __init__(self, path: str | os.PathLike[str], protocol_format: str | None):
         self.path, self.format = path, protocol_format
+        self.expected = _EXPECTED[protocol_format or _V2019]
         self.lines, self.hashes = _Lines(), _Hashes()
         self.first: list[str] = []  # the fields of the first trial
         self.first_line = 0, ""
@@ -345,7 +353,7 @@ class _Reader:
                 if form.subset is not None:
                     subsets.update([row[form.subset] for row in rows])
         if not self.first:
-            raise InputError(f"{self.path}: no trial in it; {_EXPECTED}")
+            raise InputError(f"{self.path}: no trial in it; {self.expected}")
         form = self._form(labelled)
         protocol = Protocol(self.lines, form)
         for before, later in self.hashes.equal():
@@ -360,7 +368,7 @@ class _Reader:
             numbered = list(enumerate(block, self.lines.n_lines + 1))
             if max(map(len, block)) > _LONGEST_LINE:
                 line = next(line for line in numbered if len(line[1]) > _LONGEST_LINE)
-                raise self._error(line, f"{len(line[1]):,} characters, longer than any trial's line; {_EXPECTED}")
+                raise self._error(line, f"{len(line[1]):,} characters, longer than any trial's line; {self.expected}")
             self.lines.append(block)
             rows = [line.split() for line in block]
             if not all(rows):
@@ -380,10 +388,10 @@ class _Reader:
         none = {"-", *LABELS} if n_fields > 1 else {"-"}
         if not none.isdisjoint(utterances):
             i = next(i for i, utterance in enumerate(utterances) if utterance in none)
-            raise self._error(lines[i], f"no utterance id in the second field; {_EXPECTED}")
+            raise self._error(lines[i], f"no utterance id in the second field; {self.expected}")
         longest = max(utterances, key=len)
         if len(longest) > _LONGEST_ID // 4 and len(longest.encode()) > _LONGEST_ID:  # a character has 4 bytes at most
-            problem = f"an utterance id of more than {_LONGEST_ID} bytes; {_EXPECTED}"
+            problem = f"an utterance id of more than {_LONGEST_ID} bytes; {self.expected}"
             raise self._error(lines[utterances.index(longest)], problem)
         self.hashes.extend(utterances)
 
@@ -392,7 +400,7 @@ class _Reader:
         is_labelled = [not set(LABELS).isdisjoint(fields) for fields in (self.first, row)]
         if is_labelled[0] != is_labelled[1]:
             self._refuse_unlabelled(line if is_labelled[0] else self.first_line)
-        raise self._error(line, f"{numbers}; all lines of a protocol are of one form; {_EXPECTED}")
+        raise self._error(line, f"{numbers}; all lines of a protocol are of one form; {self.expected}")
 
     def _form(self, labelled: dict[Form, int]) -> Form:
         """Return the one form that all lines have."""
@@ -411,24 +419,30 @@ class _Reader:
                 if line[1].split()[form.label or 0] not in LABELS:
                     self._refuse_unlabelled(line, form)
         if self.format and not labelled and n_fields > 2:
-            raise self._error(self.first_line, f"{n_fields} fields, which is no line of {self.format}; {_EXPECTED}")
+            raise self._error(self.first_line, f"{n_fields} fields, which is no line of {self.format}; {self.expected}")
         strange = next((i for i, field in enumerate(self.first) if field in LABELS and n_fields > 1), None)
         if strange is not None:
             raise self._error(
                 self.first_line,
                 f"{self.first[strange]!r} in field {strange + 1} of {n_fields}, which is no "
-                f"{f'line of {self.format}' if self.format else 'known form'}; {_EXPECTED}",
+                f"{f'line of {self.format}' if self.format else 'known form'}; {self.expected}",
             )
         return _blind_form(n_fields, self.format)
 
     def _refuse_unlabelled(self, line: tuple[int, str], form: Form | None = None) -> None:
-        is_last = form is None or form.format in (_V2019, _CSV)
-        place = "at the end" if is_last else f"in field {(form.label or 0) + 1}" if form else ""
+        if self.format == _CSV:
+            place = "in the column label"
+        elif form is None or form.format == _V2019:
+            place = "at the end"
+        else:
+            place = f"in field {(form.label or 0) + 1}"
         raise self._error(line, f"no label {place} ('bonafide' or 'spoof'), though other lines have one")
 
     def _error(self, line: tuple[int, str], problem: str) -> InputError:
         """Return an error that names and quotes a line, given with its number."""
         number, text = line
+        if self.format == _CSV:  # whose lines were rewritten
+            text = _line_of(self.path, number) or text
         return InputError(f"{self.path}:{number}: {problem}: {text[: 2 * _QUOTED].strip()[:_QUOTED]!r}")
 
 
@@ -474,10 +488,10 @@ def _blocks(path: str | os.PathLike[str]) -> Iterator[list[str]]:
                 except UnicodeDecodeError as error:
                     has_mark = not n_bytes and content.startswith(codecs.BOM_UTF8)  # which the error does not count
                     place = n_bytes - undecoded + error.start + len(codecs.BOM_UTF8) * has_mark
-                    raise InputError(f"{path}: not a text file (byte {place} is not UTF-8)") from None
+                    raise InputError(f"{path}: not a text file (byte {place} is not UTF-8); {_MEND}") from None
                 n_bytes += len(content)
                 if "\0" in text:  # UTF-16, or what a crash leaves of a file
-                    raise InputError(f"{path}: not a text file (it holds zero bytes)")
+                    raise InputError(f"{path}: not a text file (it holds zero bytes); {_MEND}")
                 *lines, rest = (rest + text).split("\n")
                 n_lines += len(lines)
                 if len(rest) > _LONGEST_GATHERED:
@@ -493,6 +507,13 @@ def _blocks(path: str | os.PathLike[str]) -> Iterator[list[str]]:
         raise InputError(f"{path}: is a folder; give a text file") from None
 
 
+def _line_of(path: str | os.PathLike[str], number: int) -> str:
+    """Return a line of a text file by its number, from 1; empty where it cannot be read again, as from a pipe."""
+    if not os.path.isfile(path):
+        return ""
+    return next(islice(chain.from_iterable(_blocks(path)), number - 1, None), "")
+
+
 # -- CSV -----------------------------------------------------------------------------------------------
 
 
@@ -503,15 +524,27 @@ def _csv_header(
     number, line = next(((i, line) for i, line in enumerate(lines[:100], 1) if line.strip()), (1, ""))
     for separator in ",;\t":
         columns = [name.strip().lower() for name in next(csv.reader([line[:_LONGEST_LINE]], delimiter=separator), [])]
+        is_header = "file" in columns or (len(columns) > 1 and "label" in columns)
+        if is_header and (typo := _misspelt(columns)):
+            raise InputError(f"{path}:{number}: {typo}: {line[:_QUOTED]!r}")
         if "file" in columns:
             return number, separator, columns
-        if len(columns) > 1 and "label" in columns:
+        if is_header:
             protocol_format = _CSV
     if protocol_format == _CSV:
         raise InputError(
             f"{path}:{number}: no header of a CSV: it names the column file, and label, speaker and attack where they "
             f"are known, separated by commas: {line[:_QUOTED]!r}"
         )
+    return None
+
+
+def _misspelt(columns: list[str]) -> str | None:
+    """Return what is said of a column that looks like a known one that is missing; any other is left alone."""
+    for name in columns:
+        missing = [known for known in _CSV_COLUMNS if known not in columns and abs(len(known) - len(name)) < 2]
+        if name not in _CSV_COLUMNS and (meant := difflib.get_close_matches(name, missing, 1, _ALIKE)):
+            return f"unknown column {name!r}; did you mean {meant[0]!r}?"
     return None
 
 

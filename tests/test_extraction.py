@@ -112,9 +112,13 @@ def test_float64_lists(corpus):
     np.testing.assert_array_equal(feature, features.extract(recording.signal, 16000, ["mfcc"], "float64")["mfcc"])
 
 
-def test_blind_protocols_give_no_labels(corpus):
+def test_blind_protocols_give_no_labels_and_it_is_said(corpus, capsys):
+    corpus.extract("mfcc", "lfcc")
+    assert "a blind set" not in capsys.readouterr().err
     corpus.write_protocol(labelled=False)
-    assert [label for _, label in load(corpus.extract("mfcc")[0])] == [None] * 7
+    assert [label for _, label in load(corpus.extract("mfcc", "lfcc")[0])] == [None] * 7
+    said = capsys.readouterr().err
+    assert said.count(f"{corpus.label_path}: no line has a label: a blind set") == 1
 
 
 def test_a_csv_names_recordings_of_any_format_below_the_folder(corpus, monkeypatch):

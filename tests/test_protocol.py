@@ -1,5 +1,8 @@
 import codecs
+import os
+import re
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -361,17 +364,66 @@ def test_a_csv_without_labels_is_blind(tmp_path, content):
         ("file,label\na.wav,fake\n", ":2: label 'fake'; expected 'bonafide' or 'spoof': 'a.wav,fake'"),
         ("file,label\na.wav,spoof\nb.wav\n", ":3: 1 fields, where the header names 2: 'b.wav'"),
         ("file,label\n,spoof\n", ":2: no file: ',spoof'"),
-        ("file,label\na.wav,spoof\nb.wav,\n", ":3: no label"),
-        ("file,label\na.wav,spoof\n\na.wav,spoof\n", ":4: utterance a.wav stands on line 2 already"),
+        ("file,label\na.wav,spoof\nb.wav,\n", ":3: no label in the column label .*: 'b.wav,'$"),
+        (
+            "file,label,speaker\na b.wav,spoof,Ann Lee\n\n a b.wav,spoof,Ann Lee\n",
+            ":4: utterance a%20b.wav stands on line 2 already; .*: 'a b.wav,spoof,Ann Lee'$",
+        ),
+        (
+            "file;lable;speaker;attack\na.wav;spoof;s;x\n",
+            ":1: unknown column 'lable'; did you mean 'label'\\?: 'file;lable;speaker;attack'",
+        ),
+        ("file,Labels\na.wav,spoof\n", ":1: unknown column 'labels'; did you mean 'label'"),
+        ("file,label,spekaer\na.wav,spoof,x\n", ":1: unknown column 'spekaer'; did you mean 'speaker'"),
+        ("flie,label\na.wav,spoof\n", ":1: unknown column 'flie'; did you mean 'file'"),
         ('file,label\n"a.wav,spoof\n', ":2: unexpected end of data: '\"a.wav,spoof'"),
         ("file,file\na.wav,b\n", ":1: two columns file"),
         ("path,label\na.wav,spoof\n", ":1: no header of a CSV: it names the column file"),
-        ("file,label\n", ": no trial in it"),
+        ("file,label\n", ": no trial in it; expected a header like 'file,label' and lines like"),
     ],
 )
 def test_mistakes_in_a_csv_are_named_with_their_line(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
         read_protocol(written(tmp_path, content))
+
+
+def test_other_columns_of_a_csv_are_left_alone(tmp_path):
+    # One that looks like a known one is only a mistake where that one is missing.
+    columns = ["file", "label", "labels", "speaker_id", "text", "split", "duration"]
+    path = written(tmp_path, f"{','.join(columns)}\na.wav,spoof,x,s,words,dev,3\n")
+    assert [trial[:5] for trial in read_protocol(path)] == [("- a.wav - - spoof", "a.wav", "spoof", None, None)]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_csv_out_of_a_pipe_is_not_read_twice(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(path.write_text, "file,label\na.wav,spoof\na.wav,spoof\n")
+        with pytest.raises(InputError, match=r":3: utterance a\.wav stands on line 2 already"):
+            read_protocol(path)
+        done.result(timeout=30)
+
+
+def test_what_another_program_saved_can_be_mended(tmp_path):
+    path = written(tmp_path, "file,label\ngröße.wav,spoof\n".encode("cp1252"))
+    with pytest.raises(InputError, match=r"byte 13 is not UTF-8\); if it is text, save it as UTF-8$"):
+        read_protocol(path)
+
+
+@pytest.mark.parametrize(
+    ("protocol_format", "example"),
+    [
+        ("asvspoof2019", "LA_0039 LA_E_2834763 - A11 spoof"),
+        ("asvspoof2021", "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval"),
+        ("asvspoof5", "T_4850 T_0000000000 F - - - AC3 A05 spoof -"),
+    ],
+)
+def test_lines_are_expected_as_the_format_asked_for_has_them(tmp_path, protocol_format, example):
+    for content in ("", "a b spoof x\n", "s u a b\ns u\n"):
+        with pytest.raises(InputError, match=f"expected lines like '{re.escape(example)}'"):
+            read_protocol(written(tmp_path, content), protocol_format)
+    assert [trial.label for trial in read_protocol(written(tmp_path, example), protocol_format)] == ["spoof"]
 
 
 def test_a_csv_needs_its_header_when_it_is_said_to_be_one(tmp_path):
