@@ -76,7 +76,7 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         choices=["speakers", "trials"],
         help=f"what is drawn (default: speakers, or trials where fewer than {FEWEST_SPEAKERS} speakers are named)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the bootstrap (default: 0)")
     parser.add_argument(
         "--threshold_from",
         nargs="+",
@@ -179,6 +179,12 @@ def read_protocols(paths: Sequence[str] | None, protocol_format: str | None = No
 def _count(word: str) -> int:
     if not word.isdecimal() or 0 < int(word) < FEWEST_REPLICATES:
         raise argparse.ArgumentTypeError(f"{word!r} is neither 0 nor a number from {FEWEST_REPLICATES} on")
+    return int(word)
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no integer from 0 on")
     return int(word)
 
 

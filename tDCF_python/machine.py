@@ -37,7 +37,7 @@ def to_json(study: Study) -> str:
         "comparisons": [asdict(comparison) for comparison in study.comparisons],
         "notes": list(study.notes),
     }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(study: Study) -> str:

@@ -445,6 +445,9 @@ def _bars(axes: Axes, groups: Sequence[Group], colour: str, with_values: bool) -
             axes.annotate(
                 f"{value:.1f}", (k, tops[k]), (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=7.5
             )
+    else:
+        for k in np.flatnonzero(values == 0).tolist():  # a bar without height would look like a missing one
+            axes.annotate("0", (k, tops[k]), (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
     axes.set_xticks(range(len(groups)), [group.name for group in groups])
     axes.set_xlim(-0.7, len(groups) - 0.3)
     axes.set_ylim(0, max(float(tops.max()) * 1.12, 1.0))

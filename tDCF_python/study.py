@@ -22,6 +22,8 @@ from tDCF_python.resampling import Interval, Resampling, Units
 POOLED = "pooled"
 ATTACK = "attack"
 SPEAKER = "speaker"
+# No detector's score is beyond; sums and pictures of what is would overflow.
+_LARGEST_SCORE = 1e100
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,9 @@ def run_study(
     Raises
     ------
     InputError
-        When a system has no trial of a class, when the verification system's rates leave the t-DCF
-        without meaning, when groups are asked for that no trial names, or speakers cannot be drawn.
+        When a system has no trial of a class or a score beyond ±1e100, when the verification system's
+        rates leave the t-DCF without meaning, when groups are asked for that no trial names, or
+        speakers cannot be drawn.
     """
     results = tuple(
         evaluate_system(
@@ -242,7 +245,9 @@ def run_study(
             f"p of {len(comparable)} comparisons cannot fall below {least:.3f} with {bootstrap} resampled sets; "
             "take more (--bootstrap), or fewer systems"
         )
-    every_note = [note for result in results for note in _notes(result, bootstrap_over, asv)]
+    every_note = [note for result in results for note in _notes(result, asv)]
+    if bootstrap_over is None:
+        every_note += _notes_on_draws(results)
     return Study(results, tuple(comparisons), asv, legacy, costs, (*dict.fromkeys(every_note), *notes))
 
 
@@ -259,7 +264,7 @@ def evaluate_system(
     costs: Costs = COSTS,
 ) -> SystemResult:
     """Evaluate one system; parameters and errors are those of `run_study`."""
-    _refuse_empty_class(scores)
+    _refuse_unusable(scores)
     units, plan = None, None
     if bootstrap:
         units = resampling.choose_units(scores.speakers, scores.utterances, bootstrap_over)
@@ -356,7 +361,7 @@ def _meaningful(rates: AsvRates) -> AsvRates | None:
 
 
 def _applied(scores: CmScores, source: CmScores, costs: Costs) -> tuple[AppliedThreshold, ...]:
-    _refuse_empty_class(source)
+    _refuse_unusable(source)
     found = evaluate(source.scores[source.bonafide], source.scores[~source.bonafide], None, costs)
     cost = metrics.dcf(costs)
     applied = []
@@ -411,13 +416,31 @@ def _compare(reference: SystemResult, systems: Sequence[SystemResult], figure: s
     ]
 
 
-def _refuse_empty_class(scores: CmScores) -> None:
+def _refuse_unusable(scores: CmScores) -> None:
     for label, present in (("bona fide", scores.bonafide), ("spoof", ~scores.bonafide)):
         if not present.any():
             raise InputError(f"{scores.path}: no {label} trial in it; error rates need both classes")
+    largest = int(np.abs(scores.scores).argmax())
+    if abs(scores.scores[largest]) > _LARGEST_SCORE:
+        raise InputError(
+            f"{scores.path}: score {scores.scores[largest]:g} of {scores.utterances[largest].decode()} is beyond "
+            f"±{_LARGEST_SCORE:g}; look at the detector that gave it"
+        )
 
 
-def _notes(result: SystemResult, bootstrap_over: str | None, asv: AsvSystem | None) -> list[str]:
+def _notes_on_draws(results: Sequence[SystemResult]) -> list[str]:
+    """Return what there is to say of trials that were drawn for lack of speakers, once for all systems."""
+    names = [result.name for result in results if result.resampling and result.resampling.over == resampling.TRIALS]
+    if not names:
+        return []
+    of = f"{', '.join(names)}: " if len(names) < len(results) else ""
+    return [
+        f"{of}fewer than {FEWEST_SPEAKERS} speakers are named, so intervals are over trials; "
+        "they say nothing of other speakers and are likely too narrow"
+    ]
+
+
+def _notes(result: SystemResult, asv: AsvSystem | None) -> list[str]:
     notes = []
     scores = result.scores
     if np.ptp(scores.scores) == 0:
@@ -429,11 +452,6 @@ def _notes(result: SystemResult, bootstrap_over: str | None, asv: AsvSystem | No
         )
     if scores.unscored:
         notes.append(f"{result.name}: {scores.unscored:,} trials of the protocol have no score and are not counted")
-    if result.resampling and bootstrap_over is None and result.resampling.over == resampling.TRIALS:
-        notes.append(
-            f"{result.name}: fewer than {FEWEST_SPEAKERS} speakers are named, so intervals are over trials; "
-            "they say nothing of other speakers and are likely too narrow"
-        )
     if asv and result.attacks:
         unknown = [group.name for group in result.attacks if group.name not in asv.attack_p_miss]
         if unknown:

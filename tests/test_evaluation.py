@@ -181,6 +181,15 @@ def test_speakers_are_drawn_from_ten_on(file, speakers, over):
     assert any("fewer than 10 speakers" in note for note in study.notes) == (over == "trials")
 
 
+@pytest.mark.parametrize("few", [2, 3])
+def test_few_speakers_are_noted_once(file, few):
+    numbers = [5] * few + [12] * (3 - few)
+    scores = {f"s{k}": read_cm_scores(file(f"{k}.txt", speakers=number, seed=k)) for k, number in enumerate(numbers)}
+    notes = [note for note in run_study(scores, bootstrap=100).notes if "fewer than 10 speakers" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith({2: "s0, s1: fewer than", 3: "fewer than"}[few])
+
+
 def test_draws_depend_on_the_seed_and_not_on_the_order_of_lines(file):
     content = lines(n=120)
     first = read_cm_scores(file("a.txt", content))
@@ -374,6 +383,8 @@ def test_signature_names_what_moves_a_figure(file):
         (["a 1\n"], [], "--protocol"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--by", "speaker"], "no trial names its speaker"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--bootstrap", "--bootstrap_over", "speakers"], "at least two"),
+        (["a - bonafide 1e308\n", "b A01 spoof 0\n"], ["--bootstrap"], "score 1e.308 of a is beyond ±1e.100"),
+        (["a - bonafide 0\n", "b A01 spoof -1e308\n"], ["--json", "-"], "score -1e.308 of b is beyond"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--name", "x", "y"], "2 names for 1 score files"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--threshold_from", "x", "y"], "2 files for 1 systems"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--asv_score", "__no_such_file"], "__no_such_file"),
@@ -383,6 +394,13 @@ def test_wrong_calls(file, content, arguments, message):
     error = OSError if message == "__no_such_file" else InputError
     with pytest.raises(error, match=message):
         score_eval.main(["--cm_score", str(file(content=content)), *arguments])
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", "1.5"])
+def test_seeds_are_integers_from_0_on(file, capsys, seed):
+    with pytest.raises(SystemExit, match="2"):
+        score_eval.main(["--cm_score", str(file()), "--bootstrap", "--seed", seed])
+    assert f"argument --seed: {seed!r} is no integer from 0 on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--report", "--json", "--csv"])

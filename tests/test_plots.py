@@ -73,6 +73,21 @@ def _overlap(a, b):
     return min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
 
 
+@pytest.mark.parametrize("n_systems", [1, 2])
+def test_an_attack_without_errors_can_be_seen(n_systems):
+    systems = {f"s{k}": scores(k) for k in range(n_systems)}
+    for cm in systems.values():
+        cm.scores[cm.attacks == b"A02"] = -100.0
+    figure = plots.pictures(run_study(systems, by=[ATTACK]))["attacks"]
+    with plots.house_style():
+        words = drawn_words(figure)
+    zeros = [box for text, box in words if text == ("0" if n_systems > 1 else "0.0") and box.x0 > 0]
+    names = [box for text, box in words if text == "A02"]
+    assert len(names) == n_systems
+    for name in names:  # above the attack's name
+        assert any(abs(zero.x0 + zero.x1 - name.x0 - name.x1) < 4 and zero.y0 > name.y1 for zero in zeros)
+
+
 def test_pictures_are_written_in_both_formats(tmp_path):
     paths = plots.save_all(plots.pictures(study()), tmp_path / "plots")
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(path.name for path in paths)
