@@ -8,7 +8,24 @@
 
 set -euo pipefail
 unset CDPATH
-[ -z "${LA:-}" ] || LA=$(cd "$LA" && pwd)
+case ${1:-} in
+    "") ;;
+    -h | --help)
+        sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "${0##*/}: $1: takes no arguments; see ${0##*/} -h" >&2
+        exit 2
+        ;;
+esac
+if [ -n "${LA:-}" ]; then
+    if [ ! -d "$LA" ]; then
+        echo "${0##*/}: LA=$LA: no such folder; give the data set's, or leave LA out for synthetic speech" >&2
+        exit 2
+    fi
+    LA=$(cd "$LA" && pwd)
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./setup_environment.sh
 export PYTHON=$PWD/.venv/bin/python WORK=$PWD/demo_output

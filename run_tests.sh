@@ -8,6 +8,11 @@
 
 set -euo pipefail
 unset CDPATH
+if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+    echo "The arguments of pytest: .venv/bin/python -m pytest --help"
+    exit 0
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./setup_environment.sh
 exec .venv/bin/python -m pytest "$@"

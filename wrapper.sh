@@ -26,13 +26,20 @@ jobs=()
 [ -z "${JOBS:-}" ] || jobs=(--n_jobs "$JOBS")
 [ -z "${DASK:-}" ] || jobs=(--dask "$DASK")
 
-if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
-    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
-    exit 0
-fi
+for argument in "$@"; do
+    case $argument in -h | --help)
+        sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    esac
+done
 [ $# -gt 0 ] || set -- mfcc
 
 case $PYTHON in */*) PYTHON=$(absolute "$PYTHON") ;; esac
+if ! command -v "$PYTHON" > /dev/null; then
+    echo "$wrapper: PYTHON=$PYTHON: no such program; give the Python that has the requirements" >&2
+    exit 2
+fi
 # From the scripts' folder: Python looks for modules in the current one first.
 recipe=$(cd "$scripts" && "$PYTHON" -m countermeasure.recipe "$wrapper" "$@") || exit $?
 types=() # frame-level types, in alphabetical order

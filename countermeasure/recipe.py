@@ -34,14 +34,12 @@ def frame_level_types(ftypes: Sequence[str]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the frame-level types in alphabetical order, and ``silence`` last where it takes part.
-
-    The first argument is the wrapper's name, which complaints begin with.
-    """
-    sys.argv[0], *ftypes = sys.argv[1:] if argv is None else argv
+    """Print the frame-level types in alphabetical order, and ``silence`` last where it takes part."""
+    ftypes = sys.argv[1:] if argv is None else argv
     print(*frame_level_types(ftypes), *[name for name in ftypes if name == SILENCE])
     return 0
 
 
 if __name__ == "__main__":
+    del sys.argv[0]  # complaints begin with the wrapper's name, which is the first argument
     cli.run(main)
