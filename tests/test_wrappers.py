@@ -361,13 +361,14 @@ def test_silence_alone_can_be_extracted_but_not_trained(recorder, tmp_path):
         ("train.sh", ["lfcc", "lfcc"], "named twice"),
         ("train.sh", [""], ": "),
         ("test.sh", ["*"], ": "),
-        ("test.sh", ["lfcc", "-h"], "-h"),
+        ("test.sh", ["lfcc", "-x"], "-x"),
     ],
 )
 def test_calls_that_make_no_sense_are_refused_before_any_work(recorder, tmp_path, wrapper, types, message):
     done = call(wrapper, *types, cwd=tmp_path, PYTHON=recorder.path, WORK=tmp_path / "work")
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
+    assert done.stderr.startswith(f"{wrapper}: ")
     assert done.stderr.count("\n") == 1
     assert recorder.commands() == []
     assert not (tmp_path / "work").exists()
@@ -461,15 +462,61 @@ def test_steps_are_told_in_words(recorder, tmp_path):
 
 
 @pytest.mark.parametrize("wrapper", ["preprocess.sh", "train.sh", "test.sh"])
-@pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help_tells_how_without_python(tmp_path, wrapper, option):
-    done = call(wrapper, option, cwd=tmp_path, PYTHON=tmp_path / "absent")
+@pytest.mark.parametrize("options", [["-h"], ["--help"], ["mfcc", "-h"]])
+def test_help_tells_how_without_python(tmp_path, wrapper, options):
+    done = call(wrapper, *options, cwd=tmp_path, PYTHON=tmp_path / "absent")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"  ./{wrapper} mfcc" in done.stdout
     for name in ("LA", "WORK", "JOBS", "PYTHON"):
         assert name in done.stdout
     assert "source " not in done.stdout
     assert "#" not in done.stdout
+
+
+@pytest.mark.parametrize("python", ["absent/python", "no-such-python", "folder"])
+def test_a_python_that_is_not_there_is_told_in_one_line(tmp_path, python):
+    (tmp_path / "folder").mkdir()
+    if os.sep in python or python == "folder":
+        python = tmp_path / python
+    done = call("preprocess.sh", "mfcc", cwd=tmp_path, PYTHON=python)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"preprocess.sh: PYTHON={python}: no such program; ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", ["demo.sh", "run_tests.sh"])
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_makes_nothing(tmp_path, checkout, script, option):
+    done = call(script, option, cwd=tmp_path, scripts=checkout, PYTHON=tmp_path / "absent")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"  ./{script}" in done.stdout
+    assert "source " not in done.stdout
+    assert "#" not in done.stdout
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "LA", "message"),
+    [
+        (["mfcc"], "", "mfcc: takes no arguments; see demo.sh -h"),
+        (["-x"], "", "-x: takes no arguments; see demo.sh -h"),
+        ([], "/nope", "LA=/nope: no such folder; "),
+    ],
+)
+def test_wrong_calls_of_the_demo_make_nothing(tmp_path, checkout, arguments, LA, message):
+    done = call("demo.sh", *arguments, cwd=tmp_path, scripts=checkout, LA=LA, PYTHON=tmp_path / "absent")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"demo.sh: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not (checkout / ".venv").exists()
+
+
+def test_what_is_run_can_be_run_by_its_name():
+    """A shebang and the executable bit go together; what is sourced has neither."""
+    scripts = [*ROOT.glob("*.py"), *ROOT.glob("*.sh"), *ROOT.glob("examples/**/*.*"), ROOT / ".ci" / "run"]
+    with_shebang = {path for path in scripts if path.is_file() and path.read_bytes().startswith(b"#!")}
+    assert ROOT / "score_eval.py" in with_shebang
+    assert {path for path in scripts if path.is_file() and os.access(path, os.X_OK)} == with_shebang
 
 
 # -- places ----------------------------------------------------------------------------------------
@@ -480,7 +527,15 @@ def checkout(tmp_path):
     """A checkout of its own, as far as the wrappers look."""
     folder = tmp_path / "checkout"
     folder.mkdir()
-    for name in ("wrapper.sh", "preprocess.sh", "train.sh", "test.sh", "setup_environment.sh", "run_tests.sh"):
+    for name in (
+        "wrapper.sh",
+        "preprocess.sh",
+        "train.sh",
+        "test.sh",
+        "setup_environment.sh",
+        "run_tests.sh",
+        "demo.sh",
+    ):
         shutil.copy(ROOT / name, folder)
     (folder / "countermeasure").symlink_to(ROOT / "countermeasure")
     (folder / "requirements.txt").write_text("")
@@ -541,7 +596,6 @@ def test_what_lies_in_the_current_folder_is_not_imported(recorder, tmp_path):
 
 @pytest.mark.parametrize("script", ["run_tests.sh", "demo.sh"])
 def test_an_old_python_is_refused(tmp_path, checkout, script):
-    shutil.copy(ROOT / "demo.sh", checkout)
     old = tmp_path / "python"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.8.1"\nexit 1\n')
     old.chmod(0o755)
@@ -550,6 +604,52 @@ def test_an_old_python_is_refused(tmp_path, checkout, script):
     assert done.stderr.count("\n") == 1
     assert f"needs Python 3.10 or newer, but {old} is Python 3.8.1" in done.stderr
     assert not (checkout / ".venv").exists()
+    environment_of(checkout)
+    if script == "run_tests.sh":  # with an environment nobody asks what made it
+        done = call(script, cwd=tmp_path, scripts=checkout, PYTHON=old)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "run -m pytest\n", "")
+
+
+def environment_of(checkout):
+    """Make an environment whose Python says what it was to run."""
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "run $*"\n')
+    python.chmod(0o755)
+    shutil.copy(checkout / "requirements.txt", checkout / ".venv")
+
+
+@pytest.mark.parametrize("script", ["run_tests.sh", "demo.sh"])
+def test_no_python_is_told_in_one_line(tmp_path, checkout, script):
+    done = call(script, cwd=tmp_path, scripts=checkout, PYTHON=tmp_path / "absent")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{script}: needs Python 3.10 or newer, and there is no {tmp_path / 'absent'};")
+    assert done.stderr.count("\n") == 1
+
+
+def test_two_runs_make_one_environment(tmp_path, checkout):
+    pytest.importorskip("fcntl")
+    python, made, may = tmp_path / "python", tmp_path / "made", tmp_path / "may"
+    python.write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = -m ] || exec {shlex.quote(sys.executable)} "$@"\n'
+        f'mkdir -p "$3/bin"; echo made >> {made}\n'
+        f"n=0; while [ ! -e {may} ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); done\n"
+        'printf "#!/bin/sh\\n[ \\$1 = -c ] || echo run \\$*\\n" > "$3/bin/python"; chmod +x "$3/bin/python"\n'
+    )
+    python.chmod(0o755)
+    command = ["bash", str(checkout / "run_tests.sh")]
+    options = {"env": {**BLAND, "PYTHON": str(python)}, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **options) as first:
+        while not made.exists():
+            assert first.poll() is None
+        with subprocess.Popen(command, **options) as second:
+            assert second.stdout.readline() == "waiting for another run that is making .venv\n"
+            may.touch()
+            assert second.communicate(timeout=60)[0].splitlines() == ["run -m pytest"]
+        assert first.communicate(timeout=60)[0].splitlines()[-1] == "run -m pytest"
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert made.read_text() == "made\n"
 
 
 def test_an_environment_that_could_not_be_made_is_made_at_the_next_try(tmp_path, checkout):
