@@ -32,7 +32,8 @@ _BATCH_BYTES = 2_000_000
 _FURTHER = 4
 # Starting a process takes about as long as computing so many features.
 _FEATURES_PER_PROCESS = 500
-_NAMED_AT_MOST = 20
+_REASONS_AT_MOST = 20
+_NAMED_AT_MOST = 5  # in a line; the record beside a list names all
 
 
 class _Task(NamedTuple):
@@ -448,14 +449,14 @@ def _keep(lists: list[_List], place: int, result: _Result) -> None:
 
 
 def _report(problems: _Problems, source: _Source, skip_bad: bool) -> None:
-    for number, problem in enumerate(problems.texts()):
-        if number == _NAMED_AT_MOST:
-            log(f"… and {len(problems) - number:,} more")
-            break
-        log(problem)
     share = f"{len(problems):,} of {len(source.trials):,} recordings cannot be used"
     if len(problems) == len(source.trials):
         raise InputError(f"{share}; is {source.data_path} their folder? first: {next(problems.texts())}")
+    for number, problem in enumerate(problems.texts()):
+        if number == _REASONS_AT_MOST:
+            log(f"… and {len(problems) - number:,} more")
+            break
+        log(problem)
     if not skip_bad:
         raise InputError(
             f"{share}: {_named(source.trials, problems)}; mend them, or leave them out with --skip_bad; "
@@ -469,6 +470,7 @@ def _utterances(trials: Protocol, places: Iterable[int]) -> Iterator[str]:
 
 
 def _named(trials: Protocol, places: Collection[int]) -> str:
-    shown = ", ".join(_utterances(trials, islice(places, _NAMED_AT_MOST)))
+    """Return how many trials these are, and the first ones' files or utterances, as the caller wrote them."""
+    shown = ", ".join(trials[place].file or trials[place].utterance for place in islice(places, _NAMED_AT_MOST))
     more = len(places) - _NAMED_AT_MOST
     return f"{len(places):,} ({shown}{f' and {more:,} more' if more > 0 else ''})"

@@ -674,11 +674,13 @@ def test_ids_that_leave_the_folder_are_bad_recordings(corpus):
         corpus.extract("mfcc")
 
 
-def test_a_wrong_folder_is_suspected_when_nothing_is_found(corpus, tmp_path):
+def test_a_wrong_folder_is_suspected_when_nothing_is_found(corpus, tmp_path, capsys):
     corpus.data_path = tmp_path
+    told = r"7 of 7 recordings cannot be used; is .* their folder\? first: .*LA_T_0000000: neither \.flac nor \.wav"
     for options in ({}, {"skip_bad": True}):
-        with pytest.raises(InputError, match=r"7 of 7 recordings cannot be used; is .* their folder\?"):
+        with pytest.raises(InputError, match=told):
             corpus.extract("mfcc", **options)
+    assert capsys.readouterr().err == ""  # the verdict is all there is to say
 
 
 def test_recordings_of_two_rates_do_not_mix_and_what_was_computed_is_kept(corpus, computed):
@@ -713,6 +715,18 @@ def test_what_was_padded_or_mixed_down_is_said_once(corpus, capsys):
     said = capsys.readouterr().err
     assert said.count(f"shorter than one window, filled up with zeros: 1 ({corpus.utterances[1]})") == 1
     assert said.count(f"several channels, of which the mean is taken: 1 ({corpus.utterances[2]})") == 1
+
+
+def test_of_many_recordings_some_are_named_as_the_caller_did(corpus, capsys):
+    files = [f"take {i}, 100%.wav" for i in range(8)]
+    for file in files:
+        corpus.record(file.removesuffix(".wav"), suffix=".wav", n_channels=2)
+    rows = "".join(f'"{file}",bonafide\n' for file in files)
+    corpus.label_path.write_text(f"file,label\n{rows}")
+    (path,) = corpus.extract("mfcc")
+    told = f"several channels, of which the mean is taken: 8 ({', '.join(files[:5])} and 3 more)\n"
+    assert told in capsys.readouterr().err
+    assert len(record_of(path).mixed_down) == 8
 
 
 def test_a_process_that_is_ended_is_reported():
