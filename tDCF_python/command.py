@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,6 +116,11 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     written = args.plot, args.report, args.json, args.csv
     read = [*args.cm_score, *(args.protocol or []), *(args.threshold_from or []), *filter(None, [args.asv_score])]
     outputs.check(read, *written)
+    for path in [*args.cm_score, *(args.threshold_from or [])]:
+        refuse_missing(path, "gmm_test.py writes score files", f"give score files, {Path(path) / '*.txt'} for instance")
+    if args.asv_score not in (None, LA_EVAL_NAME):
+        mend = f"give {LA_EVAL_NAME}, or a file that tDCF_python/scores/README.md names"
+        refuse_missing(args.asv_score, mend, mend)
     protocols = read_protocols(args.protocol, args.protocol_format)
     reading = protocols, args.protocol_format, args.protocol_subset
     systems = {name: read_cm_scores(path, *reading) for name, path in zip(names, args.cm_score, strict=True)}
@@ -135,6 +142,22 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     if "-" not in (args.json, args.csv):
         print(report.text(study, brief))
     return 0
+
+
+def refuse_missing(path: str, mend_missing: str, mend_folder: str) -> None:
+    """Refuse a path where there is no file.
+
+    Raises
+    ------
+    InputError
+        When there is nothing, or a folder; it ends in the hint given for that.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file; {mend_missing}") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: is a folder; {mend_folder}")
 
 
 def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]:

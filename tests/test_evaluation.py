@@ -387,13 +387,27 @@ def test_signature_names_what_moves_a_figure(file):
         (["a - bonafide 0\n", "b A01 spoof -1e308\n"], ["--json", "-"], "score -1e.308 of b is beyond"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--name", "x", "y"], "2 names for 1 score files"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--threshold_from", "x", "y"], "2 files for 1 systems"),
-        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--asv_score", "__no_such_file"], "__no_such_file"),
     ],
 )
 def test_wrong_calls(file, content, arguments, message):
-    error = OSError if message == "__no_such_file" else InputError
-    with pytest.raises(error, match=message):
+    with pytest.raises(InputError, match=message):
         score_eval.main(["--cm_score", str(file(content=content)), *arguments])
+
+
+@pytest.mark.parametrize("option", ["--cm_score", "--threshold_from", "--asv_score"])
+def test_files_that_are_not_there_and_folders_say_what_to_give(file, tmp_path, option):
+    absent = tmp_path / "scores" / "ASVspoof2019_LA_eval_asv_scores.txt"
+    arguments = ["--cm_score", str(file())] if option != "--cm_score" else []
+    is_asv = option == "--asv_score"
+    known = r"give asvspoof2019-la-eval, or a file that tDCF_python/scores/README\.md names$"
+    with pytest.raises(
+        InputError, match=known if is_asv else "no such file; gmm_test.py writes score files$"
+    ) as caught:
+        score_eval.main([*arguments, option, str(absent)])
+    assert str(caught.value).startswith(f"{absent}: no such file; ")
+    with pytest.raises(InputError, match=known if is_asv else r"give score files, .*/\*\.txt for instance$") as caught:
+        score_eval.main([*arguments, option, str(tmp_path)])
+    assert str(caught.value).startswith(f"{tmp_path}: is a folder; ")
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", "1.5"])
