@@ -22,6 +22,10 @@ score() {
         --label_path "$(protocol "$5")" --output_path "$work/output/$1-$5.txt" "${jobs[@]}"
 }
 
+if [ ${#types[@]} -gt 1 ]; then
+    (cd "$scripts" && "$PYTHON" -m countermeasure.outdated "$wrapper" "$work" "${types[@]}" "$ensemble")
+fi
+
 systems=("${types[@]}")
 for split in dev eval; do
     for type in "${types[@]}"; do

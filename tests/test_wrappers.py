@@ -180,6 +180,28 @@ def test_lists_and_score_files_have_the_protocols_trials(chain, work):
             assert lines == [trial.line for trial in trials]
 
 
+def test_fusions_of_former_models_are_told_from_today_s(chain, work, tmp_path):
+    assert "is not the model" not in chain[1][2].stderr
+    for name in ("model", "ensemble"):
+        shutil.copytree(work / name, tmp_path / "work" / name)
+    recorder = Recorder(tmp_path / "bin")
+    options = {"cwd": tmp_path, "PYTHON": recorder.path, "WORK": tmp_path / "work"}
+    assert call("test.sh", "lfcc", "mfcc", **options).stderr == ""
+    command = [sys.executable, ROOT / "gmm_train.py", "--data_path", work / "data" / "train" / "train-mfcc.pkl"]
+    command += ["--model_path", tmp_path / "work" / "model" / "mfcc", "--n_components", "2", "--max_iter", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    done = call("test.sh", "lfcc", "mfcc", **options)
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        "test.sh: model/mfcc is not the model that the lists in ensemble/mfcc and the fusions"
+    )
+    assert done.stderr.count("\n") == 1
+    assert call("test.sh", "mfcc", **options).stderr == ""  # no fusion, nothing to tell
+    for record in (tmp_path / "work" / "ensemble").rglob("*.json"):
+        record.write_text("{")
+    assert call("test.sh", "lfcc", "mfcc", **options).stderr == ""
+
+
 def test_results_of_all_systems_are_in_one_table(chain):
     tested = chain[1][2]
     assert steps(tested)[-1] == "results on eval"
