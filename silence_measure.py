@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Measure leading and trailing silence in samples, a line a recording: FILE LEADING TRAILING.
 
   python silence_measure.py ./LA/ASVspoof2019_LA_train/flac
@@ -30,7 +31,9 @@ def get_silence(signal: ArrayLike, rate: int) -> NDArray[int64]:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the one argument."""
     parser = cli.parser(__doc__)
-    parser.add_argument("path", metavar="PATH", help="a recording (.flac or .wav), or a folder of them")
+    parser.add_argument(
+        "path", metavar="PATH", help="a recording of any format that libsndfile reads, or a folder of them"
+    )
     return parser
 
 
@@ -40,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     from countermeasure import audio
 
     bad = []
-    paths = _recordings(Path(arguments.path), audio.SUFFIXES)
+    paths = _recordings(Path(arguments.path))
     for path in paths:
         try:
             recording = audio.read(path)
@@ -55,12 +58,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _recordings(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def _recordings(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.iterdir() if p.suffix in suffixes)
+    from countermeasure.detection import SUFFIXES
+
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
-        raise InputError(f"{path}: no .flac or .wav file in this folder")
+        raise InputError(f"{path}: no recording in this folder; its files end in none of {' '.join(SUFFIXES)}")
     return found
 
 

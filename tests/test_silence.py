@@ -126,6 +126,18 @@ def test_script_prints_a_line_a_file(tmp_path, capsys):
     assert silence_measure.main([str(tmp_path / "a.flac")]) == 0
 
 
+def test_script_takes_from_a_folder_what_it_takes_by_name(tmp_path, capsys, rng):
+    formats = {"a.mp3": "MP3", "b.ogg": "OGG", "c.AIFF": "AIFF", "d.WAV": "WAV"}
+    names = [name for name, kind in formats.items() if kind in soundfile.available_formats()]
+    assert len(names) >= 3
+    for name in names:
+        soundfile.write(tmp_path / name, 0.1 * rng.normal(size=8000), 16000)
+    (tmp_path / ".hidden.mp3").write_bytes(b"no sound")
+    assert silence_measure.main([str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [str(tmp_path / name) for name in names]
+
+
 def test_script_names_bad_files_and_goes_on(tmp_path, capsys):
     (tmp_path / "a.flac").write_bytes(b"")
     soundfile.write(tmp_path / "b.wav", np.zeros(600), 16000)
@@ -133,5 +145,5 @@ def test_script_names_bad_files_and_goes_on(tmp_path, capsys):
         silence_measure.main([str(tmp_path)])
     assert capsys.readouterr().out == f"{tmp_path / 'b.wav'} 600 0\n"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no \.flac or \.wav file"):
+    with pytest.raises(InputError, match=r"empty: no recording in this folder; .* \.wav \.flac \.mp3"):
         silence_measure.main([str(tmp_path / "empty")])
