@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Extract features from the recordings of a protocol into one list a feature type.
 
   python gmm_data_processing.py --data_split train --ftype mfcc \\

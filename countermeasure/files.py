@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import weakref
@@ -59,9 +60,11 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
             if flush:
                 os.fsync(f.fileno())
             os.replace(part, path)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 part.unlink()
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+                error.filename = str(path)  # of all that a run writes
             raise
 
 

@@ -317,7 +317,9 @@ class _Table:
         try:
             content.decode()
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
+            raise InputError(
+                f"{path}: not a text file (byte {error.start} is not UTF-8); if it is text, save it as UTF-8"
+            ) from None
         self._bytes = np.frombuffer(content, np.uint8)
         blank = np.ones(len(content) + 2, bool)
         blank[1:-1] = _BLANK[self._bytes]

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import subprocess
@@ -138,6 +139,17 @@ with replace_when_whole({str(name)!r}, text=True) as file:
         )
     assert (tmp_path / "out.txt").read_text() == "content"
     assert name.is_symlink()
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    def fill():
+        with replace_when_whole(tmp_path / "scores.txt"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill()
+    assert caught.value.filename == str(tmp_path / "scores.txt")
+    assert names(tmp_path) == []
 
 
 def test_output_in_the_place_of_an_input_is_refused(tmp_path):
