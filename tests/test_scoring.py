@@ -1,7 +1,9 @@
 """What scoring joins, refuses and leaves beside its files; the scores themselves: tests/test_scripts.py."""
 
 import os
-import tracemalloc
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from countermeasure.extraction import extract
 from countermeasure.mixture import Parameters
 from countermeasure.models import Model, model_files, write_model
 from countermeasure.pickles import ListWriter, read_list
-from countermeasure.protocol import read_protocol
+from countermeasure.protocol import LABELS, read_protocol
 from countermeasure.score_files import read_record, write_scores
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_models(folder, n_dims=60):
@@ -278,22 +282,36 @@ def test_trials_are_found_in_any_order(place):
         assert sorted(found) == expected
 
 
-def test_memory_does_not_grow_with_trials_by_more_than_some_numbers(tmp_path, monkeypatch):
-    n = 4000
-    monkeypatch.setattr(scoring, "_ROWS_PER_TASK", 500)  # the same number of them in memory at once
+def test_memory_does_not_grow_with_trials_by_more_than_some_numbers(tmp_path):
     write_models(tmp_path / "model", 1)
-    peaks = []
-    for n_trials in (n, 5 * n):
-        with ListWriter(tmp_path / "list.pkl") as out, open(tmp_path / "protocol.txt", "w") as protocol:
-            for i in range(n_trials):
-                label = ("bonafide", "spoof")[i % 2]
+    sizes = (4000, 20000)
+    for n in sizes:
+        with ListWriter(tmp_path / f"{n}.pkl") as out, open(tmp_path / f"{n}.txt", "w") as protocol:
+            for i in range(n):
+                label = LABELS[i % 2]
                 out.append(np.full((1, 1), i % 7, np.float32), label)
                 protocol.write(f"LA_{i % 100:04d} LA_E_{i:07d} - {'-' if i % 2 == 0 else 'A07'} {label}\n")
-        arguments = [tmp_path / "list.pkl", *model_files(tmp_path / "model"), tmp_path / "protocol.txt"]
-        scoring.score_list(*arguments, tmp_path / "scores.txt", n_jobs=1)  # what is made once is made by now
-        tracemalloc.start()
-        scoring.score_list(*arguments, tmp_path / "scores.txt", n_jobs=1)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    print(peaks, (peaks[1] - peaks[0]) / (4 * n))
-    assert (peaks[1] - peaks[0]) / (4 * n) < 200
+    program = (
+        "import sys, tracemalloc\n"
+        "from countermeasure import scoring\n"
+        "scoring._ROWS_PER_TASK = 500\n"  # the same number of rows in memory at once
+        "def score(n):\n"
+        "    scoring.score_list(f'{n}.pkl', 'model/bon.gmm', 'model/sp.gmm', f'{n}.txt', 'scores.txt', n_jobs=1)\n"
+        "    return tracemalloc.get_traced_memory()[1]\n"
+        "score(sys.argv[1])\n"  # what is made once is made by now
+        "for n in sys.argv[1:]:\n"
+        "    tracemalloc.start()\n"
+        "    print('peak', score(n))\n"
+        "    tracemalloc.stop()\n"
+    )
+    # In a process of its own, where nothing that other tests have left takes or gives back memory.
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, sizes)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    small, large = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
+    assert (large - small) / (sizes[1] - sizes[0]) < 200  # bytes; a dict of LLRs and the trials take 500
