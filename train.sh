@@ -11,29 +11,20 @@
 
 source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
 
-# refuse_own FOLDER: end the chain when FOLDER holds anything but links, which is somebody's own.
-refuse_own() {
-    local path
-    [ ! -L "$1" ] || return 0
-    if [ -d "$1" ]; then set -- "$1"/*; fi
-    for path in "$@"; do
-        if [ -e "$path" ] && [ ! -L "$path" ]; then
-            echo "$wrapper: $path: is your own, and this folder is to hold just the links of $wrapper;" \
-                "move it into a folder of another name, experiment/my-$joined/ for instance" >&2
-            exit 2
-        fi
-    done
-}
-
-# fill FOLDER FILE…: make FOLDER hold just links to the files.
+# fill FOLDER FILE…: make FOLDER hold just links to the files; what is no link is somebody's own and is put aside.
 fill() {
-    local folder=$1 path
+    local folder=$1 path own="" n=1
     shift
-    refuse_own "$folder"
     if [ -L "$folder" ]; then rm "$folder"; fi
     for path in "$folder"/*; do
-        if [ -L "$path" ]; then rm "$path"; fi
+        if [ -L "$path" ]; then rm "$path"; elif [ -e "$path" ]; then own=$path; fi
     done
+    if [ -f "$folder" ]; then own=$folder; fi
+    if [ -n "$own" ]; then
+        while [ -e "$folder.own-$n" ]; do n=$((n + 1)); done
+        mv "$folder" "$folder.own-$n"
+        echo "$wrapper: $folder is to hold links alone; ${own##*/} and what else is your own is in ${folder##*/}.own-$n now" >&2
+    fi
     mkdir -p "$folder"
     ln -s "$@" "$folder/"
 }
@@ -44,12 +35,6 @@ if [ ${#types[@]} -eq 0 ]; then
 fi
 if [ ${#types[@]} -eq 1 ] && [ ${#silence[@]} -gt 0 ]; then
     echo "$wrapper: silence takes part in the file-level fusion of two types or more; training the base model alone" >&2
-fi
-if [ ${#types[@]} -gt 1 ]; then # before hours of training
-    for split in train dev eval; do
-        refuse_own "$work/experiment/$joined/$split"
-        refuse_own "$work/experiment/$filelevel/$split"
-    done
 fi
 
 for type in "${types[@]}"; do

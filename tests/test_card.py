@@ -113,7 +113,7 @@ def test_the_card_of_a_fusion_names_its_columns_and_what_silence_learns(lists, t
     for path in lists.glob("train-silence.pkl*"):
         (tmp_path / "silent").mkdir(exist_ok=True)
         (tmp_path / "silent" / path.name).write_bytes(path.read_bytes())
-    train_fusion(tmp_path / "silent", tmp_path / "of-silence", OPTIONS)
+    train_fusion(tmp_path / "silent", tmp_path / "of-silence", OPTIONS, whole_files=True)
     assert "anybody can trim a file" in (tmp_path / "of-silence" / card.FILE).read_text()
 
 

@@ -65,7 +65,7 @@ def work(tmp_path_factory):
         fill(folder / WITH_SILENCE / split, [*lists, folder / "data" / f"{split}-silence.pkl"])
     few = TrainingOptions(n_components=2, max_iter=5)
     for name in (FILES, WITH_SILENCE):
-        train_fusion(folder / name / "train", model / name, few)
+        train_fusion(folder / name / "train", model / name, few, whole_files=True)
     for name in SYSTEMS:
         out = folder / "output" / f"{name}-eval.txt"
         if name in TYPES:

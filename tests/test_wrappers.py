@@ -329,26 +329,30 @@ def test_without_types_it_is_mfcc(recorder, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", ["lfcc+mfcc/train/mine.pkl", "filelevel-lfcc+mfcc/eval/notes", "lfcc+mfcc/dev"])
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_users_put_into_an_experiment_is_not_removed(recorder, tmp_path, name, kind):
-    own = tmp_path / "work" / "experiment" / name
-    is_place_of_folder = name.endswith("dev")
-    if kind == "file":
-        own.parent.mkdir(parents=True)
-        own.write_text("mine")
-    else:
-        (own / "deeper").mkdir(parents=True)
-    before = files(tmp_path)
+@pytest.mark.parametrize("folder", ["lfcc+mfcc/train", "filelevel-lfcc+mfcc/eval"])
+def test_what_users_put_into_an_experiment_is_put_aside(recorder, tmp_path, folder):
+    place = tmp_path / "work" / "experiment" / folder
+    for n, name in enumerate(("mine.pkl", "notes/mine"), 1):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name)
+        done = call("train.sh", "lfcc", "mfcc", cwd=tmp_path, PYTHON=recorder.path, WORK=tmp_path / "work")
+        assert done.returncode == 0, done.stderr
+        kept = place.with_name(f"{place.name}.own-{n}")
+        assert done.stderr.endswith(f"your own is in {kept.name} now\n")
+        assert done.stderr.count("\n") == 1
+        assert (kept / name).read_text() == name
+        assert all(path.is_symlink() for path in place.iterdir())
+    assert files(place.with_name(f"{place.name}.own-1")) == {"mine.pkl"}
+
+
+def test_a_file_in_the_place_of_an_experiment_is_put_aside(recorder, tmp_path):
+    place = tmp_path / "work" / "experiment" / "lfcc+mfcc" / "dev"
+    place.parent.mkdir(parents=True)
+    place.write_text("mine")
     done = call("train.sh", "lfcc", "mfcc", cwd=tmp_path, PYTHON=recorder.path, WORK=tmp_path / "work")
-    assert (done.returncode, recorder.commands()) == (2, [])  # before any work
-    told = own / "deeper" if kind == "folder" and is_place_of_folder else own
-    assert done.stderr.startswith(f"train.sh: {told}: is your own, and this folder is to hold just the links")
-    assert "move it into a folder of another name, experiment/my-lfcc+mfcc/" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert files(tmp_path) == before
-    done = call("train.sh", "lfcc", cwd=tmp_path, PYTHON=recorder.path, WORK=tmp_path / "work")
-    assert done.returncode == 0, done.stderr  # without a fusion the folder is nobody's concern
+    assert done.returncode == 0, done.stderr
+    assert place.with_name("dev.own-1").read_text() == "mine"
+    assert place.is_dir()
 
 
 def test_a_single_type_is_not_fused(recorder, tmp_path):
