@@ -125,7 +125,6 @@ def _train_logistic(
                 return
             for label in LABELS:
                 checkpoints.load(_checkpoint(folder, label), record)  # refuses those of an unfinished mixture
-        _tell_of_replacement(folder, record)
         chosen = np.sort(np.concatenate([items[label] for label in LABELS]))
         is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
         rows = means(table, chosen)
@@ -176,8 +175,6 @@ def _train(
                 return
             if conduct.restart:
                 _remove_checkpoints(folder)
-            else:
-                _tell_of_replacement(folder, record)
             if conduct.in_memory and not workers.are_elsewhere:
                 table.hold()
             # Both are looked through before one is trained, and trained before one is written.
@@ -191,16 +188,6 @@ def _folder(model_path: PathLike) -> Path:
     if not os.fspath(model_path):
         raise InputError("--model_path is empty; name the folder for the models")
     return Path(model_path)
-
-
-def _tell_of_replacement(folder: Path, record: dict[str, Any]) -> None:
-    """Say it when other models than those to be trained are there, which will be replaced."""
-    try:
-        found = read_pair(*model_files(folder))[0].record
-    except InputError:  # none, or nothing to be sorry for
-        return
-    how = checkpoints.differences(found, record) if found else "made elsewhere"
-    cli.log(f"{folder}: has models of another training ({how}), which will be replaced in the end")
 
 
 def _checkpoint(folder: Path, label: str) -> Path:
@@ -242,12 +229,19 @@ def _record(
 
 
 def _nothing_to_do(folder: Path, record: dict[str, Any]) -> bool:
-    """Tell whether the models are there already, and say so."""
-    if not _is_finished(folder, record):
+    """Tell whether the models are there already; say so, or that others are there, which will be replaced."""
+    try:
+        found = [model.record for model in read_pair(*model_files(folder))]
+    except InputError:  # missing, damaged or mixed: trained anew
         return False
-    cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
-    card.write(folder)  # which a run that was killed may have left undone
-    return True
+    wanted = [(label, record["training_id"]) for label in LABELS]
+    if [(own.get("label"), own.get("training_id")) for own in found] == wanted:
+        cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
+        card.write(folder)  # which a run that was killed may have left undone
+        return True
+    how = checkpoints.differences(found[0], record) if found[0] else "made elsewhere"
+    cli.log(f"{folder}: has models of another training ({how}), which will be replaced in the end")
+    return False
 
 
 def _finish(folder: Path, models: Sequence[Model]) -> None:
@@ -256,16 +250,6 @@ def _finish(folder: Path, models: Sequence[Model]) -> None:
         write_model(path, model)
     _remove_checkpoints(folder)
     card.write(folder)
-
-
-def _is_finished(folder: Path, record: dict[str, Any]) -> bool:
-    try:
-        found = [model.record for model in read_pair(*model_files(folder))]
-    except InputError:  # missing, damaged or mixed: trained anew
-        return False
-    return [(own.get("label"), own.get("training_id")) for own in found] == [
-        (label, record["training_id"]) for label in LABELS
-    ]
 
 
 def _items_by_label(table: Table) -> dict[str, np.ndarray]:

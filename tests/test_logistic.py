@@ -214,6 +214,14 @@ def test_what_cannot_be_fused_is_refused(experiment):
     refused("no bonafide item")
 
 
+def test_only_models_of_another_training_are_told_of(experiment, capsys):
+    for restart in (False, True):
+        training.train_fusion(experiment / "train", experiment / "model", LogisticOptions(), restart=restart)
+        assert "another training" not in capsys.readouterr().err
+    training.train_fusion(experiment / "train", experiment / "model", LogisticOptions(0.1))
+    assert "another training (l2 1.0, now 0.1), which will be replaced" in capsys.readouterr().err
+
+
 def test_an_unfinished_mixture_is_not_thrown_away(experiment, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
