@@ -10,11 +10,12 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from countermeasure import files, frames, provenance
+from countermeasure import frames, provenance
 from countermeasure.compute import workers
 from countermeasure.errors import InputError
 from countermeasure.frames import Segment, Table, sample, standardisation
 from countermeasure.pickles import ListWriter, read_list
+from lists import write_described
 
 LENGTHS = [3, 40, 1, 17, 25, 8, 100, 12]
 
@@ -149,29 +150,9 @@ def test_what_comes_in_pieces_is_whole(data, arrays, monkeypatch):
 
 
 def described(path, arrays, named=None, **changes):
-    """Write a list and the record that belongs to it, with changes in its index."""
-    named = named or ["bonafide", "spoof", None, "spoof"] * 2
-    with ListWriter(path) as out:
-        for value, label in zip(arrays, named, strict=True):
-            out.append(value, label)
-    n_frames = [0 if array is None else len(array) for array in arrays]
-    record = provenance.Record(
-        kind="features",
-        split="train",
-        feature={"type": "mfcc"},
-        sampling_rate=16000,
-        dtype="float32",
-        protocol_sha256="",
-        audio_sha256="",
-        list_sha256=files.sha256(path),
-        versions={},
-        utterances=[f"U{i}" for i in range(len(arrays))],
-        speakers=[None] * len(arrays),
-        n_frames=changes.pop("n_frames", n_frames),
-        index={**out.index, **changes},
-    )
-    provenance.write(path, record)
-    return path
+    """Write a list and the record that belongs to it, with changes in its index or of `n_frames`."""
+    others = {"n_frames": changes.pop("n_frames")} if "n_frames" in changes else {}
+    return write_described(path, arrays, named or ["bonafide", "spoof", None, "spoof"] * 2, changes, **others)
 
 
 @pytest.fixture

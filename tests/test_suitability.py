@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from countermeasure import files, provenance, scoring, training
+from countermeasure import scoring, training
 from countermeasure.errors import InputError
 from countermeasure.models import model_files
 from countermeasure.options import LogisticOptions, TrainingOptions
-from countermeasure.pickles import ListWriter
+from lists import write_described
 
 SMALL = TrainingOptions(n_components=2)
 N_FILES = 24
@@ -18,27 +18,9 @@ def write_list(path, kind, split="train", feature="mfcc", model=(), n_rows=5, n_
     rng = np.random.default_rng(7)
     shape = (n_rows,) if n_columns is None else (n_rows, n_columns)
     path.parent.mkdir(exist_ok=True)
-    with ListWriter(path) as out:
-        for i in range(N_FILES):
-            out.append(rng.normal(i % 2, 1, shape).astype(np.float32), ("bonafide", "spoof")[i % 2])
-    record = provenance.Record(
-        kind=kind,
-        split=split,
-        feature={"type": feature},
-        sampling_rate=16000,
-        dtype="float32",
-        protocol_sha256="",
-        audio_sha256="",
-        list_sha256=files.sha256(path),
-        versions={},
-        utterances=[f"U{i}" for i in range(N_FILES)],
-        speakers=[None] * N_FILES,
-        n_frames=[n_rows] * N_FILES,
-        index=out.index,
-        model=dict(model),
-    )
-    provenance.write(path, record)
-    return path
+    values = [rng.normal(i % 2, 1, shape).astype(np.float32) for i in range(N_FILES)]
+    labels = [("bonafide", "spoof")[i % 2] for i in range(N_FILES)]
+    return write_described(path, values, labels, kind=kind, split=split, feature={"type": feature}, model=dict(model))
 
 
 @pytest.mark.parametrize(
