@@ -61,9 +61,9 @@ def main(argv: list[str] | None = None) -> int:
 def _recordings(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    from countermeasure.detection import SUFFIXES
+    from countermeasure.detection import SUFFIXES, is_recording
 
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    found = sorted(p for p in path.iterdir() if is_recording(p.name))
     if not found:
         raise InputError(f"{path}: no recording in this folder; its files end in none of {' '.join(SUFFIXES)}")
     return found

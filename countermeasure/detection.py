@@ -160,9 +160,12 @@ def _below(folder: str) -> Iterator[str]:
     """Yield the recordings below a folder in order of their paths."""
     for path, folders, names in os.walk(folder):
         folders.sort()
-        for file in sorted(names):
-            if os.path.splitext(file)[1].lower() in SUFFIXES and not file.startswith("."):
-                yield os.path.join(path, file)
+        yield from (os.path.join(path, name) for name in sorted(names) if is_recording(name))
+
+
+def is_recording(name: str) -> bool:
+    """Tell whether a file of this name in a folder is taken for a recording."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
 # -- one recording -------------------------------------------------------------------------------------

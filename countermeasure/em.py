@@ -67,11 +67,12 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     if state.blocks:
         blocks = list(state.blocks)
         before = total = _sum(blocks)
+        relaxes = _relaxes(state, n_blocks)
         for b in range(n_blocks):
             new = e_step(b, parameters)
             total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
             blocks[b] = new
-            parameters = m_step(_over_relaxed(total, before) if _relaxes(state, n_blocks) else total, parameters)
+            parameters = m_step(_over_relaxed(total, before) if relaxes else total, parameters)
     else:
         blocks = [e_step(b, parameters) for b in range(n_blocks)]
         total = _sum(blocks)

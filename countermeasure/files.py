@@ -44,7 +44,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
     """
     path = Path(path)
     check_place(path)
-    if _is_no_file(path):
+    if is_no_file(path):
         with open(path, "w" if text else "wb", **(_TEXT if text else {})) as f:
             yield f
         return
@@ -68,7 +68,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
             raise
 
 
-def _is_no_file(path: Path) -> bool:
+def is_no_file(path: Path) -> bool:
     """Tell whether a path is a device or a pipe, or, as /dev/stdout may be, a name for what is open already."""
     is_opened = path.is_symlink() and os.readlink(path).startswith("/proc/self/fd")
     return is_opened or (path.exists() and not path.is_file())

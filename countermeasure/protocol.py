@@ -49,7 +49,6 @@ _LONGEST_LINE = 10_000  # of a trial; a CSV may have more in columns that are no
 _LONGEST_GATHERED = 1 << 20
 _LONGEST_ID = 255  # bytes, as of a file's name; score files of longer ones could not be read back
 _QUOTED = 200
-_MEND = "if it is text, save it as UTF-8"
 _BLOCK = 1 << 16  # bytes whose lines are split at once; their objects stay in the cache
 _AT_ONCE = 1 << 19  # utterances that are compared with each other at once
 
@@ -488,10 +487,10 @@ def _blocks(path: str | os.PathLike[str]) -> Iterator[list[str]]:
                 except UnicodeDecodeError as error:
                     has_mark = not n_bytes and content.startswith(codecs.BOM_UTF8)  # which the error does not count
                     place = n_bytes - undecoded + error.start + len(codecs.BOM_UTF8) * has_mark
-                    raise InputError(f"{path}: not a text file (byte {place} is not UTF-8); {_MEND}") from None
+                    raise not_text(path, f"byte {place} is not UTF-8") from None
                 n_bytes += len(content)
                 if "\0" in text:  # UTF-16, or what a crash leaves of a file
-                    raise InputError(f"{path}: not a text file (it holds zero bytes); {_MEND}")
+                    raise not_text(path, "it holds zero bytes")
                 *lines, rest = (rest + text).split("\n")
                 n_lines += len(lines)
                 if len(rest) > _LONGEST_GATHERED:
@@ -505,6 +504,11 @@ def _blocks(path: str | os.PathLike[str]) -> Iterator[list[str]]:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; give a text file") from None
+
+
+def not_text(path: str | os.PathLike[str], why: str) -> InputError:
+    """Return the error for a file that is not text."""
+    return InputError(f"{path}: not a text file ({why}); if it is text, save it as UTF-8")
 
 
 def _line_of(path: str | os.PathLike[str], number: int) -> str:

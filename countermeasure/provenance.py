@@ -92,9 +92,15 @@ class Record:
 
 
 def path_of(list_path: str | os.PathLike[str]) -> Path:
-    """Return where the record of a list stands."""
+    """Return where the record of a file is written."""
     list_path = Path(list_path)
     return list_path.with_name(f"{list_path.name}.json")
+
+
+def found_path(list_path: str | os.PathLike[str]) -> Path:
+    """Return where the record of a file is read: beside it, or, where it is a link, beside the file itself."""
+    path = path_of(list_path)
+    return path if path.exists() else path_of(Path(list_path).resolve())
 
 
 def write(list_path: str | os.PathLike[str], record: Record, **columns: Iterable[object] | dict[str, Any]) -> None:
@@ -143,9 +149,7 @@ def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | No
     InputError
         When the file is no such record.
     """
-    path = path_of(list_path)
-    if not path.exists():  # beside the list itself, where this is a link to it
-        path = path_of(Path(list_path).resolve())
+    path = found_path(list_path)
     try:
         with open(path, encoding="utf-8") as f:
             values = json.loads("".join(f if columns else _without_columns(f)))

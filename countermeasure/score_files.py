@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
-from countermeasure.protocol import BONAFIDE, LABELS, SPOOF, Form, Trial, check_subsets, labelled_forms
-from countermeasure.provenance import path_of
+from countermeasure.protocol import BONAFIDE, LABELS, SPOOF, Form, Trial, check_subsets, labelled_forms, not_text
+from countermeasure.provenance import found_path, path_of
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -286,11 +286,8 @@ def write_record(path: str | os.PathLike[str], record: ScoreRecord) -> None:
 
 def read_record(path: str | os.PathLike[str], score_sha256: str) -> ScoreRecord | None:
     """Read the record of the score file with this checksum; None where there is none, or none of this file."""
-    place = path_of(path)
-    if not place.exists():  # beside the file itself, where this is a link to it
-        place = path_of(Path(path).resolve())
     try:
-        values = json.loads(place.read_text(encoding="utf-8"))
+        values = json.loads(found_path(path).read_text(encoding="utf-8"))
         record = ScoreRecord(**values)
     except (OSError, ValueError, TypeError, RecursionError):
         return None
@@ -313,13 +310,11 @@ class _Table:
         self.sha256 = hashlib.sha256(content).hexdigest()
         content = content.removeprefix(b"\xef\xbb\xbf")
         if b"\0" in content:  # UTF-16, or what a crash leaves of a file
-            raise InputError(f"{path}: not a text file (it holds zero bytes)")
+            raise not_text(path, "it holds zero bytes")
         try:
             content.decode()
         except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path}: not a text file (byte {error.start} is not UTF-8); if it is text, save it as UTF-8"
-            ) from None
+            raise not_text(path, f"byte {error.start} is not UTF-8") from None
         self._bytes = np.frombuffer(content, np.uint8)
         blank = np.ones(len(content) + 2, bool)
         blank[1:-1] = _BLANK[self._bytes]

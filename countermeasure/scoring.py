@@ -204,10 +204,9 @@ def _check_outputs(inputs: _Inputs, label_path: _Path, output_path: _Path, plot:
     """Refuse, before any work, what could not be written after it."""
     inputs.refuse_as([Path(output_path)], label_path)
     if plot is not None:
-        from tDCF_python import plots
+        from tDCF_python import outputs, plots
 
-        if Path(plot).exists() and not Path(plot).is_dir():
-            raise InputError(f"{plot}: is a file; give the name of a folder for the pictures")
+        outputs.check((), os.fspath(plot))
         with plots.house_style():  # which needs matplotlib
             pass
 
@@ -339,7 +338,7 @@ def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_p
 
 def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str) -> None:
     """Write the record of a score file; that of an older one has another checksum, wherever this run ends."""
-    if path.is_symlink() or not path.is_file():  # a device or a pipe
+    if files.is_no_file(path):
         return
     record = scorer.record()
     feature = record.feature if record else {}
