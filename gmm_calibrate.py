@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
     settings = vars(build_parser().parse_args(argv))
-    from countermeasure import calibration
+    from countermeasure.stages import calibration
 
     calibration.calibrate(**settings)
     return 0

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import argparse
 
-from countermeasure import cli, feature_types, options
+from countermeasure import cli, options
+from countermeasure.features import feature_types
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the script with the given arguments (default: the command line's)."""
     arguments = build_parser().parse_args(argv)
-    from countermeasure.extraction import extract
+    from countermeasure.stages.extraction import extract
 
     extract(**vars(arguments))
     return 0

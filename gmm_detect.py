@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
     settings = vars(build_parser().parse_args(argv))
-    from countermeasure import detection
+    from countermeasure.stages import detection
 
     detection.detect(**settings)
     return 0

@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
     settings = vars(build_parser().parse_args(argv))
-    from countermeasure import training
+    from countermeasure.stages import training
 
     training.train_fusion(options=options.fusion_options(settings), in_memory=False, **settings)
     return 0

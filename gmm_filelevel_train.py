@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
     settings = vars(build_parser().parse_args(argv))
-    from countermeasure import training
+    from countermeasure.stages import training
 
     training.train_fusion(options=options.fusion_options(settings), whole_files=True, in_memory=True, **settings)
     return 0

@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from countermeasure import cli, compute, files, options, protocol
+from countermeasure import cli, compute, files, options
 from countermeasure.errors import InputError
+from countermeasure.trials import protocol
 
 if TYPE_CHECKING:
     from countermeasure.synthesis import Speaker

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 from countermeasure import cli
-from tDCF_python import command
+from countermeasure.evaluation import command
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def get_silence(signal: ArrayLike, rate: int) -> NDArray[int64]:
-    """Return the leading and trailing silence of a recording in samples, see `countermeasure.silence`."""
-    from countermeasure.silence import get_silence
+    """Return the leading and trailing silence of a recording in samples, see `countermeasure.speech.silence`."""
+    from countermeasure.speech.silence import get_silence
 
     return get_silence(signal, rate)
 
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the script with the given arguments (default: the command line's)."""
     arguments = build_parser().parse_args(argv)
-    from countermeasure import audio
+    from countermeasure.speech import audio
 
     bad = []
     paths = _recordings(Path(arguments.path))
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 def _recordings(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    from countermeasure.detection import SUFFIXES, is_recording
+    from countermeasure.stages.detection import SUFFIXES, is_recording
 
     found = sorted(p for p in path.iterdir() if is_recording(p.name))
     if not found:

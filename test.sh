@@ -23,7 +23,7 @@ score() {
 }
 
 if [ ${#types[@]} -gt 1 ]; then
-    (cd "$scripts" && "$PYTHON" -m countermeasure.outdated "$wrapper" "$work" "${types[@]}" "$ensemble")
+    (cd "$scripts" && "$PYTHON" -m countermeasure.stages.outdated "$wrapper" "$work" "${types[@]}" "$ensemble")
 fi
 
 systems=("${types[@]}")

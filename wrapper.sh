@@ -41,7 +41,7 @@ if ! command -v "$PYTHON" > /dev/null; then
     exit 2
 fi
 # From the scripts' folder: Python looks for modules in the current one first.
-recipe=$(cd "$scripts" && "$PYTHON" -m countermeasure.recipe "$wrapper" "$@") || exit $?
+recipe=$(cd "$scripts" && "$PYTHON" -m countermeasure.stages.recipe "$wrapper" "$@") || exit $?
 types=() # frame-level types, in alphabetical order
 silence=() # empty, or the one word
 for type in $recipe; do

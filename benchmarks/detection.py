@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from countermeasure import chain
-from countermeasure.models import BONAFIDE_FILE, SPOOF_FILE
-from countermeasure.resampling import resample, resampled
+from countermeasure.gmm.models import BONAFIDE_FILE, SPOOF_FILE
+from countermeasure.speech.resampling import resample, resampled
+from countermeasure.stages import chain
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = """

@@ -20,10 +20,11 @@ from typing import TypeVar
 import numpy as np
 
 from countermeasure import cli
-from countermeasure.score_files import CmScores, read_cm_scores, write_scores
-from tDCF_python import report, resampling
-from tDCF_python.asv import LA_EVAL
-from tDCF_python.study import ATTACK, SPEAKER, run_study
+from countermeasure.evaluation import report
+from countermeasure.evaluation.asv import LA_EVAL
+from countermeasure.evaluation.study import ATTACK, SPEAKER, run_study
+from countermeasure.trials.score_files import CmScores, read_cm_scores, write_scores
+from tDCF_python import resampling
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")

@@ -30,8 +30,9 @@ import scipy.fft
 import soundfile
 from threadpoolctl import threadpool_limits
 
-from countermeasure import audio, features
-from countermeasure.extraction import extract
+from countermeasure.features import features
+from countermeasure.speech import audio
+from countermeasure.stages.extraction import extract
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from reference_features import reference

@@ -25,12 +25,14 @@ from pathlib import Path
 import numpy as np
 
 import gmm_data_processing
-from countermeasure import cli, logistic, scoring, training
-from countermeasure.models import model_files
+from countermeasure import cli
+from countermeasure.gmm import logistic
+from countermeasure.gmm.models import model_files
+from countermeasure.lists.pickles import ListWriter, read_list
 from countermeasure.options import SPLITS, LogisticOptions, TrainingOptions
-from countermeasure.pickles import ListWriter, read_list
-from countermeasure.protocol import Trial, read_protocol
-from countermeasure.score_files import read_cm_scores
+from countermeasure.stages import scoring, training
+from countermeasure.trials.protocol import Trial, read_protocol
+from countermeasure.trials.score_files import read_cm_scores
 from tDCF_python import metrics, resampling
 from tDCF_python.evaluation import EER
 

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from countermeasure import cli
-from countermeasure.pickles import ListWriter
+from countermeasure.lists.pickles import ListWriter
 
 N_DIMS = 60
 N_SOUNDS = 400

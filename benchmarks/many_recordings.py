@@ -24,8 +24,8 @@ import numpy as np
 import soundfile
 
 from benchmarks.features import EIGHT
-from countermeasure import extraction
-from countermeasure.protocol import read_protocol
+from countermeasure.stages import extraction
+from countermeasure.trials.protocol import read_protocol
 
 FEATURE = np.ones((1, 2), np.float32)
 

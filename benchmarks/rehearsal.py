@@ -23,9 +23,11 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from countermeasure import cli, features, files, options, provenance
-from countermeasure.pickles import ListWriter
-from countermeasure.protocol import BONAFIDE, SPOOF, parse_trial
+from countermeasure import cli, files, options
+from countermeasure.features import features
+from countermeasure.lists import provenance
+from countermeasure.lists.pickles import ListWriter
+from countermeasure.trials.protocol import BONAFIDE, SPOOF, parse_trial
 
 ROOT = Path(__file__).resolve().parents[1]
 # Bona fide and spoofed utterances of ASVspoof 2019 LA.

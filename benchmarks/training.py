@@ -27,12 +27,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import make_list
-from countermeasure import cli, training
+from countermeasure import cli
 from countermeasure.compute import n_cores, workers
-from countermeasure.mixture import TILE, Parameters
-from countermeasure.models import Model, model_files, read_model, write_model
+from countermeasure.gmm.mixture import TILE, Parameters
+from countermeasure.gmm.models import Model, model_files, read_model, write_model
+from countermeasure.lists.pickles import read_list
 from countermeasure.options import TrainingOptions
-from countermeasure.pickles import read_list
+from countermeasure.stages import training
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("passes", "growth", "convergence", "heldout", "scoring", "memory")
@@ -234,10 +235,10 @@ def heldout(folder: Path, args: argparse.Namespace) -> None:
 
 def scoring(folder: Path, args: argparse.Namespace) -> None:
     """1,500 utterances of 170 frames against ``gmm.score`` a file."""
-    from countermeasure.frames import Table
-    from countermeasure.models import read_pair
-    from countermeasure.pickles import ListWriter
-    from countermeasure.scoring import score_items
+    from countermeasure.gmm.models import read_pair
+    from countermeasure.lists.frames import Table
+    from countermeasure.lists.pickles import ListWriter
+    from countermeasure.stages.scoring import score_items
 
     path = synthetic(folder / "train.pkl", 100_000)
     pass_seconds(path, folder, n_components=args.n_components, max_iter=1)

@@ -36,7 +36,7 @@ from typing import Any, TypeVar
 
 from countermeasure.cli import log
 from countermeasure.errors import InputError
-from countermeasure.provenance import versions
+from countermeasure.lists.provenance import versions
 
 T = TypeVar("T")
 R = TypeVar("R")

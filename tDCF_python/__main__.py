@@ -8,7 +8,7 @@ Examples:
 import sys
 
 from countermeasure import cli
-from tDCF_python import command
+from countermeasure.evaluation import command
 
 if __name__ == "__main__":
     sys.argv[0] = "tDCF_python"  # what messages begin with, instead of __main__.py

@@ -4,7 +4,8 @@ import contextlib
 import os
 import signal
 
-from countermeasure import audio, frames
+from countermeasure.lists import frames
+from countermeasure.speech import audio
 
 
 def _deadly(function):

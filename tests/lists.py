@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from countermeasure import files, provenance
-from countermeasure.pickles import ListWriter
+from countermeasure import files
+from countermeasure.lists import provenance
+from countermeasure.lists.pickles import ListWriter
 
 
 def write_described(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from countermeasure import audio
 from countermeasure.errors import InputError
+from countermeasure.speech import audio
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from countermeasure import calibration, cli, files
-from countermeasure.calibration import Calibration, calibrate, fit
+from countermeasure import cli, files
 from countermeasure.errors import InputError
-from countermeasure.mixture import Parameters
-from countermeasure.models import Model, model_files, write_model
-from countermeasure.score_files import ScoreRecord, write_record
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Model, model_files, write_model
+from countermeasure.stages import calibration
+from countermeasure.stages.calibration import Calibration, calibrate, fit
+from countermeasure.trials.score_files import ScoreRecord, write_record
 from tDCF_python import metrics
 
 

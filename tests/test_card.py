@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import calibration, card, files
-from countermeasure.extraction import extract
-from countermeasure.mixture import Parameters
-from countermeasure.models import Model, model_files, write_model
+from countermeasure import files
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Model, model_files, write_model
 from countermeasure.options import LogisticOptions, TrainingOptions
-from countermeasure.scoring import write_frame_scores
-from countermeasure.training import train, train_fusion
+from countermeasure.stages import calibration, card
+from countermeasure.stages.extraction import extract
+from countermeasure.stages.scoring import write_frame_scores
+from countermeasure.stages.training import train, train_fusion
 
 OPTIONS = TrainingOptions(n_components=2, max_iter=3)
 

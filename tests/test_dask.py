@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import checkpoints, class_training, compute, extraction, options, scoring, training
+from countermeasure import compute, options
 from countermeasure.errors import InputError
+from countermeasure.gmm import checkpoints, class_training
+from countermeasure.lists.pickles import ListWriter
 from countermeasure.options import TrainingOptions
-from countermeasure.pickles import ListWriter
+from countermeasure.stages import extraction, scoring, training
 
 pytest.importorskip("distributed", reason="needs Dask: pip install .[dask]")
 
@@ -153,7 +155,7 @@ def test_a_worker_killed_in_extraction_is_survived(cluster, tmp_path, monkeypatc
 
 
 def test_another_list_under_the_same_path_is_refused(cluster, tmp_path):
-    from countermeasure.frames import ListFile
+    from countermeasure.lists.frames import ListFile
 
     path = tmp_path / "list.pkl"
     path.write_bytes(bytes(1000))

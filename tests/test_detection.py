@@ -15,16 +15,18 @@ import soundfile
 
 import corpus
 import gmm_detect
-from countermeasure import calibration, chain, cli, detection, features
+from countermeasure import cli
 from countermeasure.errors import InputError
-from countermeasure.extraction import extract
-from countermeasure.fusion import column_name
-from countermeasure.mixture import Parameters
-from countermeasure.models import Model, model_files, write_model
+from countermeasure.features import features
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Model, model_files, write_model
+from countermeasure.lists.fusion import column_name
 from countermeasure.options import TrainingOptions
-from countermeasure.resampling import resample
-from countermeasure.scoring import score_fusion, score_list, write_file_scores, write_frame_scores
-from countermeasure.training import train, train_fusion
+from countermeasure.speech.resampling import resample
+from countermeasure.stages import calibration, chain, detection
+from countermeasure.stages.extraction import extract
+from countermeasure.stages.scoring import score_fusion, score_list, write_file_scores, write_frame_scores
+from countermeasure.stages.training import train, train_fusion
 
 ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "eval")
@@ -126,7 +128,7 @@ def test_the_whole_of_a_long_recording_is_the_list_of_it(work, capsys, tmp_path,
     soundfile.write(tmp_path / "long.wav", signal, 16000)
     whole = [objects(detect(capsys, work / "model" / n, tmp_path / "long.wav", output="json").out) for n in SYSTEMS]
     monkeypatch.setattr(features, "PIECE", 96)
-    monkeypatch.setattr("countermeasure.audio._PIECE", 5000)
+    monkeypatch.setattr("countermeasure.speech.audio._PIECE", 5000)
     for name, (expected,) in zip(SYSTEMS, whole, strict=True):
         (found,) = objects(detect(capsys, work / "model" / name, tmp_path / "long.wav", output="json").out)
         assert found["llr"] == pytest.approx(expected["llr"], rel=1e-7, abs=2e-6)
@@ -445,8 +447,7 @@ def test_the_picture_does_not_replace_what_is_read(work, capsys, tmp_path, recor
 def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
     """A click at 1.5 s is there in the spectrogram, and its frames are where its frames are."""
     matplotlib = pytest.importorskip("matplotlib")
-    from countermeasure import frame_picture
-    from tDCF_python import plots
+    from countermeasure.evaluation import frame_picture, plots
 
     drawn = []
     monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))

@@ -11,12 +11,13 @@ import pytest
 import score_eval
 from countermeasure import __version__
 from countermeasure.errors import InputError
-from countermeasure.score_files import CmScores, read_cm_scores
-from tDCF_python import metrics, resampling, tables
-from tDCF_python.asv import LA_EVAL
+from countermeasure.evaluation import tables
+from countermeasure.evaluation.asv import LA_EVAL
+from countermeasure.evaluation.study import ATTACK, SPEAKER, run_study, signature
+from countermeasure.trials.score_files import CmScores, read_cm_scores
+from tDCF_python import metrics, resampling
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, cost_functions, evaluate
 from tDCF_python.resampling import Units
-from tDCF_python.study import ATTACK, SPEAKER, run_study, signature
 
 ROOT = Path(__file__).parents[1]
 LA = ROOT.parent / "shared" / "data" / "asvspoof2019"

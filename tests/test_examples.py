@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from countermeasure.protocol import read_protocol
-from countermeasure.score_files import read_cm_scores
+from countermeasure.trials.protocol import read_protocol
+from countermeasure.trials.score_files import read_cm_scores
 
 OWN_DATA = Path(__file__).resolve().parents[1] / "examples" / "own_data"
 SUFFIXES = (".wav", ".flac", ".ogg")

@@ -14,12 +14,16 @@ import pytest
 import soundfile
 
 import gmm_data_processing
-from countermeasure import audio, compute, extraction, features, files, provenance
+from countermeasure import compute, files
 from countermeasure.errors import InputError
-from countermeasure.extraction import extract
-from countermeasure.pickles import ListWriter
-from countermeasure.protocol import read_protocol
-from countermeasure.unfinished import UnfinishedList, remove_unfinished
+from countermeasure.features import features
+from countermeasure.lists import provenance
+from countermeasure.lists.pickles import ListWriter
+from countermeasure.lists.unfinished import UnfinishedList, remove_unfinished
+from countermeasure.speech import audio
+from countermeasure.stages import extraction
+from countermeasure.stages.extraction import extract
+from countermeasure.trials.protocol import read_protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,8 +7,8 @@ from spafe.fbanks.mel_fbanks import inverse_mel_filter_banks, mel_filter_banks
 from spafe.features.pncc import asymmetric_noise_suppression_with_temporal_masking
 from spafe.utils.spectral import compute_constant_qtransform
 
-from countermeasure.features import _noise_suppressed
-from countermeasure.filter_banks import constant_q, filter_bank
+from countermeasure.features.features import _noise_suppressed
+from countermeasure.features.filter_banks import constant_q, filter_bank
 
 SPAFE = {
     "mel": mel_filter_banks,

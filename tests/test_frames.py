@@ -10,11 +10,11 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from countermeasure import frames, provenance
 from countermeasure.compute import workers
 from countermeasure.errors import InputError
-from countermeasure.frames import Segment, Table, sample, standardisation
-from countermeasure.pickles import ListWriter, read_list
+from countermeasure.lists import frames, provenance
+from countermeasure.lists.frames import Segment, Table, sample, standardisation
+from countermeasure.lists.pickles import ListWriter, read_list
 from lists import write_described
 
 LENGTHS = [3, 40, 1, 17, 25, 8, 100, 12]

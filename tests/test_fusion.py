@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks.fusion import Corpus
 from countermeasure.errors import InputError
-from countermeasure.fusion import Column, column_name, columns, names_of_dimensions
-from countermeasure.pickles import ListWriter
-from countermeasure.protocol import parse_trial
+from countermeasure.lists.fusion import Column, column_name, columns, names_of_dimensions
+from countermeasure.lists.pickles import ListWriter
+from countermeasure.trials.protocol import parse_trial
 
 
 @pytest.mark.parametrize(

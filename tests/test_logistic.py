@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from countermeasure import logistic, scoring, training
 from countermeasure.errors import InputError
-from countermeasure.models import model_files, read_pair
+from countermeasure.gmm import logistic
+from countermeasure.gmm.models import model_files, read_pair
+from countermeasure.lists.pickles import ListWriter, read_list
 from countermeasure.options import LogisticOptions, TrainingOptions
-from countermeasure.pickles import ListWriter, read_list
+from countermeasure.stages import scoring, training
 
 N_FILES = {"train": 60, "eval": 20}
 COLUMNS = ("lfcc-bon", "lfcc-sp", "mfcc-bon", "mfcc-sp")

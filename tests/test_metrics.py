@@ -7,8 +7,9 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_curve
 
 from countermeasure.errors import InputError
-from countermeasure.score_files import read_asv_scores, read_cm_scores
-from tDCF_python import asv, metrics
+from countermeasure.evaluation import asv
+from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
+from tDCF_python import metrics
 
 LA = Path(__file__).parents[2] / "shared" / "data" / "asvspoof2019"
 CM_FILE, ASV_FILE = LA / "B01_LA_primary_eval.txt", LA / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"

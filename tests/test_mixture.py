@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
+from countermeasure.gmm.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
 
 
 @pytest.fixture

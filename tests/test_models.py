@@ -11,8 +11,8 @@ from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
 from countermeasure.errors import InputError
-from countermeasure.mixture import Parameters
-from countermeasure.models import Model, model_files, read_model, read_pair, write_model
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_model
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = {

@@ -8,7 +8,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from countermeasure.errors import InputError
-from countermeasure.pickles import ArrayRef, ListReader, ListWriter, dump, read_estimator, read_list
+from countermeasure.lists.pickles import ArrayRef, ListReader, ListWriter, dump, read_estimator, read_list
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_memory_does_not_grow_with_the_list(tmp_path):
             out.append(array, "spoof")
     program = (
         "import resource, sys\n"
-        "from countermeasure.pickles import read_list\n"
+        "from countermeasure.lists.pickles import read_list\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "read = read_list(sys.argv[1]); next(read); before = peak()\n"
         "n = sum(len(array) for array, _ in read)\n"

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from countermeasure.errors import InputError
-from countermeasure.score_files import CmScores
-from tDCF_python import page, plots
-from tDCF_python.asv import LA_EVAL
-from tDCF_python.study import ATTACK, run_study
+from countermeasure.evaluation import page, plots
+from countermeasure.evaluation.asv import LA_EVAL
+from countermeasure.evaluation.study import ATTACK, run_study
+from countermeasure.trials.score_files import CmScores
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from countermeasure import files, protocol
+from countermeasure import files
 from countermeasure.errors import InputError
-from countermeasure.protocol import Trial, parse_trial, read_protocol
+from countermeasure.trials import protocol
+from countermeasure.trials.protocol import Trial, parse_trial, read_protocol
 
 
 def written(tmp_path, content):

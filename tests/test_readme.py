@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from countermeasure import features
-from countermeasure.mixture import Parameters
-from countermeasure.models import Model, write_model
-from countermeasure.pickles import ListWriter
+from countermeasure.features import features
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Model, write_model
+from countermeasure.lists.pickles import ListWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import resample_poly
 
 from countermeasure.errors import InputError
-from countermeasure.resampling import fir, ratio, resample, resampled
+from countermeasure.speech.resampling import fir, ratio, resample, resampled
 
 PAIRS = [
     (8000, 16000),

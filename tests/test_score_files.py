@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from countermeasure.errors import InputError
-from countermeasure.protocol import read_protocol
-from countermeasure.score_files import read_asv_scores, read_cm_scores, write_scores
+from countermeasure.trials.protocol import read_protocol
+from countermeasure.trials.score_files import read_asv_scores, read_cm_scores, write_scores
 
 SIX = "LA_0001 LA_E_1 - - bonafide 1.5\nLA_0002 LA_E_2 - A07 spoof -2.5\n"
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import calibration, cli, files, provenance, scoring
+from countermeasure import cli, files
 from countermeasure.errors import InputError
-from countermeasure.extraction import extract
-from countermeasure.mixture import Parameters
-from countermeasure.models import Model, model_files, write_model
-from countermeasure.pickles import ListWriter, read_list
-from countermeasure.protocol import LABELS, read_protocol
-from countermeasure.score_files import read_record, write_scores
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Model, model_files, write_model
+from countermeasure.lists import provenance
+from countermeasure.lists.pickles import ListWriter, read_list
+from countermeasure.stages import calibration, scoring
+from countermeasure.stages.extraction import extract
+from countermeasure.trials.protocol import LABELS, read_protocol
+from countermeasure.trials.score_files import read_record, write_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -293,7 +295,7 @@ def test_memory_does_not_grow_with_trials_by_more_than_some_numbers(tmp_path):
                 protocol.write(f"LA_{i % 100:04d} LA_E_{i:07d} - {'-' if i % 2 == 0 else 'A07'} {label}\n")
     program = (
         "import sys, tracemalloc\n"
-        "from countermeasure import scoring\n"
+        "from countermeasure.stages import scoring\n"
         "scoring._ROWS_PER_TASK = 500\n"  # the same number of rows in memory at once
         "def score(n):\n"
         "    scoring.score_list(f'{n}.pkl', 'model/bon.gmm', 'model/sp.gmm', f'{n}.txt', 'scores.txt', n_jobs=1)\n"

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import cli, provenance
-from countermeasure.models import model_files, read_model
-from countermeasure.pickles import ListWriter, read_list
-from countermeasure.protocol import read_protocol
+from countermeasure import cli
+from countermeasure.gmm.models import model_files, read_model
+from countermeasure.lists import provenance
+from countermeasure.lists.pickles import ListWriter, read_list
+from countermeasure.trials.protocol import read_protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py"))

@@ -6,7 +6,7 @@ import soundfile
 
 import silence_measure
 from countermeasure.errors import InputError
-from countermeasure.silence import get_silence
+from countermeasure.speech.silence import get_silence
 
 # A constant 0.1 is loud (power 1e-2) and zeros are quiet, so frames can be counted by hand: frame i
 # covers the halves i and i + 1 of 256 samples each.

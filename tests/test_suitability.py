@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from countermeasure import scoring, training
 from countermeasure.errors import InputError
-from countermeasure.models import model_files
+from countermeasure.gmm.models import model_files
 from countermeasure.options import LogisticOptions, TrainingOptions
+from countermeasure.stages import scoring, training
 from lists import write_described
 
 SMALL = TrainingOptions(n_components=2)

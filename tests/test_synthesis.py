@@ -12,7 +12,7 @@ import soundfile
 
 from countermeasure import synthesis
 from countermeasure.errors import InputError
-from countermeasure.protocol import read_protocol
+from countermeasure.trials.protocol import read_protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = {"train": "trn", "dev": "trl", "eval": "trl"}

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure import checkpoints, em, files, training
+from countermeasure import files
 from countermeasure.errors import InputError
-from countermeasure.models import model_files, read_model, read_pair
+from countermeasure.gmm import checkpoints, em
+from countermeasure.gmm.models import model_files, read_model, read_pair
+from countermeasure.lists.pickles import ListWriter
 from countermeasure.options import TrainingOptions
-from countermeasure.pickles import ListWriter
+from countermeasure.stages import training
 
 SMALL = TrainingOptions(n_components=8, max_iter=40)
 LABELS = ("bonafide", "spoof")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import corpus
-from countermeasure.models import read_pair
-from countermeasure.pickles import read_list
-from countermeasure.protocol import read_protocol
+from countermeasure.gmm.models import read_pair
+from countermeasure.lists.pickles import read_list
+from countermeasure.trials.protocol import read_protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "dev", "eval")

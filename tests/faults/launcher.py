@@ -145,7 +145,7 @@ def _import_all():
     import contextlib
     import importlib
 
-    from countermeasure import provenance
+    from countermeasure.lists import provenance
 
     for path in [*ROOT.glob("countermeasure/*.py"), *ROOT.glob("tDCF_python/*.py")]:
         if not path.stem.startswith("__"):

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from countermeasure import checkpoints, em, provenance
 from countermeasure.files import sha256
-from countermeasure.mixture import Parameters, Statistics
-from countermeasure.models import Model, write_model
-from countermeasure.pickles import ListWriter
-from countermeasure.protocol import Trial, read_protocol
-from countermeasure.unfinished import UnfinishedList
+from countermeasure.gmm import checkpoints, em
+from countermeasure.gmm.mixture import Parameters, Statistics
+from countermeasure.gmm.models import Model, write_model
+from countermeasure.lists import provenance
+from countermeasure.lists.pickles import ListWriter
+from countermeasure.lists.unfinished import UnfinishedList
+from countermeasure.trials.protocol import Trial, read_protocol
 
 N_ITEMS, N_DIMS, N_COMPONENTS = 8, 3, 2
 RECORD = {

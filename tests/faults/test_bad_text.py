@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from countermeasure import audio
 from countermeasure.errors import InputError
-from countermeasure.protocol import Protocol, read_protocol
-from countermeasure.score_files import read_asv_scores, read_cm_scores
+from countermeasure.speech import audio
+from countermeasure.trials.protocol import Protocol, read_protocol
+from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
 
 LINES = ["LA_1 A - A07 spoof", "LA_2 B - - bonafide", "LA_3 C - A08 spoof"]
 SCORED = [f"{line} {i}.5" for i, line in enumerate(LINES)]
@@ -132,7 +132,7 @@ TEN_MILLION = 10_000_000
 READ = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[3])
-from countermeasure import protocol, score_files
+from countermeasure.trials import protocol, score_files
 began = time.monotonic()
 if sys.argv[1] == "protocol":
     n = len(protocol.read_protocol(sys.argv[2]))

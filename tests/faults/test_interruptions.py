@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from countermeasure import card
+from countermeasure.stages import card
 from faults.launcher import SECONDS
 from faults.scripts import THERE_BEFORE, WRITERS, is_final, prepare, tree
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from countermeasure.errors import InputError
-from countermeasure.models import read_model
-from countermeasure.pickles import read_list
+from countermeasure.gmm.models import read_model
+from countermeasure.lists.pickles import read_list
 from faults import hostile, worker
 
 ROOT = Path(__file__).resolve().parents[2]

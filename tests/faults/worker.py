@@ -19,10 +19,13 @@ import traceback
 import warnings
 from pathlib import Path
 
-from countermeasure import checkpoints, frames, pickles, protocol, provenance, score_files, scoring, training
 from countermeasure.errors import InputError
-from countermeasure.models import read_model
+from countermeasure.gmm import checkpoints
+from countermeasure.gmm.models import read_model
+from countermeasure.lists import frames, pickles, provenance
 from countermeasure.options import TrainingOptions
+from countermeasure.stages import scoring, training
+from countermeasure.trials import protocol, score_files
 from faults import samples
 from faults.hostile import CANARY
 from faults.mutations import mutant

@@ -1,0 +1,1 @@
+"""From score files to tables, comparisons, pictures and the report."""

@@ -1,0 +1,85 @@
+"""The speaker verification system that a countermeasure stands before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from countermeasure.trials.protocol import SPOOF
+from countermeasure.trials.score_files import NONTARGET, TARGET, AsvScores
+from tDCF_python import metrics
+from tDCF_python.defaults import LA_EVAL_NAME
+
+
+@dataclass(frozen=True)
+class AsvSystem:
+    """A verification system's error rates, overall and attack by attack.
+
+    Attributes
+    ----------
+    rates : AsvRates
+        Its operating point.
+    attack_p_miss : mapping from attack to float
+        Fraction of each attack's spoofs that it rejects by itself at that point; empty if unknown.
+    source : str
+        Where the rates come from, for the signature of a result.
+    """
+
+    rates: metrics.AsvRates
+    attack_p_miss: Mapping[str, float]
+    source: str
+
+    def against(self, attack: str) -> metrics.AsvRates:
+        """Return the error rates when all spoofs are of one attack.
+
+        For an attack whose rate is unknown: those over all attacks.
+        """
+        return replace(self.rates, p_miss_spoof=self.attack_p_miss.get(attack, self.rates.p_miss_spoof))
+
+
+def from_scores(asv: AsvScores) -> AsvSystem:
+    """Return the operating point that a verification system's scores give.
+
+    The threshold is that of targets against nontargets, for every attack.
+    """
+    spoof = asv.keys == SPOOF.encode()
+    rates = metrics.asv_rates(
+        asv.scores[asv.keys == TARGET.encode()], asv.scores[asv.keys == NONTARGET.encode()], asv.scores[spoof]
+    )
+    attacks, which = np.unique(asv.attacks[spoof], return_inverse=True)
+    missed = np.bincount(which, weights=asv.scores[spoof] < rates.threshold) / np.bincount(which)
+    by_attack = {attack.decode(): float(share) for attack, share in zip(attacks, missed, strict=True)}
+    return AsvSystem(rates, by_attack, f"sha256:{asv.sha256[:12]}")
+
+
+# Counted in the organisers' scores of the evaluation set (ASVspoof2019.LA.asv.eval.gi.trl.scores.txt,
+# ODC-By): 5,370 targets, 33,327 nontargets, 4,914 spoofs of each attack.
+_LA_EVAL_SPOOFS = 4914
+_LA_EVAL_MISSED_SPOOFS = {
+    "A07": 36,
+    "A08": 163,
+    "A09": 3745,
+    "A10": 196,
+    "A11": 179,
+    "A12": 150,
+    "A13": 103,
+    "A14": 13,
+    "A15": 29,
+    "A16": 35,
+    "A17": 4571,
+    "A18": 3898,
+    "A19": 2172,
+}
+LA_EVAL = AsvSystem(
+    metrics.AsvRates(
+        eer=0.0245778373868689,
+        threshold=-5.680051,
+        p_miss=132 / 5370,
+        p_fa=820 / 33327,
+        p_miss_spoof=sum(_LA_EVAL_MISSED_SPOOFS.values()) / (_LA_EVAL_SPOOFS * len(_LA_EVAL_MISSED_SPOOFS)),
+    ),
+    {attack: missed / _LA_EVAL_SPOOFS for attack, missed in _LA_EVAL_MISSED_SPOOFS.items()},
+    LA_EVAL_NAME,
+)

@@ -1,0 +1,145 @@
+"""Where a recording sounds fake: the LLR of its frames above its spectrogram."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermeasure.errors import InputError
+from countermeasure.evaluation import plots
+from countermeasure.stages.chain import Score
+
+# The curve is a mean over this many seconds, of longer recordings over this share of them: single frames jump.
+_SMOOTH_S = 0.25
+_SMOOTH_SHARE = 1 / 150
+# Columns of the spectrogram at most; there are fewer pixels.
+_COLUMNS = 2400
+# More single frames than these are but a grey area.
+_FRAMES = 4000
+_SPECTRUM_S = 0.025
+_DYNAMIC_DB = 80
+_MINUTES_FROM_S = 180
+
+
+def check(path: str | os.PathLike[str]) -> None:
+    """Raise before any work for a picture that could not be written."""
+    if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--frames {path}: a picture's name ends in .png, .svg or .pdf; the recordings come elsewhere")
+    with plots.house_style():  # which needs matplotlib
+        pass
+
+
+def draw(
+    path: str | os.PathLike[str],
+    name: str,
+    signal: NDArray[np.float32],
+    rate: int,
+    score: Score,
+    threshold: float | None,
+    decision: str,
+) -> None:
+    """Draw the frames of a recording.
+
+    Parameters
+    ----------
+    path : path of a PNG, SVG or PDF
+    name : str
+        Of the recording, for the heading.
+    signal : array [n_samples]
+        As it was scored.
+    rate : int
+        Sampling rate in Hz.
+    score : Score
+        With frames.
+    threshold : float or None
+        For the LLR of the recording; None where its frames are those of other models.
+    decision : str
+    """
+    with plots.house_style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 5), layout="constrained")
+        grid = figure.add_gridspec(2, 2, height_ratios=(1, 1.2), width_ratios=(1, 0.018))
+        above, below, bar = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (1, 1)))
+        duration = len(signal) / rate
+        unit, told = (60, "min") if duration > _MINUTES_FROM_S else (1, "s")
+        _draw_llr(above, score, rate, threshold, duration, unit)
+        image = _draw_spectrogram(below, signal, rate, unit)
+        figure.colorbar(image, cax=bar, label="level below the loudest, dB")
+        bar.grid(False)
+        for axes in (above, below):
+            axes.set_xlim(0, duration / unit)
+        above.tick_params(labelbottom=False)
+        below.set_xlabel(f"time, {told}")
+        shown = os.fsencode(name).decode(errors="replace")
+        figure.suptitle(f"{shown}: {decision}, LLR {_number(score.llr)}", fontsize=10, parse_math=False)
+        plots.save(figure, path)
+
+
+def _draw_llr(axes, score: Score, rate: int, threshold: float | None, duration: float, unit: int) -> None:
+    if score.window is None:
+        raise InputError("the models look at whole files only, so there are no frames to draw")
+    length, hop = score.window.samples(rate)
+    frames = score.frames
+    time = (np.arange(len(frames)) * hop + length / 2) / rate / unit
+    span = max(_SMOOTH_S, duration * _SMOOTH_SHARE)
+    smooth = _moving_mean(frames, max(1, round(span * rate / hop)))
+    line = 0.0 if threshold is None else threshold
+    shown = frames if len(frames) <= _FRAMES else smooth
+    if shown is frames:
+        axes.plot(time, frames, color=plots.FAINT, linewidth=0.6, label="frames")
+    axes.plot(time, smooth, color=plots.INK, linewidth=1.3, label=f"mean over {span:.2g} s")
+    for where, colour, label in (
+        (smooth > line, plots.BONAFIDE_COLOUR, "sounds bona fide"),
+        (smooth <= line, plots.SPOOF_COLOUR, "sounds spoofed"),
+    ):
+        axes.fill_between(
+            time, smooth, line, where=where, interpolate=True, color=colour, alpha=0.45, linewidth=0, label=label
+        )
+    told = f"{'even' if threshold is None else 'threshold'} ({_number(line)})"
+    axes.axhline(line, color=plots.INK, linewidth=0.9, linestyle="--", label=told)
+    low, high = np.quantile(shown, (0.01, 0.99))
+    low, high = min(low, smooth.min(), line), max(high, smooth.max(), line)
+    margin = 0.06 * (high - low) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+    axes.set_ylabel("LLR of a frame, nats\n(higher = more bona fide)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _moving_mean(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Return the mean of the `n` values around each one, fewer at the ends."""
+    n = min(n, len(x))
+    sums = np.concatenate([[0.0], np.cumsum(x)])
+    begin = np.maximum(np.arange(len(x)) - n // 2, 0)
+    end = np.minimum(np.arange(len(x)) - n // 2 + n, len(x))
+    return (sums[end] - sums[begin]) / (end - begin)
+
+
+def _draw_spectrogram(axes, signal: NDArray[np.float32], rate: int, unit: int):
+    length = int(_SPECTRUM_S * rate)
+    signal = np.pad(signal, (length // 2, length))  # so that a column lies at its middle
+    hop = max(length // 5, (len(signal) - length) // _COLUMNS)
+    columns = np.lib.stride_tricks.sliding_window_view(signal, length)[::hop]
+    spectra = np.abs(np.fft.rfft(columns * np.hanning(length), 2 * length)).astype(np.float32)
+    level = 20 * np.log10(np.maximum(spectra, 1e-9))
+    extent = (-hop / 2 / rate / unit, (len(columns) - 0.5) * hop / rate / unit, 0, rate / 2000)
+    image = axes.imshow(
+        level.T - level.max(),
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="magma",
+        vmin=-_DYNAMIC_DB,
+        vmax=0,
+        interpolation="bilinear",
+    )
+    axes.set_ylabel("frequency, kHz")
+    axes.grid(False)
+    return image

@@ -1,0 +1,1 @@
+"""Feature types: what there is, and how each is computed."""

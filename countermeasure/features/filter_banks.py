@@ -1,0 +1,117 @@
+"""Filter banks and the constant-Q transform as matrices, with the numbers of spafe 0.3.3.
+
+spafe's own functions stand behind imports that take longer than a short recording takes from file to
+score, so its definitions are written out here; the tests hold every kind against them at several rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermeasure.features.feature_types import CONSTANT_Q
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+# Of an auditory filter (M. Slaney, An efficient implementation of the Patterson-Holdsworth auditory filter bank, 1993).
+_EAR_Q = 9.26449
+_NARROWEST = 24.7  # Hz
+
+
+def filter_bank(kind: str, n_filters: int, n_fft: int, rate: int) -> Matrix:
+    """Return filters from 0 Hz to half the sampling rate, ``[n_fft / 2 + 1, n_filters]``.
+
+    Parameters
+    ----------
+    kind : {'mel', 'inverse mel', 'linear', 'bark', 'gammatone'}
+    n_filters : int > 1
+    n_fft : int
+        Even.
+    rate : int
+        Sampling rate in Hz.
+    """
+    return _KINDS[kind](n_filters, n_fft, rate)
+
+
+def _triangles(edges: Vector, n_fft: int, rate: int) -> Matrix:
+    """Return triangles, each of which rises from an edge in Hz to the next one and falls to the one after it."""
+    frequency = np.linspace(0, rate / 2, n_fft // 2 + 1)[:, None]
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    return np.maximum(np.minimum((frequency - lower) / (centre - lower), (upper - frequency) / (upper - centre)), 0)
+
+
+def _linear(n_filters: int, n_fft: int, rate: int) -> Matrix:
+    return _triangles(np.linspace(0, rate / 2, n_filters + 2), n_fft, rate)
+
+
+def _mel(n_filters: int, n_fft: int, rate: int) -> Matrix:
+    highest = 2595 * np.log10(1 + rate / 2 / 700)
+    mel = highest / (n_filters + 1) * np.arange(n_filters + 2)
+    return _triangles(700 * (10 ** (mel / 2595) - 1), n_fft, rate)
+
+
+def _inverse_mel(n_filters: int, n_fft: int, rate: int) -> Matrix:
+    return _mel(n_filters, n_fft, rate)[::-1]
+
+
+def _bark(n_filters: int, n_fft: int, rate: int) -> Matrix:
+    """Return Hermansky's critical bands: flat over a Bark, 25 dB a Bark below it, 10 dB above."""
+    centres = np.linspace(0, 6 * np.arcsinh(rate / 2 / 600), n_filters)
+    bins = np.arange(n_fft // 2 + 1)
+    distance = (6 * np.arcsinh(bins * rate / (n_fft + 1) / 600))[:, None] - centres
+    weights = np.minimum(10 ** np.minimum(2.5 * (distance + 0.5), 0), 10 ** np.minimum(0.5 - distance, 0))
+    weights[(distance < -1.3) | (distance > 2.5)] = 0
+    # spafe stops before the bin of the last centre.
+    weights[int((n_fft + 1) * (600 * np.sinh(centres[-1] / 6) / rate)) :] = 0
+    return weights
+
+
+def _gammatone(n_filters: int, n_fft: int, rate: int) -> Matrix:
+    """Return the magnitude responses of gammatone filters of order 4, each with a peak of 1."""
+    offset = _EAR_Q * _NARROWEST
+    step = np.log(offset) - np.log(rate / 2 + offset)
+    centres = ((rate / 2 + offset) * np.exp(np.arange(1, n_filters + 1) / n_filters * step) - offset)[::-1]
+    bandwidth = 1.019 * 2 * np.pi * ((centres / _EAR_Q) ** 4 + _NARROWEST**4) ** (1 / 4)
+    angle = 2 * np.pi * centres / rate
+    decay = np.exp(-bandwidth / rate)
+    pole = np.exp(1j * angle) * decay
+    around = np.exp(2j * np.pi * np.arange(n_fft // 2 + 1) / n_fft)[:, None]
+    response = np.abs((around - pole) * (around - pole.conj())) ** -4.0
+    for root in (np.sqrt(3 + 2**1.5), np.sqrt(3 - 2**1.5)):
+        for sign in (1, -1):
+            response *= np.abs(around - (np.cos(angle) + sign * root * np.sin(angle)) * decay)
+    return response / response.max(axis=0)
+
+
+_KINDS: dict[str, Callable[[int, int, int], Matrix]] = {
+    "mel": _mel,
+    "inverse mel": _inverse_mel,
+    "linear": _linear,
+    "bark": _bark,
+    "gammatone": _gammatone,
+}
+
+
+def constant_q(length: int, n_fft: int, rate: int) -> NDArray[np.complex128]:
+    """Return the constant-Q transform of windowed frames as a matrix, ``[length, n_bins]``.
+
+    A bin's kernel is a windowed exponential as long as its Q wants; bins that need more than `n_fft`
+    samples, or lie above half the sampling rate, are left out. As in J. Brown and M. Puckette (JASA 1992),
+    small values of the kernels' spectra are set to 0.
+    """
+    per_octave = CONSTANT_Q["bins_per_octave"]
+    frequencies = CONSTANT_Q["f0_hz"] * 2 ** (np.arange(CONSTANT_Q["n_octaves"] * per_octave) / per_octave)
+    frequencies = frequencies[frequencies <= rate / 2]
+    lengths = np.ceil(rate / frequencies / (2 ** (1 / per_octave) - 1)).astype(int)
+    fitting = lengths <= n_fft
+    kernels = np.zeros((n_fft, np.count_nonzero(fitting)), np.complex128)
+    for k, (frequency, n) in enumerate(zip(frequencies[fitting], lengths[fitting], strict=True)):
+        start = (n_fft - n) // 2
+        kernels[start : start + n, k] = np.hamming(n) * np.exp(2j * np.pi * frequency / rate * np.arange(n)) / n
+    spectra = np.fft.fft(kernels, axis=0)
+    spectra[np.abs(spectra) <= CONSTANT_Q["spectral_threshold"]] = 0
+    # Σ_f X(f) K*(f) / n_fft, for the frame's samples instead of its spectrum X.
+    return np.fft.ifft(spectra, axis=0)[:length].conj()

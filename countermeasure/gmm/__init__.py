@@ -1,0 +1,1 @@
+"""Gaussian mixtures: their algebra, EM, training, and the files of models."""

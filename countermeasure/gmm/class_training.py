@@ -1,0 +1,198 @@
+"""Train the mixture of one class, pass by pass: from seeds, from given models, or from a checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import math
+import operator
+import os
+import time
+from collections.abc import Iterable, Sequence
+from functools import cached_property, reduce
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from countermeasure import cli, compute, files
+from countermeasure.errors import InputError
+from countermeasure.gmm import checkpoints, em
+from countermeasure.gmm.mixture import Kernel, Parameters, Standardisation, Statistics, floored, seeds, update
+from countermeasure.gmm.models import Model, check_range
+from countermeasure.lists.frames import PART, Located, Parts, Table, sample, standardisation
+from countermeasure.options import TrainingOptions
+
+# Fixed, so that models depend neither on the length of the list nor on the number of threads.
+N_BLOCKS = 16
+# Frames among which the start looks for its means: more cost time and did not help on held-out data.
+N_SAMPLE = 20_000
+# Rows of a block that one worker works on at a time: fewer where the block is short, for all to have work.
+_SMALLEST_PART = 512
+_PARTS_PER_BLOCK = 8
+# The statistics of a block are the sum of so many groups' of parts, whose own sums a worker on another machine
+# makes: groups of so many rows that sending 0.5 MB back costs little beside computing it, and enough of them for
+# the machines that so much data deserve. They depend on the data alone, for sums to have the same bytes anywhere,
+# and are powers of two, which most numbers of workers divide.
+_GROUPS_PER_BLOCK = (4, 256)
+_ROWS_PER_GROUP = 65536
+
+
+class PassLog:
+    """The passes of both classes as CSV, whole after every pass; nothing where no file is named."""
+
+    def __init__(self, path: str | os.PathLike[str] | None):
+        self._path = path
+        self._rows: dict[str, list[tuple]] = {}
+
+    def write(self, label: str, history: Sequence[float], seconds: Sequence[float], n_frames: int) -> None:
+        """Put the class's passes so far, their log-likelihoods and seconds, in place of what was known of them."""
+        if self._path is None:
+            return
+        gains = [float("inf"), *np.diff(history)]
+        self._rows[label] = [
+            (label, i, f"{value:.6f}", f"{gain:.6f}", f"{duration:.3f}", f"{n_frames / duration:.0f}")
+            for i, (value, gain, duration) in enumerate(zip(history, gains, seconds, strict=True), 1)
+        ]
+        with files.replace_when_whole(self._path, text=True, flush=False) as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(["class", "pass", "log_likelihood", "gain", "seconds", "frames_per_second"])
+            for rows in self._rows.values():
+                out.writerows(rows)
+
+
+class ClassTraining:
+    """The training of one class's mixture on its items of a table."""
+
+    def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, workers: compute.Workers):
+        self.label = label
+        self._table, self._items, self._options, self._workers = table, items, options, workers
+        self._n_frames = int(table.n_rows[items].sum())
+        self._rng = np.random.default_rng(options.seed)
+        self._standard = standardisation(table, items, workers)
+        variances = self._standard.scale.astype(np.float64) ** 2
+        check_range(self._standard.mean, variances, f"{table.paths[0]}: the {label} items")
+        self._regularisation = options.reg_covar / variances
+        self._blocks = self._divide()
+
+    def run(self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog) -> Model:
+        """Train from `start`, from seeds where it is None, or from where the checkpoint stands."""
+        found = checkpoints.load(checkpoint, record)
+        if found:
+            state, seconds = found
+            if (len(state.blocks), state.parameters.n_dims) != (len(self._blocks), self._table.n_columns):
+                raise InputError(f"{checkpoint}: the checkpoint is not of these data; start over with --restart")
+            cli.log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
+            log.write(self.label, state.history, seconds, self._n_frames)
+        else:
+            first = floored(self._standard.forward(start), self._options.var_floor) if start else self._seeds()
+            state, seconds = em.State(first), []
+        began = time.monotonic()
+
+        def observe(state: em.State) -> None:
+            nonlocal began
+            self._check_finite(state.history[-1])
+            seconds.append(max(time.monotonic() - began, 1e-9))
+            gain = f"gain {state.gain:.4f}, " if len(state.history) > 1 else ""
+            cli.log(
+                f"{self.label}: pass {len(state.history)}, log-likelihood {state.history[-1]:.4f} a frame, {gain}"
+                f"{seconds[-1]:.2f} s, {self._n_frames / seconds[-1]:,.0f} frames/s"
+            )
+            checkpoints.save(checkpoint, state, seconds, record)
+            log.write(self.label, state.history, seconds, self._n_frames)
+            began = time.monotonic()
+
+        options = self._options
+        state = em.run(state, len(self._blocks), self._e_step, self._m_step, options.max_iter, options.tol, observe)
+        return self._model(state, record)
+
+    def _seeds(self) -> Parameters:
+        n_components = _affordable(self._options.n_components, self._n_frames, self.label)
+        drawn = sample(self._table, self._items, N_SAMPLE, self._rng)
+        return seeds(self._standard.apply(drawn).astype(np.float64), n_components, self._rng)
+
+    def _divide(self) -> list[Parts]:
+        """Divide the items into blocks, and each block into parts for the workers."""
+        n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
+        n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
+        # Lists are sorted by speaker and attack as often as not; every block shall be like the whole.
+        order = self._rng.permutation(self._items)
+        blocks = [self._table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
+        return [parts for parts in blocks if parts]
+
+    def _e_step(self, block: int, parameters: Parameters) -> Statistics:
+        groups = list(self._blocks[block].grouped(n_groups(self._n_frames / len(self._blocks))))
+        elsewhere = self._workers.are_elsewhere
+        # Here every core shall have work, so a task is a part, and the groups' sums are made as results come.
+        tasks = groups if elsewhere else [[part] for group in groups for part in group]
+        located = (list(map(self._table.located, task)) for task in tasks)
+        found = self._workers.map(_EStep(parameters, self._standard), located)
+        total = Statistics.zero(parameters.n_components, parameters.n_dims)
+        for group in groups:
+            total = total + _sum(islice(found, 1 if elsewhere else len(group)))
+        return total
+
+    def _m_step(self, statistics: Statistics, previous: Parameters) -> Parameters:
+        return update(statistics, previous, self._options.var_floor, self._regularisation)
+
+    def _check_finite(self, log_likelihood: float) -> None:
+        if not np.isfinite(log_likelihood):
+            raise InputError(
+                f"{self.label}: training came to no finite likelihood; look at the data, or change --reg_covar"
+            )
+
+    def _model(self, state: em.State, record: dict[str, Any]) -> Model:
+        # The passes' likelihoods belong to parameters on the way; the model's own takes one pass more.
+        total = Statistics.zero(state.parameters.n_components, state.parameters.n_dims)
+        for block in range(len(self._blocks)):
+            total = total + self._e_step(block, state.parameters)
+        lower_bound = total.log_likelihood / self._n_frames
+        self._check_finite(lower_bound)
+        ended = "converged" if state.converged else "stopped at the largest number of passes,"
+        starved = int((total.occupancy < 1).sum())
+        told = f"; components that account for less than one frame: {starved}" if starved else ""
+        cli.log(
+            f"{self.label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}"
+        )
+        return Model(
+            self._standard.backward(state.parameters),
+            len(state.history),
+            lower_bound,
+            state.converged,
+            state.history,
+            {**record, "label": self.label, "n_files": len(self._items), "n_frames": self._n_frames},
+        )
+
+
+class _EStep:
+    """The E-step over the parts of a task; pickled, it is the mixture's parameters."""
+
+    def __init__(self, parameters: Parameters, standard: Standardisation):
+        self._arguments = parameters, standard
+
+    def __reduce__(self) -> tuple:
+        return _EStep, self._arguments
+
+    @cached_property
+    def _kernel(self) -> Kernel:  # not made where a task only passes through
+        return Kernel(*self._arguments)
+
+    def __call__(self, parts: Sequence[Located]) -> Statistics:
+        return _sum(self._kernel.accumulate(part.read()) for part in parts)
+
+
+def _sum(statistics: Iterable[Statistics]) -> Statistics:
+    return reduce(operator.add, statistics)
+
+
+def n_groups(n_rows: float) -> int:
+    """Return in how many groups a block of so many rows is divided."""
+    fewest, most = _GROUPS_PER_BLOCK
+    return int(np.clip(2 ** math.ceil(math.log2(n_rows / _ROWS_PER_GROUP)), fewest, most))
+
+
+def _affordable(n_components: int, n_frames: int, label: str) -> int:
+    most = max(1, n_frames // 2)
+    if n_components > most:
+        cli.log(f"{label}: {n_frames} rows allow {most} components of the {n_components} asked for (two rows each)")
+    return min(n_components, most)

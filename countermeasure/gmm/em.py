@@ -1,0 +1,132 @@
+"""The loop of expectation-maximisation over data that come in blocks.
+
+Incremental EM (R. M. Neal and G. E. Hinton, A view of the EM algorithm that justifies incremental,
+sparse, and other variants, 1998): the statistics of each block are kept; after a block's E-step its
+old share is replaced and the parameters follow at once. Within a pass the statistics are carried
+further the way they have come since its start (over-relaxation, R. Salakhutdinov and S. Roweis,
+Adaptive overrelaxed bound optimization methods, ICML 2003), until the first pass that loses by it.
+Neither moves the optimum, which is that of batch EM over all the data: the case of a single block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from countermeasure.gmm.mixture import Parameters, Statistics
+
+# How much further; 0: not at all. 0.8 took a third of the passes that 0 took, 1.2 hardly fewer. One update of a
+# component in a hundred overshoots to a variance below 0, which is put to the floor until the next block. Leaving such
+# components alone cost a tenth more passes and gained nothing on held-out data (LA_mini, 64 to 512 components).
+OVER_RELAXATION = 0.8
+
+EStep = Callable[[int, Parameters], Statistics]
+MStep = Callable[[Statistics, Parameters], Parameters]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where training stands between two passes.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    blocks : tuple of Statistics
+        The statistics of each block, from its latest E-step; empty before the first pass.
+    history : tuple of float
+        Mean log-likelihood a frame of each pass, in nats. In incremental EM every block contributes
+        its value under the parameters that it was visited with.
+    converged : bool
+    """
+
+    parameters: Parameters
+    blocks: tuple[Statistics, ...] = ()
+    history: tuple[float, ...] = ()
+    converged: bool = False
+
+    @property
+    def gain(self) -> float:
+        """What the latest pass gained over the one before it, in nats a frame."""
+        return self.history[-1] - self.history[-2] if len(self.history) > 1 else np.inf
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether a pass came out below the one before it."""
+        return bool((np.diff(self.history) < 0).any())
+
+
+def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State:
+    """Visit every block once.
+
+    The first pass updates the parameters at its end: before it, nothing is known of the blocks that
+    come later, and parameters after the first block would be those of that block alone.
+    """
+    parameters = state.parameters
+    if state.blocks:
+        blocks = list(state.blocks)
+        before = total = _sum(blocks)
+        relaxes = _relaxes(state, n_blocks)
+        for b in range(n_blocks):
+            new = e_step(b, parameters)
+            total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
+            blocks[b] = new
+            parameters = m_step(_over_relaxed(total, before) if relaxes else total, parameters)
+    else:
+        blocks = [e_step(b, parameters) for b in range(n_blocks)]
+        total = _sum(blocks)
+    # On the statistics as they are: a pass ends where plain EM would.
+    parameters = m_step(total, parameters)
+    log_likelihood = sum(block.log_likelihood for block in blocks) / sum(block.n_frames for block in blocks)
+    return State(parameters, tuple(blocks), (*state.history, log_likelihood))
+
+
+def _relaxes(state: State, n_blocks: int) -> bool:
+    return n_blocks > 1 and not state.has_fallen
+
+
+def _over_relaxed(total: Statistics, before: Statistics) -> Statistics:
+    sums = total.sums + OVER_RELAXATION * (total.sums - before.sums)
+    # A component that would lose half of its frames to this is left alone, lest nothing remains of it.
+    left_alone = sums[-1] < 0.5 * total.occupancy
+    sums[:, left_alone] = total.sums[:, left_alone]
+    return replace(total, sums=sums)
+
+
+def run(
+    state: State,
+    n_blocks: int,
+    e_step: EStep,
+    m_step: MStep,
+    max_iter: int,
+    tol: float,
+    observe: Callable[[State], None],
+) -> State:
+    """Pass over the data until a pass gains less than `tol` or `max_iter` passes are done.
+
+    Parameters
+    ----------
+    state : State
+        The start, or where an earlier run was stopped.
+    e_step : callable
+        Takes a block's number and parameters; gives its statistics.
+    m_step : callable
+        Takes the statistics of all blocks and the parameters before; gives the parameters after.
+    observe : callable
+        Called with the state after each pass.
+    """
+    while not state.converged and len(state.history) < max_iter:
+        before = state
+        state = one_pass(state, n_blocks, e_step, m_step)
+        lost_by_relaxing = state.gain < 0 and _relaxes(before, n_blocks)
+        state = replace(state, converged=state.gain < tol and not lost_by_relaxing)
+        observe(state)
+    return state
+
+
+def _sum(blocks: list[Statistics]) -> Statistics:
+    total = blocks[0]
+    for block in blocks[1:]:
+        total = total + block
+    return total

@@ -1,0 +1,139 @@
+"""Fusion by logistic regression, written as a pair of Gaussians.
+
+A fusion that is linear in its columns, LLR(x) = w·x + b, is a pair of normal distributions of one
+diagonal covariance v:
+
+    log N(x | μ₁, v) − log N(x | μ₂, v) = Σ_d (μ₁ − μ₂)_d / v_d · (x − (μ₁ + μ₂) / 2)_d.
+
+So the regression becomes two mixtures of one component each, and whatever scores mixtures scores it.
+Its LLR of a mean frame is the mean of its LLRs over frames: one fitted to a row a file serves frames.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from countermeasure.errors import InputError
+from countermeasure.gmm.mixture import Parameters
+
+_SIDE = re.compile(r"(.*)-(bon|sp)((?:-filelevel)?)")
+
+
+class Linear(NamedTuple):
+    """A linear LLR: ``x @ weights + offset``, in nats; weights are an array [D]."""
+
+    weights: np.ndarray
+    offset: float
+
+
+def train(rows: np.ndarray, is_bonafide: np.ndarray, names: Sequence[str], l2: float) -> tuple[Parameters, Parameters]:
+    """Fit a fusion of a table's columns.
+
+    Parameters
+    ----------
+    rows : array [n, D]
+        One a file.
+    is_bonafide : array of bool, [n]
+    names : sequence of str, length D
+        Of the columns, see `pairing`.
+    l2 : float > 0
+        See `fit`.
+
+    Returns
+    -------
+    two Parameters of one component, of bona fide and of spoofed speech; their log ratio is the LLR
+
+    Raises
+    ------
+    InputError
+        When no column tells the classes apart.
+    """
+    pairs = pairing(names)
+    llr = fit(rows @ pairs, is_bonafide, l2)
+    variance = rows.var(axis=0)
+    return as_mixtures(
+        Linear(pairs @ llr.weights, llr.offset), rows.mean(axis=0), np.where(variance > 0, variance, 1.0)
+    )
+
+
+def pairing(names: Sequence[str]) -> np.ndarray:
+    """Return the matrix that turns pairs of log-likelihoods into LLRs.
+
+    The columns ``lfcc-bon`` and ``lfcc-sp`` become one, their difference; a column without its other
+    half stays as it is. Either log-likelihood tells mostly what was said and through which channel.
+
+    Parameters
+    ----------
+    names : sequence of str, length D
+        Of the columns; the columns of one list have the same name.
+
+    Returns
+    -------
+    array [D, E], of 1, −1 and 0; E ≤ D
+    """
+    place = {name: d for d, name in enumerate(names) if list(names).count(name) == 1}
+    combined = []
+    for d, name in enumerate(names):
+        side = _SIDE.fullmatch(name)
+        other = place.get(f"{side[1]}-{'sp' if side[2] == 'bon' else 'bon'}{side[3]}") if side else None
+        if side and other is not None and name in place:
+            if side[2] == "sp":
+                continue  # is in the difference already
+            combined.append(np.eye(len(names))[d] - np.eye(len(names))[other])
+        else:
+            combined.append(np.eye(len(names))[d])
+    return np.column_stack(combined)
+
+
+def fit(rows: np.ndarray, is_bonafide: np.ndarray, l2: float) -> Linear:
+    """Fit a logistic regression in which both classes count the same, so that its logit is an LLR.
+
+    Minimises the mean of the trials' cross entropies, in nats, plus ``l2 / 2`` times the squared
+    length of the weights of standardised columns.
+
+    Parameters
+    ----------
+    rows : array [n, E]
+    is_bonafide : array of bool, [n]
+    l2 : float > 0
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    scale = np.where(scale > 1e-9 * np.abs(mean), scale, np.inf)  # what never changes gets the weight 0
+    # Newton's own steps, for a handful of columns: the default solver's LLRs are off by up to 6e-6, and it may stop
+    # with a warning, as those of conjugate gradients do.
+    regression = LogisticRegression(
+        C=1 / (l2 * len(rows)), class_weight="balanced", solver="newton-cholesky", tol=1e-10, max_iter=10_000
+    )
+    regression.fit((rows - mean) / scale, is_bonafide)
+    weights = regression.coef_[0] / scale
+    return Linear(weights, float(regression.intercept_[0] - weights @ mean))
+
+
+def as_mixtures(llr: Linear, mean: np.ndarray, variance: np.ndarray) -> tuple[Parameters, Parameters]:
+    """Return the two Gaussians, of bona fide and of spoofed speech, whose log ratio is the LLR.
+
+    Parameters
+    ----------
+    llr : Linear
+    mean, variance : array [D]
+        Of the data: both get this variance, and lie around the point nearest to the mean, in
+        standard deviations, at which the LLR is 0.
+
+    Raises
+    ------
+    InputError
+        When all weights are 0: then no two such Gaussians have an offset between them.
+    """
+    slope = llr.weights @ (variance * llr.weights)
+    if not slope > 0:
+        raise InputError("no column tells bona fide from spoofed speech at all; look at the lists")
+    middle = mean - (llr.offset + llr.weights @ mean) / slope * variance * llr.weights
+    half = variance * llr.weights / 2
+    bonafide, spoof = (Parameters(np.ones(1), (middle + d)[None], variance[None]) for d in (half, -half))
+    return bonafide, spoof

@@ -1,0 +1,225 @@
+"""Model files: pickled scikit-learn mixtures that this suite reads without scikit-learn."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from countermeasure.errors import InputError
+from countermeasure.files import replace_when_whole
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.lists.pickles import dump, read_estimator
+
+BONAFIDE_FILE = "bon.gmm"
+SPOOF_FILE = "sp.gmm"
+# Features and scores stay far inside of it; float32 squares beyond it do not.
+_RANGE = 1e18
+# The attribute of the estimator that tells what the model was made of; scikit-learn ignores it.
+_RECORD = "countermeasure_"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained mixture.
+
+    Attributes
+    ----------
+    parameters : Parameters
+        In the features' own units.
+    n_iter : int
+        Passes over the data.
+    lower_bound : float
+        Mean log-likelihood a frame of the training data, in nats.
+    converged : bool
+    history : tuple of float
+        Mean log-likelihood a frame of each pass.
+    record : dict
+        What the model was made of; empty for a model that was made elsewhere.
+    """
+
+    parameters: Parameters
+    n_iter: int = 0
+    lower_bound: float = float("-inf")
+    converged: bool = False
+    history: tuple[float, ...] = ()
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of the score lists a fusion model was trained on; None where it does not say."""
+        return self.record.get("columns")
+
+
+def write_model(path: str | os.PathLike[str], model: Model) -> None:
+    """Write a model as a pickled, fitted `sklearn.mixture.GaussianMixture`.
+
+    Equal models give equal bytes, with one version of scikit-learn.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    p = model.parameters
+    options = model.record.get("options", {})
+    estimator = GaussianMixture(
+        n_components=p.n_components,
+        covariance_type="diag",
+        tol=options.get("tol", 1e-3),
+        reg_covar=options.get("reg_covar", 0.0),
+        max_iter=options.get("max_iter", 100),
+        random_state=options.get("seed"),
+    )
+    estimator.weights_ = p.weights
+    estimator.means_ = p.means
+    estimator.covariances_ = p.variances
+    estimator.precisions_ = 1.0 / p.variances
+    estimator.precisions_cholesky_ = np.sqrt(estimator.precisions_)
+    estimator.converged_ = bool(model.converged)
+    estimator.n_iter_ = int(model.n_iter)
+    estimator.lower_bound_ = float(model.lower_bound)
+    estimator.lower_bounds_ = [float(value) for value in model.history]
+    estimator.n_features_in_ = p.n_dims
+    setattr(estimator, _RECORD, model.record)
+    with replace_when_whole(path) as file:
+        dump(estimator, file)
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Read a model, this suite's or one that scikit-learn alone has written.
+
+    Raises
+    ------
+    InputError
+        When the file holds no fitted mixture with diagonal covariances, or one that is damaged.
+    """
+    if not os.path.lexists(path):
+        raise InputError(f"{path}: no such file; train the models first")
+    state = read_estimator(path).state
+    kind = state.get("covariance_type")
+    if type(kind) is not str or kind != "diag":
+        raise InputError(f"{path}: a mixture with covariance_type={str(kind)[:20]!r}; this suite's are 'diag'")
+    if "means_" not in state:
+        raise InputError(f"{path}: a mixture that was never fitted; train it first")
+    names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+    arrays = [_in_float64(state.get(name)) for name in names]
+    record = state.get(_RECORD, {})
+    problem = _problem(*arrays) or _record_problem(record)
+    if problem:
+        raise InputError(f"{path}: {problem}; the file is damaged, copy or train the model again")
+    weights, means, variances, _ = arrays
+    history = state.get("lower_bounds_")
+    return Model(
+        Parameters(weights, means, variances),
+        int(_number(state.get("n_iter_"))),
+        _number(state.get("lower_bound_")),
+        state.get("converged_") is True,
+        tuple(map(_number, history)) if isinstance(history, list) else (),
+        record,
+    )
+
+
+def check_range(means: np.ndarray, variances: np.ndarray, what: str) -> None:
+    """Check that models of data of such means and variances, arrays [D], will be models to `read_model`.
+
+    Raises
+    ------
+    InputError
+        When they would not, by whatever floor of variances; names the dimension.
+    """
+    # Components are narrower than the data by the floor of variances, and may lie far from their mean.
+    smallest, largest = 1e5 / _RANGE, 1e-6 * _RANGE
+    bad = ~((abs(means) < largest) & (variances < largest) & (variances > smallest))
+    if bad.any():
+        d = int(bad.argmax())
+        raise InputError(
+            f"{what} have mean {means[d]:.3g} and variance {variances[d]:.3g} in dimension {d + 1}; scale the features "
+            f"to variances between {smallest:g} and {largest:g}"
+        )
+
+
+def _in_float64(value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        return value
+    with np.errstate(over="ignore"):
+        return value.astype(np.float64)
+
+
+def _number(value: Any) -> float:
+    """Return a number that nothing is computed from; 0 where it is none."""
+    return float(value) if type(value) in (int, float) and abs(value) < _RANGE else 0.0
+
+
+def _problem(weights: Any, means: Any, variances: Any, precisions_cholesky: Any) -> str | None:
+    """Say what is wrong with a mixture's arrays; None where they fit together."""
+    for name, array, n_axes in (
+        ("weights_", weights, 1),
+        ("means_", means, 2),
+        ("covariances_", variances, 2),
+        ("precisions_cholesky_", precisions_cholesky, 2),
+    ):
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != n_axes:
+            return f"{name} is no {n_axes}-dimensional array of numbers"
+        if not array.size or not np.isfinite(array).all():
+            return f"{name} is empty or holds NaN or infinite values"
+    if not means.shape == variances.shape == precisions_cholesky.shape or len(weights) != len(means):
+        return "its arrays differ in shape"
+    if (weights < 0).any() or abs(weights.sum() - 1) > 1e-3:
+        return "its weights do not sum to 1"
+    if (variances <= 0).any():
+        return "a variance is not positive"
+    if max(abs(means).max(), variances.max()) > _RANGE or variances.min() < 1 / _RANGE:
+        return "a mean or a variance is larger or smaller than any feature's"
+    with np.errstate(over="ignore"):
+        if not np.allclose(precisions_cholesky**2 * variances, 1, atol=1e-3):
+            return "its precisions are not those of its covariances"
+    return None
+
+
+def _record_problem(record: Any) -> str | None:
+    """Say what is wrong with what a model tells about itself; None where it can be compared with others."""
+    if not isinstance(record, dict):
+        return "its record is no dictionary"
+    for name, kind in (("label", str), ("training_id", str), ("columns", list), ("inputs", list), ("options", dict)):
+        if record.get(name) is not None and type(record[name]) is not kind:
+            return f"its record's {name} has the wrong form"
+    if not all(type(name) is str for name in record.get("columns") or []):
+        return "its record's columns are no names"
+    for entry in record.get("inputs") or []:
+        known = entry is None or (type(entry) is dict and {"feature", "sampling_rate", "model"} <= entry.keys())
+        if not known or (entry and type(entry["feature"]) is not dict):
+            return "its record's inputs have the wrong form"
+    return None
+
+
+def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> tuple[Model, Model]:
+    """Read the two models of one training.
+
+    Raises
+    ------
+    InputError
+        As `read_model`; and when the two do not belong together: other dimensions, another training,
+        or the wrong way round.
+    """
+    bonafide, spoof = read_model(bonafide_path), read_model(spoof_path)
+    for model, path, label in ((bonafide, bonafide_path, "bonafide"), (spoof, spoof_path, "spoof")):
+        if model.record.get("label", label) != label:
+            raise InputError(
+                f"{path}: is a model of {model.record['label']} speech, not of {label}; swap the two files"
+            )
+    if bonafide.record.get("training_id") != spoof.record.get("training_id"):
+        raise InputError(
+            f"{bonafide_path} and {spoof_path} come from different trainings; give the two files of one model folder"
+        )
+    if bonafide.parameters.n_dims != spoof.parameters.n_dims:
+        raise InputError(
+            f"{bonafide_path} has {bonafide.parameters.n_dims} dimensions and {spoof_path} "
+            f"{spoof.parameters.n_dims}; give the two files of one model folder"
+        )
+    return bonafide, spoof
+
+
+def model_files(model_path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Return the paths of a folder's bona fide and spoof models."""
+    return Path(model_path) / BONAFIDE_FILE, Path(model_path) / SPOOF_FILE

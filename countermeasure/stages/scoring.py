@@ -1,0 +1,422 @@
+"""Score recordings with trained mixtures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import compress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from countermeasure import __version__, compute, files
+from countermeasure.cli import log, progress
+from countermeasure.errors import InputError
+from countermeasure.gmm.mixture import Kernel, Parameters
+from countermeasure.gmm.models import Model, model_files, read_pair
+from countermeasure.lists import fusion, provenance
+from countermeasure.lists.frames import Located, Table
+from countermeasure.lists.pickles import ListWriter
+from countermeasure.stages import calibration
+from countermeasure.stages.suitability import check_columns, check_suits
+from countermeasure.trials.protocol import BONAFIDE, SPOOF, Protocol, read_protocol
+from countermeasure.trials.score_files import ScoreRecord, write_record, write_scores
+
+# Frames of which one worker gives the log-likelihoods back at a time.
+_ROWS_PER_TASK = 16384
+# Labels in arrays.
+_NO_LABEL, _SPOOF, _BONAFIDE, _OTHER = -1, 0, 1, 2
+_CODES: dict[str | None, int] = {None: _NO_LABEL, SPOOF: _SPOOF, BONAFIDE: _BONAFIDE}
+
+_Path = str | os.PathLike[str]
+
+
+class Scores(NamedTuple):
+    """Log-likelihoods of one item's frames, arrays [n_frames], in nats."""
+
+    item: int
+    bonafide: np.ndarray
+    spoof: np.ndarray
+
+
+def score_items(table: Table, pair: tuple[Model, Model], workers: compute.Workers) -> Iterator[Scores]:
+    """Yield the frame log-likelihoods of every item that has frames, in order."""
+    scoring = _Scoring(*(model.parameters for model in pair))
+    parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
+    waiting: list[Scores] = []  # of one item, which may be torn over several parts
+    for part, scored in zip(parts, workers.map(scoring, map(table.located, parts)), strict=True):
+        ends = np.cumsum([segment.stop - segment.start for segment in part])[:-1]
+        for segment, *both in zip(part, *(np.split(scores, ends) for scores in scored), strict=True):
+            one = Scores(segment.item, *both)
+            if not (np.isfinite(one.bonafide).all() and np.isfinite(one.spoof).all()):
+                raise InputError(
+                    f"{', '.join(map(str, table.paths))}: {table.name(one.item)} has no finite score: "
+                    "it holds values that are NaN, infinite or far too large; make the list again"
+                )
+            if waiting and waiting[0].item != one.item:
+                yield _joined(waiting)
+                waiting.clear()
+            waiting.append(one)
+    if waiting:
+        yield _joined(waiting)
+
+
+class _Scoring:
+    """The scoring of a task's frames; pickled, it is the two mixtures' parameters."""
+
+    def __init__(self, *mixtures: Parameters):
+        self._mixtures = mixtures
+
+    def __reduce__(self) -> tuple:
+        return _Scoring, self._mixtures
+
+    @cached_property
+    def _kernels(self) -> list[Kernel]:  # not made where a task only passes through
+        return [Kernel.of_raw(mixture) for mixture in self._mixtures]
+
+    def __call__(self, rows: Located) -> list[np.ndarray]:
+        frames = rows.read()
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [kernel.log_likelihoods(frames) for kernel in self._kernels]
+
+
+def _joined(pieces: list[Scores]) -> Scores:
+    if len(pieces) == 1:
+        return pieces[0]
+    return Scores(
+        pieces[0].item, np.concatenate([p.bonafide for p in pieces]), np.concatenate([p.spoof for p in pieces])
+    )
+
+
+def score_list(
+    data_path: _Path,
+    model_path_bon: _Path,
+    model_path_sp: _Path,
+    label_path: _Path,
+    output_path: _Path,
+    plot: _Path | None = None,
+    n_jobs: int | None = None,
+    dask: str | None = None,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
+) -> None:
+    """Write the LLR of each trial of a feature list; print the EER.
+
+    LLR = mean over frames of log p(frame | bona fide) minus the same for spoof; higher = more bona
+    fide. With `plot`, the pictures of the evaluation go into that folder. The record beside the score
+    file says which models gave it.
+    """
+    inputs = _Inputs.of_list(data_path, (model_path_bon, model_path_sp))
+    _check_outputs(inputs, label_path, output_path, plot)
+    with _opened(inputs, n_jobs, dask) as scorer:
+        trials = read_protocol(label_path, protocol_format, protocol_subset)
+        _score_trials(scorer, trials, label_path, output_path, plot)
+
+
+def score_fusion(
+    data_dir: _Path,
+    model_path_bon: _Path,
+    model_path_sp: _Path,
+    label_path: _Path,
+    output_path: _Path,
+    plot: _Path | None = None,
+    n_jobs: int | None = None,
+    dask: str | None = None,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
+) -> None:
+    """Write the LLR of each trial from all score lists of a folder; else as `score_list`."""
+    inputs = _Inputs.of_fusion(data_dir, (model_path_bon, model_path_sp))
+    _check_outputs(inputs, label_path, output_path, plot)
+    with _opened(inputs, n_jobs, dask) as scorer:
+        trials = read_protocol(label_path, protocol_format, protocol_subset)
+        _score_trials(scorer, trials, label_path, output_path, plot)
+
+
+def write_frame_scores(
+    data_split: str,
+    data_path: _Path,
+    model_path: _Path,
+    model_name: str,
+    output_path: _Path,
+    n_jobs: int | None = None,
+    dask: str | None = None,
+) -> None:
+    """Write the log-likelihood of every frame of a feature list under both models of a folder."""
+    outputs = _score_lists(output_path, data_split, model_name)
+    inputs = _Inputs.of_list(data_path, model_files(model_path))
+    inputs.refuse_as(outputs)
+    with _opened(inputs, n_jobs, dask) as scorer:
+        _write_scores(scorer, outputs, model_name, data_split, whole_files=False)
+
+
+def write_file_scores(
+    data_split: str,
+    data_dir: _Path,
+    model_path: _Path,
+    model_name: str,
+    output_path: _Path,
+    n_jobs: int | None = None,
+    dask: str | None = None,
+) -> None:
+    """Write the mean frame log-likelihood of every file of a folder's stacked score lists."""
+    outputs = _score_lists(output_path, data_split, model_name, "-filelevel")
+    inputs = _Inputs.of_fusion(data_dir, model_files(model_path))
+    inputs.refuse_as(outputs)
+    with _opened(inputs, n_jobs, dask) as scorer:
+        _write_scores(scorer, outputs, model_name, data_split, whole_files=True)
+
+
+# -- what is read, and what may be written -----------------------------------------------------------
+
+
+class _Inputs(NamedTuple):
+    """The lists that are scored, and the files of the models, bona fide first.
+
+    `columns` are the lists' names in a fusion, `data` its folder.
+    """
+
+    lists: list[Path]
+    columns: list[str] | None
+    data: _Path
+    models: tuple[_Path, _Path]
+
+    @classmethod
+    def of_list(cls, path: _Path, models: tuple[_Path, _Path]) -> _Inputs:
+        return cls([Path(path)], None, path, models)
+
+    @classmethod
+    def of_fusion(cls, folder: _Path, models: tuple[_Path, _Path]) -> _Inputs:
+        found = fusion.columns(folder)
+        return cls([column.path for column in found], [column.name for column in found], folder, models)
+
+    def refuse_as(self, outputs: Sequence[Path], *more: _Path) -> None:
+        """Refuse outputs, or records of theirs, that are read in this run; `more` is read, too."""
+        read = *self.lists, *map(provenance.path_of, self.lists), *self.models, *more
+        for path in outputs:
+            files.refuse_overwriting(path, *read)
+            files.refuse_overwriting(provenance.path_of(path), *read)
+
+
+def _check_outputs(inputs: _Inputs, label_path: _Path, output_path: _Path, plot: _Path | None) -> None:
+    """Refuse, before any work, what could not be written after it."""
+    inputs.refuse_as([Path(output_path)], label_path)
+    if plot is not None:
+        from countermeasure.evaluation import outputs, plots
+
+        outputs.check((), os.fspath(plot))
+        with plots.house_style():  # which needs matplotlib
+            pass
+
+
+def _score_lists(output_path: _Path, split: str, model_name: str, ending: str = "") -> list[Path]:
+    """Return the paths of the lists of scores under the two models.
+
+    Raises
+    ------
+    InputError
+        When the models' name is none that a fusion would find.
+    """
+    if not model_name or model_name.startswith(".") or Path(model_name).name != model_name:
+        raise InputError(
+            f"--model_name {model_name!r}: the lists' names begin with it; give a name that is not empty, does not "
+            "begin with a dot and has no folder in it"
+        )
+    return [Path(output_path) / split / f"{model_name}-{side}-{split}{ending}.pkl" for side in ("bon", "sp")]
+
+
+class _Scorer(NamedTuple):
+    """Lists that are open, and models that suit them."""
+
+    table: Table
+    pair: tuple[Model, Model]
+    models_sha256: str
+    workers: compute.Workers
+
+    def scores(self) -> Iterator[Scores]:
+        """Yield the scores of all items that have frames, and show how many are done."""
+        return progress(score_items(self.table, self.pair, self.workers), len(self.table), "scoring", "files")
+
+    def record(self) -> provenance.Record | None:
+        """Return the table's record; that of several lists speaks of no single feature."""
+        record = self.table.record
+        if record is None or len(self.table.paths) == 1:
+            return record
+        columns = [fusion.column_name(path.name) for path in self.table.paths]
+        return replace(record, feature={"type": "fusion", "columns": columns})
+
+
+@contextlib.contextmanager
+def _opened(inputs: _Inputs, n_jobs: int | None, dask: str | None) -> Iterator[_Scorer]:
+    bonafide, spoof = inputs.models
+    if os.path.exists(bonafide) and os.path.exists(spoof) and os.path.samefile(bonafide, spoof):
+        raise InputError(f"{bonafide} and {spoof} are the same file; give the bona fide model and the spoof model")
+    pair = read_pair(bonafide, spoof)
+    models_sha256 = calibration.sha256_of_pair(bonafide, spoof)
+    if inputs.columns is not None:
+        check_columns(pair[0], inputs.columns, inputs.data)
+    with compute.workers(n_jobs, dask) as workers, Table(inputs.lists) as table:
+        check_suits(pair[0], table, bonafide)
+        yield _Scorer(table, pair, models_sha256, workers)
+
+
+# -- lists of scores ---------------------------------------------------------------------------------
+
+
+def _write_scores(scorer: _Scorer, paths: Sequence[Path], model_name: str, split: str, whole_files: bool) -> None:
+    """Write the two lists of scores, and their records where the table has one."""
+    table, record = scorer.table, scorer.record()
+    if record and record.split != split:
+        raise InputError(
+            f"{table.paths[0]}: a list of {record.split}, but --data_split says {split}; give the right one"
+        )
+    n_frames = [0] * len(table)
+    with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
+
+        def leave_out(items: range) -> None:
+            for i in items:  # items without frames keep their places
+                bonafide.append(None, table.labels[i])
+                spoof.append(None, table.labels[i])
+
+        scored = 0
+        for one in scorer.scores():
+            leave_out(range(scored, one.item))
+            for out, scores in ((bonafide, one.bonafide), (spoof, one.spoof)):
+                value = scores.mean().reshape(1, 1) if whole_files else scores.astype(np.float32)
+                out.append(value, table.labels[one.item])
+            n_frames[one.item] = 1 if whole_files else len(one.bonafide)
+            scored = one.item + 1
+        leave_out(range(scored, len(table)))
+    for path, out, model in zip(paths, (bonafide, spoof), scorer.pair, strict=True):
+        if record is None:
+            provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
+        else:
+            provenance.write(
+                path,
+                replace(
+                    record,
+                    kind="file scores" if whole_files else "frame scores",
+                    dtype="float64" if whole_files else "float32",
+                    list_sha256=files.sha256(path),
+                    n_frames=n_frames,
+                    index=out.index,
+                    model={"name": model_name, "training_id": model.record.get("training_id", "")},
+                    versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
+                ),
+            )
+    n_left_out = int(np.count_nonzero(table.n_rows == 0))
+    left_out = f", {n_left_out:,} without frames and without scores" if n_left_out else ""
+    for path in paths:
+        log(f"{path}: {len(table) - n_left_out:,} recordings, {table.n_rows.sum():,} frames{left_out}")
+
+
+# -- score files -------------------------------------------------------------------------------------
+
+
+def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_path: _Path, plot: _Path | None) -> None:
+    items, labels = _joined_trials(scorer.table, trials, label_path)
+    files.check_place(Path(output_path))
+    llrs = np.full(len(scorer.table) + 1, np.nan)  # the last one for trials that are in no list
+    for one in scorer.scores():
+        llrs[one.item] = one.bonafide.mean() - one.spoof.mean()
+    llrs = llrs[items]
+    scored = ~np.isnan(llrs)
+    llrs, labels = llrs[scored], labels[scored]
+    digest = write_scores(output_path, (trial.line for trial in compress(trials, scored)), llrs)
+    _write_score_record(scorer, Path(output_path), digest)
+    log(f"{len(llrs)} trials scored into {output_path}; higher = more bona fide")
+    missing = len(trials) - len(llrs)
+    if missing:
+        log(f"{missing} trial{'s' * (missing > 1)} of {label_path} not in the list, or without frames: no score")
+    if (labels == _NO_LABEL).all():
+        log(f"{label_path} is blind: without labels there is no EER")
+        return
+    _evaluate(llrs, labels == _BONAFIDE, output_path, plot)
+
+
+def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str) -> None:
+    """Write the record of a score file; that of an older one has another checksum, wherever this run ends."""
+    if files.is_no_file(path):
+        return
+    record = scorer.record()
+    feature = record.feature if record else {}
+    inputs = feature.get("columns", [feature["type"]] if "type" in feature else [])
+    write_record(path, ScoreRecord(score_sha256, scorer.models_sha256, record.split if record else None, inputs))
+
+
+def _joined_trials(table: Table, trials: Protocol, label_path: _Path) -> tuple[np.ndarray, np.ndarray]:
+    """Find each trial in the table: by utterance, by order where none is known.
+
+    Returns
+    -------
+    items : array [n_trials]
+        Of the table, -1 for a trial that has none.
+    labels : array [n_trials]
+        Of `_CODES`.
+
+    Raises
+    ------
+    InputError
+        When the table holds anything else than these trials, or other labels.
+    """
+    what = table.paths[0]
+    labels = np.full(len(trials), _NO_LABEL, np.int8)
+    items = np.full(len(trials), -1)
+    utterances = table.utterances
+    if utterances is None and len(trials) != len(table):
+        raise InputError(
+            f"{what}: {len(table)} items, but {label_path} has {len(trials)} trials; "
+            "give the protocol that the list was made from"
+        )
+    n_found = 0  # of a list's items in the protocol's order, as they are unless somebody sorted one of the two
+    for place, trial in enumerate(trials):
+        labels[place] = _CODES[trial.label]
+        if utterances is None or (n_found < len(utterances) and utterances[n_found] == trial.utterance):
+            items[place] = n_found
+            n_found += 1
+    # The rest is in memory at once: to ask the protocol for the places of some 100,000 takes minutes.
+    rest = {table.name(item): item for item in range(n_found, len(table))}
+    if rest:
+        for place, trial in enumerate(trials):
+            if trial.utterance in rest:
+                items[place] = rest.pop(trial.utterance)
+    strangers = list(rest)
+    skipped = set(table.record.skipped if table.record else ())
+    absent = [trials[place].utterance for place in np.flatnonzero(items < 0).tolist()]
+    absent = [utterance for utterance in absent if utterance not in skipped]
+    for names, told in ((strangers, f"not in {label_path}"), (absent, f"in {label_path}, but not in the list")):
+        if names:
+            raise InputError(
+                f"{what}: {names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {told}; "
+                "give the protocol that the list was made from"
+            )
+    known = np.array([*(_CODES.get(label, _OTHER) for label in table.labels), _NO_LABEL], np.int8)[items]
+    unlike = np.flatnonzero((known != labels) & (known != _NO_LABEL) & (labels != _NO_LABEL))
+    if unlike.size:
+        place = int(unlike[0])
+        item = int(items[place])
+        raise InputError(
+            f"{what}: {table.name(item)} is {table.labels[item]}, but the trial of {label_path} is "
+            f"{trials[place].line!r}; give the protocol that the list was made from"
+        )
+    return items, labels
+
+
+def _evaluate(llrs: np.ndarray, is_bonafide: np.ndarray, output_path: _Path, plot: _Path | None) -> None:
+    from tDCF_python import metrics
+
+    if is_bonafide.all() or not is_bonafide.any():
+        log("no EER: it needs bona fide and spoof trials")
+        return
+    # As they stand in the file, for score_eval.py to come to the same figure.
+    written = np.round(llrs, 6)
+    rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
+    print(f"EER {100 * rate:.5f} % at threshold {threshold:.6f}")
+    if plot is not None:
+        from countermeasure.evaluation.outputs import plot_scores
+
+        plot_scores(output_path, plot)

@@ -1,0 +1,1 @@
+"""Protocols and score files: one line a trial."""
