@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from countermeasure import cli, files, options
+from countermeasure import cli, files, options, versions
 from countermeasure.features import features
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter
@@ -123,7 +123,7 @@ def make(folder: Path, split: str, scale: float) -> None:
         protocol_sha256=provenance.protocol_sha256(trials),
         audio_sha256="",
         list_sha256=files.sha256(path),
-        versions=provenance.versions(),
+        versions=versions.current(),
         utterances=[trial.utterance for trial in trials],
         speakers=[trial.speaker for trial in trials],
         n_frames=n_frames,

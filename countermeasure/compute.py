@@ -34,9 +34,9 @@ from functools import lru_cache, partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from countermeasure import versions
 from countermeasure.cli import log
 from countermeasure.errors import InputError
-from countermeasure.lists.provenance import versions
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -328,7 +328,7 @@ class _Dask(Workers):
             # To all workers before the tasks come: Dask gives a task to one that has what it needs, however busy.
             self._client.replicate([sent])
             yield from _in_order(
-                partial(self._executor.submit, _carry_out, versions(), sent), tasks, self._worth_submitting
+                partial(self._executor.submit, _carry_out, versions.COMPARED, sent), tasks, self._worth_submitting
             )
         except self._lost:
             raise ChildProcessError(
@@ -364,19 +364,12 @@ def dask_setup(worker: object) -> None:
 
 def _carry_out(expected: dict[str, str], function: Callable[[T], R], task: T) -> R:
     """Carry a task out in a worker of Dask."""
-    found = _worker_versions()
-    for name, version in expected.items():
-        if found[name] != version:
-            import distributed
-
-            raise InputError(
-                f"--dask: the worker {distributed.get_worker().address} has {name} {found[name]}, this machine "
-                f"{version}; results would depend on who computes them: install the same versions on all machines"
-            )
-    return function(task)
-
-
-@lru_cache
-def _worker_versions() -> dict[str, str]:
     _compute_with_one_thread()
-    return versions()
+    if others := versions.differences(versions.COMPARED, expected):
+        import distributed
+
+        raise InputError(
+            f"--dask: the worker {distributed.get_worker().address} computes by other definitions than this machine "
+            f"({', '.join(others)}); install the same version of this suite on all machines"
+        )
+    return function(task)

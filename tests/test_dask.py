@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import compute, options
+from countermeasure import compute, options, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, class_training
 from countermeasure.lists.pickles import ListWriter
@@ -178,10 +178,10 @@ def first_byte(file):
 
 
 def test_workers_of_other_versions_are_refused(cluster, monkeypatch):
-    monkeypatch.setattr(compute, "versions", lambda: {"numpy": "0.1"})
+    monkeypatch.setattr(versions, "COMPARED", {"format": "1", "features": "0"})
     with compute.workers(dask=cluster.address) as workers, pytest.raises(InputError) as caught:
         list(workers.map(abs, [-1]))
-    assert f"numpy {np.__version__}, this machine 0.1" in str(caught.value)
+    assert "(features 1, now 0)" in str(caught.value)
     assert "tcp://127.0.0.1" in str(caught.value)
 
 

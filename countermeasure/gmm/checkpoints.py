@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format
 
+from countermeasure import versions
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
 from countermeasure.gmm import em
@@ -136,7 +137,7 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     for name, what in (("columns", "the columns"), ("start_sha256", "the models to continue from")):
         if found.get(name) != wanted.get(name):
             told.append(what)
-    for group in ("options", "versions"):
-        before, now = found.get(group) or {}, wanted.get(group) or {}
-        told += [f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
+    before, now = found.get("options") or {}, wanted.get("options") or {}
+    told += [f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
+    told += versions.differences(found.get("versions") or {}, wanted.get("versions") or {})
     return ", ".join(told)

@@ -17,9 +17,6 @@ from pathlib import Path
 from sys import intern
 from typing import IO, Any, NamedTuple
 
-import numpy as np
-
-from countermeasure import __version__
 from countermeasure.cli import log
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
@@ -50,7 +47,7 @@ class Record:
     list_sha256 : str
         Of the list itself, see `files.sha256`.
     versions : dict of str to str
-        The suite and what defines the numbers.
+        See `versions.current`.
     skipped : list of str
         Utterances of the protocol that are not in the list, since their recordings cannot be used.
     padded : list of str
@@ -272,10 +269,3 @@ def protocol_sha256(trials: Iterable[Trial]) -> str:
     For a file without blank lines, CRLF or a byte-order mark that is what ``sha256sum`` says.
     """
     return combined_sha256(trial.line for trial in trials)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that feature numbers depend on."""
-    from importlib.metadata import version
-
-    return {"countermeasure": __version__, "numpy": np.__version__, "spafe": version("spafe")}

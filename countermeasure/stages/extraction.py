@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from countermeasure import compute
+from countermeasure import compute, versions
 from countermeasure.cli import Progress, log
 from countermeasure.errors import InputError
 from countermeasure.features import features
@@ -269,7 +269,6 @@ class _List:
         self.split, self.name, self.dtype, self.skip_bad = split, name, dtype, skip_bad
         self.path = folder / f"{split}-{name}.pkl"
         self.skipped_path = folder / f"{split}-{name}.skipped.txt"
-        self._versions = provenance.versions()
 
     @contextlib.contextmanager
     def opened(self, trials: Protocol, restart: bool) -> Iterator[None]:
@@ -279,14 +278,13 @@ class _List:
 
     def _identity(self) -> list[object]:
         """Return what an earlier list, whole or not, must have in common with this one, but for its inputs."""
-        numbers = {name: version for name, version in self._versions.items() if name != "numpy"}
-        return [self.name, self.dtype, numbers]
+        return [self.name, self.dtype, versions.COMPARED]
 
     def is_current(self, record: provenance.Record, source: _Source) -> bool:
         """Tell whether a finished list is the one to be made, as far as that is seen without its inputs."""
-        recorded = {name: version for name, version in record.versions.items() if name != "numpy"}
         return (
-            [record.feature.get("type"), record.dtype, recorded] == self._identity()
+            [record.feature.get("type"), record.dtype] == [self.name, self.dtype]
+            and not versions.differences(record.versions, versions.COMPARED)
             and record.split == self.split
             and record.feature == features.settings(self.name, record.sampling_rate)
             and record.protocol_sha256 == source.protocol_sha256
@@ -323,7 +321,7 @@ class _List:
             protocol_sha256=source.protocol_sha256,
             audio_sha256=audio_sha256,
             list_sha256=list_sha256,
-            versions=self._versions,
+            versions=versions.current(),
         )
         provenance.write(
             self.path,

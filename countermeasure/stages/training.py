@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from countermeasure import __version__, cli, compute, files
+from countermeasure import cli, compute, files, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, logistic
 from countermeasure.gmm.class_training import ClassTraining, PassLog
@@ -219,7 +219,7 @@ def _record(
     """Return what the models will say about themselves; the training id stands for data and options."""
     starts = model_files(load_model_path) if load_model_path is not None else ()
     record: dict[str, Any] = {
-        "format": 1,
+        "format": versions.FORMAT,
         "columns": list(columns) if columns else None,
         "data_sha256": [described.sha256 for described in table.described],
         "options": asdict(options),
@@ -227,7 +227,7 @@ def _record(
     }
     record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     record["inputs"] = [provenance.source(described.record) for described in table.described]
-    record["versions"] = {"countermeasure": __version__, "numpy": np.__version__}
+    record["versions"] = versions.current()
     return record
 
 

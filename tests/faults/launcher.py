@@ -145,7 +145,7 @@ def _import_all():
     import contextlib
     import importlib
 
-    from countermeasure.lists import provenance
+    from countermeasure import versions
 
     for path in [*ROOT.glob("countermeasure/*.py"), *ROOT.glob("tDCF_python/*.py")]:
         if not path.stem.startswith("__"):
@@ -154,7 +154,7 @@ def _import_all():
     for name in (*heavy, "csv", "email.parser", "encodings.utf_8_sig"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    provenance.versions()
+    versions.current()
 
 
 if __name__ == "__main__":
