@@ -11,8 +11,6 @@ Examples:
     python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc --prior 0.9 --criterion eer
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

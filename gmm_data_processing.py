@@ -17,8 +17,6 @@ their lines, CSV files by their header, which names file and label. Typed again 
 goes on where it was; a list that is finished is not made again.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from countermeasure import cli, options

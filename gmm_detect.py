@@ -16,8 +16,6 @@ Examples:
     find LA/ASVspoof2019_LA_dev -name '*.flac' | python gmm_detect.py --model_path model/mfcc -
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -10,8 +10,6 @@ Examples:
         --model_path model/lfcc --model_name lfcc --output_path ensemble/lfcc
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

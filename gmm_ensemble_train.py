@@ -6,8 +6,6 @@ Examples:
     python gmm_ensemble_train.py --data_dir experiment/my-fusion/train --model_path model/my-fusion --method logistic
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

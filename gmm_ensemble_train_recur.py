@@ -8,8 +8,6 @@ Examples:
     python gmm_ensemble_train_recur.py --data_dir experiment/my-fusion/train --model_path model/my-fusion --tol 1e-2
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -10,8 +10,6 @@ Examples:
         --model_path model/ensemble-lfcc+mfcc --model_name ensemble-lfcc+mfcc --output_path ensemble/ensemble-lfcc+mfcc
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

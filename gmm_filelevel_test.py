@@ -12,8 +12,6 @@ Examples:
         --output_path output/filelevel-lfcc+mfcc-dev.txt
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -6,8 +6,6 @@ Examples:
     python gmm_filelevel_train.py --data_dir experiment/my-files/train --model_path model/my-files --method logistic
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -12,8 +12,6 @@ Examples:
         --output_path output/lfcc-dev.txt
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

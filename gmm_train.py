@@ -8,8 +8,6 @@ Examples:
     python gmm_train.py --data_path data/train/train-lfcc.pkl --model_path model/lfcc --n_components 64
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -7,8 +7,6 @@
 From Python: `from silence_measure import get_silence`.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def get_silence(signal: ArrayLike, rate: int) -> NDArray[int64]:
+def get_silence(signal: "ArrayLike", rate: int) -> "NDArray[int64]":
     """Return the leading and trailing silence of a recording in samples, see `countermeasure.speech.silence`."""
     from countermeasure.speech.silence import get_silence
 

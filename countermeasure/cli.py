@@ -15,8 +15,17 @@ from countermeasure.errors import InputError
 
 T = TypeVar("T")
 
-# The caller can mend these; a full or failing disk (ENOSPC, EIO, …) is nobody's wrong argument.
-_CALLERS_ERRNOS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
+# What the caller can fix: a wrong path or missing rights, and not a full or failing disk (ENOSPC, EIO, …).
+_CALLERS_ERRNOS = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,6 +51,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    _open_closed_streams()
     program = os.path.basename(sys.argv[0])
     try:
         status = main()
@@ -58,6 +68,16 @@ def run(main: Callable[[], int]) -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         status = _complain(program, f"{where}{error.strerror or error}", 2 if error.errno in _CALLERS_ERRNOS else 1)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Let streams that the shell has closed (``>&-``) swallow everything.
+
+    Python has None in their place, and the next file that is opened would get their descriptor.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  open to the end of the process
 
 
 def _abandon_stdout() -> None:

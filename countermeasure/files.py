@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,10 +167,49 @@ def read_into(descriptor: int, target: memoryview, offset: int) -> int:
     return filled
 
 
+def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]:
+    """Open a file for reading bytes; refuse at once what is no file.
+
+    For formats that are read at several places or more than once: models, lists, records,
+    checkpoints. A named pipe without a writer would let `open` wait for ever.
+
+    Parameters
+    ----------
+    path : path
+    buffering : int
+        As of `open`; 0 for none.
+
+    Raises
+    ------
+    InputError
+        When `path` is a pipe, a device, a socket or a folder.
+    OSError
+        When it cannot be opened; `cli.run` tells it with the path.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # of a socket
+            raise
+        raise InputError(f"{path}: is no regular file; give a file") from None
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return open(descriptor, "rb", buffering)  # type: ignore[return-value]
+    os.close(descriptor)
+    what = "is a folder" if stat.S_ISDIR(mode) else "is a pipe or a device, which can be read only once"
+    raise InputError(f"{path}: {what}; give a file")
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """Return the contents of a file; errors as of `open_regular`."""
+    with open_regular(path, buffering=0) as file:
+        return file.read()
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's contents, in hexadecimal digits."""
+    """Return the SHA-256 of a file's contents, in hexadecimal digits; errors as of `open_regular`."""
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path, buffering=0) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

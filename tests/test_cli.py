@@ -1,5 +1,6 @@
 """Exit statuses and messages, through scripts in processes of their own."""
 
+import ast
 import os
 import re
 import signal
@@ -58,6 +59,38 @@ def start():
             return process
 
         yield started
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "loop"])
+def test_a_name_that_cannot_be_opened_is_2_and_named(script, tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    done = run(script("open(sys.argv[1])"), tmp_path / name)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"script.py: {tmp_path / name}: ")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_error(script, tmp_path, closed):
+    body = f'print("result")\ncli.log("told")\nwith open({str(tmp_path / "out")!r}, "w") as f:\n    f.write("written")'
+    done = run(["bash", "-c", f'"$@" {closed}', "bash", *script(body)])
+    assert (done.returncode, done.stdout) == (0, "result\n" * (closed == "<&-"))
+    assert done.stderr in ("told\n", "")
+    assert (tmp_path / "out").read_text() == "written"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("[gs]*_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("version", ["3.6", "3.9"])
+def test_an_older_python_is_told_what_the_suite_needs(path, version):
+    """By that Python where the machine has one, else by this one under its number."""
+    older = next((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"), None)
+    assert ast.parse(path.read_text(), feature_version=(3, int(version[2:])))
+    assert "from __future__" not in path.read_text()  # `annotations` is an error before 3.7
+    pretend = (
+        f"import runpy, sys\nsys.version_info = (3, {version[2:]})\nrunpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    done = run([older, path] if older else [sys.executable, "-c", pretend, path], "-h")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "needs Python 3.10 or newer" in done.stderr
 
 
 READY = 'print("ready", flush=True)\ntime.sleep(20)'

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -9,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from countermeasure.errors import InputError
-from countermeasure.files import existing, only_run, refuse_overwriting, replace_when_whole, sha256
+from countermeasure.files import (
+    existing,
+    only_run,
+    open_regular,
+    read_regular,
+    refuse_overwriting,
+    replace_when_whole,
+    sha256,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 # Writes what it is told beside the final name, says so, and ends when a line comes in.
@@ -327,3 +336,32 @@ def test_a_missing_list_is_answered_with_its_twin(tmp_path, monkeypatch, asked, 
 def test_a_folder_in_a_lists_place_is_refused(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         existing(tmp_path)
+
+
+# -- input that is no file ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [sha256, read_regular, open_regular])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")  # nobody writes into it: opening it would wait for ever
+    with pytest.raises(InputError, match=r"pipe: is a pipe or a device"):
+        read(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"/dev/null: is a pipe or a device"):
+        read("/dev/null")
+    with pytest.raises(InputError, match=r"is a folder; give a file"):
+        read(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))  # their names are short
+        with pytest.raises(InputError, match=r"socket: is no regular file"):
+            read(tmp_path / "socket")
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "missing")
+
+
+def test_a_file_is_read_by_its_name_or_a_link(tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("a")
+    assert read_regular(tmp_path / "a") == read_regular(tmp_path / "link") == b"content"
+    with open_regular(tmp_path / "a") as file:
+        file.seek(3)
+        assert file.read() == b"tent"
