@@ -20,7 +20,8 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, em
 from countermeasure.gmm.mixture import Kernel, Parameters, Standardisation, Statistics, floored, seeds, update
 from countermeasure.gmm.models import Model, check_range
-from countermeasure.lists.frames import PART, Located, Parts, Table, sample, standardisation
+from countermeasure.gmm.moments import sample, standardisation
+from countermeasure.lists.frames import PART, Located, Parts, Table
 from countermeasure.options import TrainingOptions
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from sys import intern
 from typing import NamedTuple, overload
@@ -26,16 +26,12 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from countermeasure import files
-from countermeasure.compute import Workers
 from countermeasure.errors import InputError
-from countermeasure.gmm.mixture import Standardisation
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import LETTERS, ArrayRef, ListReader, ListWriter, read_list
 
 # Rows that are read and worked on at once, by one worker.
 PART = 4096
-# Parts in a task that gives back little: enough of them that sending it costs little beside them.
-_PARTS_PER_TASK = 16
 # An index that names more is none.
 _MOST_COLUMNS = 2**20
 _DTYPES = {"<f4", "<f8", ">f4", ">f8"}
@@ -534,102 +530,6 @@ class Table(AbstractContextManager):
         """
         items = np.asarray(items, np.int64)
         return Parts(items.tolist(), self.n_rows[items].tolist(), n_rows)
-
-
-def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standardisation:
-    """Return mean and standard deviation of each dimension over the rows of some items.
-
-    A dimension that never changes gets the scale 1.
-
-    Raises
-    ------
-    InputError
-        When a value is NaN or infinite; names the item.
-    """
-    parts = table.parts(items)
-    groups = parts.grouped(-(-len(parts) // _PARTS_PER_TASK))
-    found = workers.map(_moments, (list(map(table.located, group)) for group in groups))
-    n, mean, squares = 0, np.zeros(table.n_columns), np.zeros(table.n_columns)
-    for part, moments in enumerate(chain.from_iterable(found)):
-        if not moments.are_usable:
-            _refuse_not_finite(table, parts[part])
-        # T. F. Chan et al., Updating formulae for computing sample variances, 1979.
-        difference = moments.mean - mean
-        squares += moments.squares + difference**2 * (n * moments.n / (n + moments.n))
-        mean = mean + difference * (moments.n / (n + moments.n))
-        n += moments.n
-    deviation = np.sqrt(squares / n)
-    constant = deviation <= 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny  # what float32 rounding makes of it
-    return Standardisation(mean, np.where(constant, 1.0, deviation))
-
-
-class _Moments(NamedTuple):
-    """Number, mean and sum of squared differences from it of some rows."""
-
-    n: int
-    mean: np.ndarray
-    squares: np.ndarray
-    are_usable: bool
-
-
-def _moments(parts: list[Located]) -> list[_Moments]:
-    found = []
-    for part in parts:
-        rows = part.read()
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = rows.mean(axis=0, dtype=np.float64)
-            squares = ((rows - mean) ** 2).sum(axis=0)
-            are_usable = bool(np.isfinite((squares + mean**2).astype(np.float32)).all())
-        found.append(_Moments(len(rows), mean, squares, are_usable))
-    return found
-
-
-def _refuse_not_finite(table: Table, part: Part) -> None:
-    for segment in part:
-        with np.errstate(over="ignore", invalid="ignore"):
-            usable = np.isfinite(table.rows(segment).astype(np.float32) ** 2).all()
-        if not usable:
-            raise InputError(
-                f"{_names(table.paths)}: {table.name(segment.item)} holds a value that is NaN, infinite or too large "
-                "to be squared; make the list again"
-            )
-
-
-def means(table: Table, items: np.ndarray) -> np.ndarray:
-    """Return the mean row of each item; array [items, columns], float64.
-
-    Raises
-    ------
-    InputError
-        When a value is NaN or infinite; names the item.
-    """
-    found = np.empty((len(items), table.n_columns))
-    for mean, part in zip(found, ([Segment(int(i), 0, int(table.n_rows[i]))] for i in items), strict=True):
-        (moments,) = _moments([table.located(part)])
-        if not moments.are_usable:
-            _refuse_not_finite(table, part)
-        mean[:] = moments.mean
-    return found
-
-
-def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `n` rows drawn from some items without repetition, or all where there are fewer.
-
-    Array [n, columns], in the order of the list.
-    """
-    ends = np.cumsum(table.n_rows[items])
-    total = int(ends[-1])
-    chosen = np.sort(rng.choice(total, n, replace=False)) if n < total else np.arange(total)
-    owners = np.searchsorted(ends, chosen, side="right")
-    places = chosen - (ends - table.n_rows[items])[owners]
-    # What is read at once are rows of one item, and of no more than a part of it.
-    edges = np.flatnonzero((np.diff(owners) != 0) | (np.diff(places // PART) != 0)) + 1
-    rows = np.empty((len(chosen), table.n_columns))
-    for first, last in pairwise([0, *edges.tolist(), len(chosen)]):
-        start = int(places[first])
-        segment = Segment(int(items[owners[first]]), start, int(places[last - 1]) + 1)
-        rows[first:last] = table.rows(segment)[places[first:last] - start]
-    return rows
 
 
 _MISALIGNED = (

@@ -19,8 +19,9 @@ from countermeasure.gmm import checkpoints, logistic
 from countermeasure.gmm.class_training import ClassTraining, PassLog
 from countermeasure.gmm.mixture import Kernel, Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair, write_model
+from countermeasure.gmm.moments import means
 from countermeasure.lists import fusion, provenance
-from countermeasure.lists.frames import Table, means
+from countermeasure.lists.frames import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import card
 from countermeasure.stages.suitability import check_columns, check_suits, check_trainable
