@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -51,7 +52,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    _open_closed_streams()
+    _open_streams()
     program = os.path.basename(sys.argv[0])
     try:
         status = main()
@@ -70,14 +71,17 @@ def run(main: Callable[[], int]) -> NoReturn:
     sys.exit(status)
 
 
-def _open_closed_streams() -> None:
-    """Let streams that the shell has closed (``>&-``) swallow everything.
+def _open_streams() -> None:
+    """Let streams that the shell has closed (``>&-``) swallow everything; write out letters that an encoding lacks.
 
-    Python has None in their place, and the next file that is opened would get their descriptor.
+    Python has None in place of a closed stream, and the next file that is opened would get its descriptor.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  open to the end of the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _abandon_stdout() -> None:

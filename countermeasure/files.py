@@ -21,7 +21,8 @@ except ImportError:  # a system without advisory locks
     fcntl = None  # type: ignore[assignment]
 
 _IN_MEMORY = 1 << 24  # bytes of a scratch file, beyond which it is on disk
-_TEXT: dict[str, Any] = {"encoding": "utf-8", "newline": "\n"}
+# Names that are no UTF-8 hold lone surrogates, which are written out: in JSON, as it writes them itself.
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
 
 
 @contextlib.contextmanager

@@ -56,7 +56,9 @@ COSTS = Costs()
 class DetCurve:
     """Error rates at every point where they can change.
 
-    Point k is what happens when the k lowest scores are rejected, k = 0 … n.
+    Point k is what happens when the k lowest scores are rejected, k = 0 … n: what scores above
+    threshold k is accepted. Equal scores are rejected one after the other, bona fide first, so points
+    between them have rates that no threshold gives; a minimum of costs never lies there, an EER may.
 
     Attributes
     ----------
@@ -258,7 +260,7 @@ def min_costs(curve: DetCurve, costs: Mapping[str, LinearCost]) -> dict[str, flo
 
 
 def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:
-    """Return (P_miss, P_fa) at a threshold: miss below it, false alarm at or above it.
+    """Return a countermeasure's (P_miss, P_fa) at a threshold: accepted is what scores above it.
 
     Raises
     ------
@@ -266,11 +268,14 @@ def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt
         When a class is empty or a score is not finite.
     """
     bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
-    return float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold))
+    return float(np.mean(bonafide <= threshold)), float(np.mean(spoof > threshold))
 
 
 def asv_rates(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> AsvRates:
     """Return a speaker verification system's error rates at its own EER's threshold, recounted there.
+
+    By the organisers' convention it accepts what scores at or above the threshold, where a
+    countermeasure accepts what scores above.
 
     Raises
     ------
@@ -279,8 +284,10 @@ def asv_rates(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayLike, spo
     """
     targets, nontargets = checked(target_scores, "target"), checked(nontarget_scores, "nontarget")
     error_rate, threshold = eer(targets, nontargets)
-    p_miss, p_fa = rates_at(threshold, targets, nontargets)
-    p_miss_spoof = float(np.mean(checked(spoof_scores, "spoof") < threshold))
+    spoofs = checked(spoof_scores, "spoof")
+    p_miss, p_fa, p_miss_spoof = (
+        float(np.mean(errors)) for errors in (targets < threshold, nontargets >= threshold, spoofs < threshold)
+    )
     return AsvRates(error_rate, threshold, p_miss, p_fa, p_miss_spoof)
 
 
@@ -310,15 +317,24 @@ def tdcf(asv: AsvRates, legacy: bool, costs: Costs = COSTS) -> LinearCost:
     c0 = costs.p_target * costs.c_miss * asv.p_miss + costs.p_nontarget * costs.c_fa * asv.p_fa
     c1 = costs.p_target * costs.c_miss - c0  # the same in both formulations, as all C_miss and all C_fa are equal
     c2 = costs.c_fa * costs.p_spoof * (1 - asv.p_miss_spoof)
+    return tandem_cost(0.0 if legacy else c0, c1, c2)
+
+
+def tandem_cost(c0: float, c1: float, c2: float) -> LinearCost:
+    """Return C0 + C1·P_miss + C2·P_fa, normalised by its value for the better of the two constant answers.
+
+    Raises
+    ------
+    InputError
+        When C1 or C2 is not positive.
+    """
     if c1 <= 0 or c2 <= 0:
         raise InputError(
-            f"t-DCF has no meaning with these ASV error rates: C1 = {c1:.6f} and C2 = {c2:.6f} must be above 0 "
-            f"(P_miss {asv.p_miss:.4f}, P_fa {asv.p_fa:.4f}, P_miss of spoofs {asv.p_miss_spoof:.4f}); "
-            "look at the ASV scores"
+            f"t-DCF has no meaning with these ASV error rates: C1 = {c1:.6f} and C2 = {c2:.6f} must be above 0; the "
+            f"ASV system {'rejects every spoof by itself' if c1 > 0 else 'errs too much'}; check its scores"
         )
-    constant = 0.0 if legacy else c0
-    scale = constant + min(c1, c2)
-    return LinearCost(constant / scale, c1 / scale, c2 / scale)
+    scale = c0 + min(c1, c2)
+    return LinearCost(c0 / scale, c1 / scale, c2 / scale)
 
 
 def dcf(costs: Costs = COSTS) -> LinearCost:

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,10 +55,9 @@ def run(capsys, *arguments):
     return status, capsys.readouterr().out
 
 
-def script(*arguments):
-    return subprocess.run(
-        [sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+def script(*arguments, env=None):
+    command = [sys.executable, "-W", "error", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=env)
 
 
 # --- figures
@@ -280,7 +280,7 @@ def test_threshold_of_a_development_set(file):
     found = run_study({"s": evaluated}, threshold_from={"s": dev}).systems[0].applied
     assert [applied.rule for applied in found] == [EER, MIN_DCF]
     for applied in found:
-        accepted = evaluated.scores >= applied.threshold
+        accepted = evaluated.scores > applied.threshold
         p_miss = np.mean(~accepted[evaluated.bonafide])
         p_fa = np.mean(accepted[~evaluated.bonafide])
         assert (applied.p_miss, applied.p_fa) == (p_miss, p_fa)
@@ -288,7 +288,94 @@ def test_threshold_of_a_development_set(file):
     assert found[0].threshold == metrics.eer(dev.scores[dev.bonafide], dev.scores[~dev.bonafide])[1]
 
 
+def test_a_threshold_has_the_error_rates_of_the_figure_it_belongs_to(capsys, file):
+    scores = file(content=["a A01 spoof 0\n", "b A01 spoof 1\n", "c - bonafide 2\n", "d - bonafide 3\n"])
+    _, out = run(capsys, "--cm_score", scores, "--threshold_from", scores, "--json", "-")
+    system = json.loads(out)["systems"][0]
+    assert system["pooled"]["evaluation"]["eer"] == {"value": 0, "threshold": 1, "p_miss": 0, "p_fa": 0}
+    for applied in system["threshold_from"]:
+        rates = (applied[name] for name in ("expected_p_miss", "expected_p_fa", "p_miss", "p_fa", "dcf"))
+        assert [*rates] == [0, 0, 0, 0, 0]
+    _, out = run(capsys, "--cm_score", scores, "--threshold_from", scores)
+    assert out.count("1.000000      0.000    0.000      0.000    0.000  0.0000") == 2
+
+
+def test_minima_keep_their_error_rates_at_ties(capsys, file):
+    """Scores in steps: what a minimum says of its threshold is what that threshold does."""
+    content = [f"{' '.join(line.split()[:-1])} {float(line.split()[-1]):.0f}\n" for line in lines()]
+    scores = file(content=content)
+    _, out = run(capsys, "--cm_score", scores, "--threshold_from", scores, "--json", "-")
+    system = json.loads(out)["systems"][0]
+    found, applied = system["pooled"]["evaluation"]["min_dcf"], system["threshold_from"][1]
+    assert (applied["threshold"], applied["p_miss"], applied["p_fa"]) == (
+        found["threshold"], pytest.approx(found["p_miss"]), pytest.approx(found["p_fa"])
+    )  # fmt: skip
+    assert applied["dcf"] == pytest.approx(found["value"])
+
+
 # --- the script
+
+
+def test_an_asv_system_that_rejects_every_spoof_leaves_the_eer(capsys, file):
+    asv = file("asv.txt", [f"A01 {key} {s}\n" for key, s in (("target", 3), ("nontarget", 1), ("spoof", 0))])
+    plain = json.loads(run(capsys, "--cm_score", file(), "--json", "-")[1])["systems"][0]["pooled"]["evaluation"]
+    _, out = run(
+        capsys, "--cm_score", file(), file("b.txt", seed=1), "--asv_score", asv, "--by", "attack", "--json", "-"
+    )
+    content = json.loads(out)
+    assert content["systems"][0]["pooled"]["evaluation"] == plain
+    assert any("rejects every spoof" in note for note in content["notes"])
+    status, out = run(capsys, "--cm_score", file(), "--asv_score", asv)
+    assert status == 0
+    assert f"{100 * plain['eer']['value']:.5f} %" in out
+    assert "100.000000 %   spoofs rejected" in out
+    assert "No min t-DCF" in out
+
+
+def test_the_older_suites_asv_file_stands_for_its_rates(capsys, file, tmp_path):
+    absent = tmp_path / "tDCF_python" / "scores" / "ASVspoof2019_LA_eval_asv_scores.txt"
+    scores = file()
+    assert score_eval.main(["--cm_score", str(scores), "--asv_score", str(absent)]) == 0
+    told = capsys.readouterr()
+    assert told.err == f"{absent}: no such file; its known error rates are taken (asvspoof2019-la-eval)\n"
+    assert told.out == run(capsys, "--cm_score", scores, "--asv_score", "asvspoof2019-la-eval")[1]
+    # Where it is there, it is read.
+    there = file(absent.name, ["S U - A01 target 3\n", "S U - A01 nontarget 1\n", "S U - A01 spoof 2\n"])
+    assert "asvspoof2019-la-eval" not in run(capsys, "--cm_score", scores, "--asv_score", there)[1]
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_crash(file, tmp_path, redirection):
+    out = tmp_path / "out.json"
+    command = f'"{sys.executable}" score_eval.py --cm_score "{file()}" --json "{out}" {redirection}'
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads(out.read_text())["systems"][0]["name"] == "scores"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_and_outputs_of_any_encoding(file, tmp_path, encoding):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    plain, odd = file(), tmp_path / os.fsdecode(b"caf\xe9.txt")
+    odd.write_bytes(plain.read_bytes())
+    outputs = [tmp_path / os.fsdecode(b"out\xe9" + ending) for ending in (b".json", b".csv", b".html", b"")]
+    options = [word for pair in zip(("--json", "--csv", "--report", "--plot"), outputs, strict=True) for word in pair]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = script("score_eval.py", "--cm_score", plain, odd, "--by", "attack", *options, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "caf\\udce9" in done.stdout
+    content = json.loads(outputs[0].read_text(encoding="utf-8"))
+    assert os.fsencode(content["systems"][1]["cm_score"]) == os.fsencode(odd)
+    for path in outputs[1:3]:
+        assert "caf\\udce9" in path.read_text(encoding="utf-8")
+    assert len(list(outputs[3].iterdir())) == 8
+
+
+@pytest.mark.parametrize("name", ["a$x^$b", "語音"])
+def test_names_are_words_in_pictures(capsys, file, tmp_path, name):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    status, _ = run(capsys, "--cm_score", file(), "--name", name, "--plot", tmp_path / "plots")
+    assert status == 0
 
 
 def test_several_files_make_one_table(capsys, file):
@@ -397,7 +484,7 @@ def test_wrong_calls(file, content, arguments, message):
 
 @pytest.mark.parametrize("option", ["--cm_score", "--threshold_from", "--asv_score"])
 def test_files_that_are_not_there_and_folders_say_what_to_give(file, tmp_path, option):
-    absent = tmp_path / "scores" / "ASVspoof2019_LA_eval_asv_scores.txt"
+    absent = tmp_path / "scores" / "asv.txt"
     arguments = ["--cm_score", str(file())] if option != "--cm_score" else []
     is_asv = option == "--asv_score"
     known = r"give asvspoof2019-la-eval, or a file that tDCF_python/scores/README\.md names$"

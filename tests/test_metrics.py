@@ -134,6 +134,9 @@ def test_dcf_by_hand():
     # 0.95 · P_miss + 0.5 · P_fa, divided by 0.5.
     assert metrics.dcf()(0.1, 0.2) == pytest.approx(1.9 * 0.1 + 0.2)
     assert metrics.bayes_threshold() == pytest.approx(-math.log(1.9))
+    # What scores at the threshold is rejected.
+    at = metrics.bayes_threshold()
+    assert metrics.actual_dcf([at, 1], [at, -1]) == pytest.approx(1.9 / 2)
     # Threshold -0.642: bona fide -1 is missed (1 of 2), spoof 0 is accepted (1 of 4).
     assert metrics.actual_dcf([-1, 3], [0, -2, -3, -4]) == pytest.approx(1.9 / 2 + 1 / 4)
     # Least at the threshold -2, after which only the spoof 0 passes: 1/4.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from countermeasure import cli, options
 from countermeasure.errors import InputError
-from tDCF_python.defaults import FEWEST_REPLICATES, FEWEST_SPEAKERS, LA_EVAL_NAME, N_REPLICATES
+from tDCF_python.defaults import FEWEST_REPLICATES, FEWEST_SPEAKERS, LA_EVAL_FILE, LA_EVAL_NAME, N_REPLICATES
 
 if TYPE_CHECKING:
     from countermeasure.evaluation.asv import AsvSystem
@@ -118,6 +118,9 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     outputs.check(read, *written)
     for path in [*args.cm_score, *(args.threshold_from or [])]:
         refuse_missing(path, "gmm_test.py writes score files", f"give score files, {Path(path) / '*.txt'} for instance")
+    if args.asv_score and Path(args.asv_score).name == LA_EVAL_FILE and not os.path.lexists(args.asv_score):
+        cli.log(f"{args.asv_score}: no such file; its known error rates are taken ({LA_EVAL_NAME})")
+        args.asv_score = LA_EVAL_NAME
     if args.asv_score not in (None, LA_EVAL_NAME):
         mend = f"give {LA_EVAL_NAME}, or a file that tDCF_python/scores/README.md names"
         refuse_missing(args.asv_score, mend, mend)
@@ -163,6 +166,8 @@ def refuse_missing(path: str, mend_missing: str, mend_folder: str) -> None:
 def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]:
     """Return the systems' names: those given, or the files' without folder and ending where these differ.
 
+    Bytes of a name that are no UTF-8 are written out, for pictures and tables cannot show them.
+
     Raises
     ------
     InputError
@@ -172,12 +177,13 @@ def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]
         names = [Path(path).stem for path in paths]
         if len(set(names)) < len(names):
             names = list(paths)
+    names = [name.encode(errors="backslashreplace").decode() for name in names]
     if len(names) != len(paths):
         raise InputError(f"--name: {len(names)} names for {len(paths)} score files; give one for each")
-    repeated = sorted({name for name in names if list(names).count(name) > 1})
+    repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"two systems are called {repeated[0]}; tell them apart with --name")
-    return list(names)
+    return names
 
 
 def read_asv(source: str | None) -> AsvSystem | None:

@@ -8,6 +8,7 @@ needed.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ _LOOK = {
     "svg.fonttype": "path",  # the same letters on every machine
     "svg.hashsalt": "tDCF_python",  # the same file from the same scores
     "text.color": INK,
+    "text.parse_math": False,  # a $ in a name is a $
     "xtick.color": INK,
     "xtick.labelsize": 8,
     "ytick.color": INK,
@@ -151,7 +153,7 @@ def pictures(study: Study) -> dict[str, Figure]:
     InputError
         When matplotlib is missing.
     """
-    rates = study.asv.rates if study.asv else None
+    rates = study.rates
     figure = _cost_figure(rates, study.legacy)
     scores = {
         system.name: (system.scores.scores[system.scores.bonafide], system.scores.scores[~system.scores.bonafide])
@@ -187,7 +189,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 def write(figure: Figure, file: IO[bytes], kind: str) -> None:
     """Write a picture of the format `kind` into an open file; the same picture gives the same bytes."""
-    with house_style():
+    with house_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks are shown as boxes
         figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 

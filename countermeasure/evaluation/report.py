@@ -75,7 +75,7 @@ def plain(name: str, evaluation: Evaluation, asv: AsvSystem | None, legacy: bool
     ]
     point = evaluation.min_tdcf(legacy)
     if point is None:
-        lines.append(WITHOUT_ASV)
+        lines.append(WITHOUT_ASV if asv is None else "No min t-DCF with these ASV error rates, see the note")
     else:
         lines += ["Both in tandem", f"  {FIGURES[tdcf_name(legacy)]:<21} {point.value:8.6f}      {_where(point)}"]
     return "\n".join(lines)
@@ -84,7 +84,7 @@ def plain(name: str, evaluation: Evaluation, asv: AsvSystem | None, legacy: bool
 def in_letters(table: Table) -> str:
     """Return a table in fixed-width letters, the first column to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*table.header, *table.rows, strict=True)]
-    rule = _row(["─" * width for width in widths], widths)
+    rule = _row(["-" * width for width in widths], widths)
     body = [_row(cells, widths) for cells in table.rows]
     if table.total:
         body.insert(-1, rule)

@@ -62,7 +62,7 @@ class AppliedThreshold:
     expected_p_miss, expected_p_fa : float
         Error rates on the set that gave the threshold.
     p_miss, p_fa : float
-        Error rates on the evaluated set: miss below the threshold, false alarm at or above it.
+        Error rates on the evaluated set: accepted is what scores above the threshold.
     dcf : float
         Normalised DCF on the evaluated set.
     source, sha256 : str
@@ -176,6 +176,11 @@ class Study:
     costs: Costs
     notes: tuple[str, ...]
 
+    @property
+    def rates(self) -> AsvRates | None:
+        """Rates for the t-DCF; None without a verification system, or with one whose rates leave it without meaning."""
+        return _meaningful(self.asv.rates) if self.asv else None
+
 
 def run_study(
     systems: Mapping[str, CmScores],
@@ -215,15 +220,15 @@ def run_study(
     Raises
     ------
     InputError
-        When a system has no trial of a class or a score beyond ±1e100, when the verification system's
-        rates leave the t-DCF without meaning, when groups are asked for that no trial names, or
-        speakers cannot be drawn.
+        When a system has no trial of a class or a score beyond ±1e100, when groups are asked for that
+        no trial names, or speakers cannot be drawn.
     """
+    usable = asv if asv and _meaningful(asv.rates) else None
     results = tuple(
         evaluate_system(
             name,
             systems[name],
-            asv,
+            usable,
             by=by,
             bootstrap=bootstrap,
             bootstrap_over=bootstrap_over,
@@ -234,9 +239,11 @@ def run_study(
         for name in watch(list(systems))
     )
     comparable, notes = _comparable(results)
+    if asv and not usable:
+        notes.append(_why_no_tdcf(asv))
     comparisons = [
         comparison
-        for figure in (EER, tdcf_name(legacy) if asv else MIN_DCF)
+        for figure in (EER, tdcf_name(legacy) if usable else MIN_DCF)
         for comparison in _compare(results[0], comparable, figure)
     ]
     least = bootstrap and resampling.least_p(bootstrap) * len(comparable)
@@ -245,7 +252,7 @@ def run_study(
             f"p of {len(comparable)} comparisons cannot fall below {least:.3f} with {bootstrap} resampled sets; "
             "take more (--bootstrap), or fewer systems"
         )
-    every_note = [note for result in results for note in _notes(result, asv)]
+    every_note = [note for result in results for note in _notes(result, usable)]
     if bootstrap_over is None:
         every_note += _notes_on_draws(results)
     return Study(results, tuple(comparisons), asv, legacy, costs, (*dict.fromkeys(every_note), *notes))
@@ -356,8 +363,20 @@ def _members(
 
 
 def _meaningful(rates: AsvRates) -> AsvRates | None:
-    """Return None for an attack that never passes the verification system: it has no t-DCF."""
-    return rates if rates.p_miss_spoof < 1 else None
+    """Return None for rates that leave the t-DCF without meaning, those of an attack that never passes for instance."""
+    try:
+        cost_functions(rates)
+    except InputError:
+        return None
+    return rates
+
+
+def _why_no_tdcf(asv: AsvSystem) -> str:
+    try:
+        cost_functions(asv.rates)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _applied(scores: CmScores, source: CmScores, costs: Costs) -> tuple[AppliedThreshold, ...]:

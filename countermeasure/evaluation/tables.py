@@ -10,7 +10,7 @@ from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, MIN_TDCF_REVISIT
 from tDCF_python.metrics import Point
 from tDCF_python.resampling import LEVEL, Interval
 
-NONE = "–"
+NONE = "-"
 FIGURES = {
     EER: "EER",
     MIN_TDCF_2019: "min t-DCF (2019)",
@@ -117,7 +117,7 @@ def by_group(study: Study, kind: str) -> list[Table]:
         return []
     if len(shown) == 1:
         return [_one_by_group(shown[0], study, kind)]
-    figures = [EER, tdcf_name(study.legacy) if study.asv else MIN_DCF]
+    figures = [EER, tdcf_name(study.legacy) if study.rates else MIN_DCF]
     return [_several_by_group(shown, figure, kind) for figure in figures]
 
 
@@ -140,7 +140,7 @@ def worst(study: Study) -> list[str]:
 
 
 def _one_by_group(system: SystemResult, study: Study, kind: str) -> Table:
-    figures = [EER, *([MIN_TDCF_2019, MIN_TDCF_REVISITED] if study.asv else []), MIN_DCF]
+    figures = [EER, *([MIN_TDCF_2019, MIN_TDCF_REVISITED] if study.rates else []), MIN_DCF]
     header = [
         [kind, "bona fide", "spoof", *(FIGURES[figure] for figure in figures)],
         ["", "trials", "trials", *("%" if figure == EER else "" for figure in figures)],
