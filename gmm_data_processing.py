@@ -26,11 +26,8 @@ from countermeasure.features import feature_types
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the options, which are the keyword arguments of `extraction.extract`."""
     parser = cli.parser(__doc__)
-    rows = "\n".join(f"  {names:<18} {description}" for names, description in feature_types.describe())
-    parser.epilog = (
-        f"feature types:\n{rows}\n"
-        "Names ending in -25 have a window of 25 ms every 10 ms, the others one of 30 ms every 15 ms."
-    )
+    rows = "\n".join(f"  {name:<8} {description}" for name, description in feature_types.describe())
+    parser.epilog = f"feature types:\n{rows}\n{feature_types.VARIANTS}"
     parser.add_argument("--data_split", required=True, choices=options.SPLITS, help="name of the split")
     parser.add_argument(
         "--data_path",

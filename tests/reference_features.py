@@ -39,8 +39,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., np.ndarray], dict[str, Any]]] = {
 }
 
 
-def reference(name: str, signal: np.ndarray, rate: int) -> np.ndarray:
-    """Return a type's features as spafe has them, ``[n_frames, 60]``."""
+def reference(name: str, signal: np.ndarray, rate: int, **others: Any) -> np.ndarray:
+    """Return a type's features as spafe has them, ``[n_frames, 60]``; `others` are further arguments of spafe's."""
     base, _, short = name.partition("-")
     window = SlidingWindow(0.025, 0.01, "hamming") if short else SlidingWindow(0.03, 0.015, "hamming")
     function, arguments = FUNCTIONS[base]
@@ -49,7 +49,7 @@ def reference(name: str, signal: np.ndarray, rate: int) -> np.ndarray:
         signal[signal == 0] = 1e-5
     if base != "lpcc":
         n_fft = 1024 if window.win_len * rate <= 1024 else 2048
-        arguments = {**arguments, "nfft": n_fft, "low_freq": 0, "high_freq": rate / 2}
+        arguments = {**arguments, "nfft": n_fft, "low_freq": 0, "high_freq": rate / 2, **others}
     static = function(signal, fs=rate, pre_emph=False, window=window, **arguments)
     first = row_deltas(static)
     return np.hstack([static, first, row_deltas(first)])

@@ -134,6 +134,28 @@ def test_the_whole_of_a_long_recording_is_the_list_of_it(work, capsys, tmp_path,
         assert found["llr"] == pytest.approx(expected["llr"], rel=1e-7, abs=2e-6)
 
 
+def test_variants_are_scored_as_their_lists_are(work, capsys, tmp_path, monkeypatch):
+    """`-cmvn` needs a whole recording, also where others of the fusion go piece by piece."""
+    variants = ("lfcc-cmvn", "lfcc@0-4000", "mfcc-cmvn@300-3400")
+    for split in SPLITS:
+        protocol = corpus.protocol(work / "LA", split)
+        audio = work / "LA" / f"ASVspoof2019_LA_{split}" / "flac"
+        extract(split, audio, protocol, tmp_path / "data", variants, n_jobs=1)
+        for name in variants:
+            source = tmp_path / "data" / f"{split}-{name}.pkl"
+            if split == "train":
+                train(source, tmp_path / "model" / name, OPTIONS)
+            write_frame_scores(split, source, tmp_path / "model" / name, name, tmp_path / "scores")
+    fusion = tmp_path / "model" / "fusion"
+    train_fusion(tmp_path / "scores" / "train", fusion, OPTIONS)
+    score_fusion(tmp_path / "scores" / "eval", *model_files(fusion), protocol, tmp_path / "scores.txt")
+    lines = (tmp_path / "scores.txt").read_text().splitlines()
+    expected = {line.split()[1]: float(line.split()[-1]) for line in lines}
+    monkeypatch.setattr(features, "PIECE", 96)
+    found = {Path(each["file"]).stem: each["llr"] for each in objects(detect(capsys, fusion, audio, output="json").out)}
+    np.testing.assert_allclose([found[name] for name in expected], list(expected.values()), atol=1e-4)
+
+
 @pytest.mark.parametrize("rate", [8000, 44100, 48000, 96000])
 def test_other_rates_are_resampled(work, capsys, tmp_path, recordings, rate):
     signal, _ = soundfile.read(recordings[0], dtype="float32")

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from spafe.fbanks.linear_fbanks import linear_filter_banks
+from spafe.fbanks.mel_fbanks import inverse_mel_filter_banks, mel_filter_banks
 
 from countermeasure.errors import InputError
 from countermeasure.features import features
-from reference_features import FUNCTIONS, reference
+from reference_features import FUNCTIONS, reference, row_deltas
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME_LEVEL = [name for name in features.names() if features.window(name)]
@@ -168,8 +170,132 @@ def test_too_low_a_rate_is_refused():
 
 def test_unknown_types_are_refused_with_the_known_ones():
     for call in (features.window, lambda name: features.extract(np.zeros(1000), 16000, [name])):
-        with pytest.raises(InputError, match=r"no feature type 'mfc'; there are mfcc mfcc-25 .*silence"):
+        with pytest.raises(
+            InputError, match=r"no feature type 'mfc'; there are mfcc imfcc .*silence.*-25.*-cmvn.*@LOW-HIGH"
+        ):
             call("mfc")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "silence-25",
+        "silence-cmvn",
+        "lfcc-cmvn-25",
+        "lfcc@0-4000-cmvn",
+        "lfcc-",
+        "lfcc-cmvn-cmvn",
+        "LFCC",
+        "",
+        "lfcc-30",
+    ],
+)
+def test_suffixes_have_an_order_and_silence_has_none(name):
+    with pytest.raises(InputError, match=r"no feature type|is no band"):
+        features.window(name)
+    assert not features.is_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("lfcc@4000-0", "'4000-0' is no band; give the lowest and the highest frequency in whole Hz"),
+        ("lfcc@4000-4000", "is no band"),
+        ("lfcc@4000", "is no band"),
+        ("lfcc@0-4k", "is no band"),
+        ("lfcc@-1-4000", "is no band"),
+        ("lfcc@0-04000", "is no band"),
+        ("lfcc@", "is no band"),
+        ("cqcc@0-4000", "cqcc has no filter bank"),
+        ("lpcc-25-cmvn@0-4000", "lpcc has no filter bank"),
+    ],
+)
+def test_bands_that_are_none(name, complaint):
+    with pytest.raises(InputError, match=complaint):
+        features.window(name)
+
+
+def test_a_band_that_does_not_fit_the_recording(speech):
+    for call in (
+        lambda: features.extract(speech, 16000, ["mfcc", "lfcc@4000-9000"]),
+        lambda: list(features.extract_pieces([speech], 16000, ["lfcc@4000-9000"])),
+        lambda: features.settings("lfcc@4000-9000", 16000),
+    ):
+        with pytest.raises(InputError, match="lfcc@4000-9000: its band ends above 8000 Hz"):
+            call()
+    with pytest.raises(InputError, match="2000 to 2010 Hz is too narrow a band for 70 mel filters"):
+        features.extract(speech, 16000, ["mfcc@2000-2010"])
+
+
+def by_hand(cepstra):
+    """Return features of normalised cepstra, as the definition stands."""
+    centred = cepstra - cepstra.mean(axis=0)
+    deviation = np.sqrt((centred**2).mean(axis=0))
+    static = np.divide(centred, deviation, out=np.zeros_like(centred), where=np.ptp(cepstra, axis=0) > 0)
+    return np.hstack([static, row_deltas(static), row_deltas(row_deltas(static))])
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, "lfcc-25"])
+def test_cmvn_normalises_the_cepstra_of_a_recording(speech, name):
+    plain = features.extract(speech, 16000, [name], "float64")[name]
+    found = features.extract(speech, 16000, [name, f"{name}-cmvn"], "float64")[f"{name}-cmvn"]
+    np.testing.assert_allclose(found, by_hand(plain[:, :20]), rtol=0, atol=1e-9)
+    in_single = features.extract(speech, 16000, [f"{name}-cmvn"])[f"{name}-cmvn"]
+    plain_in_single = features.extract(speech, 16000, [name])[name]
+    np.testing.assert_allclose(in_single, by_hand(plain_in_single[:, :20].astype(float)), rtol=0, atol=1e-4)
+
+
+def test_cmvn_of_real_recordings(shared_data):
+    for path in sorted((shared_data / "asvspoof2019").glob("*.flac")):
+        signal, rate = soundfile.read(path, dtype="float32")
+        found = features.extract(signal, rate, ["lfcc", "lfcc-cmvn"])
+        expected = by_hand(found["lfcc"][:, :20].astype(float))
+        np.testing.assert_allclose(found["lfcc-cmvn"], expected, rtol=0, atol=1e-6)
+
+
+def test_cmvn_leaves_constant_coefficients_at_zero(speech):
+    for signal in (np.zeros(4000, np.float32), speech[:480]):
+        np.testing.assert_array_equal(features.extract(signal, 16000, ["lfcc-cmvn"])["lfcc-cmvn"], 0)
+
+
+@pytest.mark.parametrize("band", ["0-4000", "4000-8000", "500-3000"])
+@pytest.mark.parametrize(
+    ("name", "bank"),
+    [
+        ("lfcc", linear_filter_banks),
+        ("mfcc", mel_filter_banks),
+        ("imfcc", inverse_mel_filter_banks),
+    ],
+)
+def test_triangles_of_a_band_are_spafes_at_their_frequencies(speech, name, bank, band):
+    """spafe labels all bins of a spectrum with a band's frequencies; here it is given the band's bins alone."""
+    low, high = map(int, band.split("-"))
+    first, last = (round(hz * 1024 / 16000) for hz in (low, high))
+    weights = np.zeros((70, 513))
+    weights[:, first : last + 1] = bank(nfilts=70, nfft=2 * (last - first), fs=16000, low_freq=low, high_freq=high)[0]
+    expected = reference(name, speech, 16000, fbanks=weights)
+    assert_like(features.extract(speech, 16000, [f"{name}@{band}"])[f"{name}@{band}"], expected)
+
+
+@pytest.mark.parametrize("band", ["0-4000", "500-3000"])
+@pytest.mark.parametrize("name", ["gfcc", "ngcc", "bfcc", "pncc", "plp"])
+def test_other_filters_of_a_band_are_spafes(speech, name, band):
+    low, high = map(int, band.split("-"))
+    expected = reference(name, speech, 16000, low_freq=low, high_freq=high)
+    assert_like(features.extract(speech, 16000, [f"{name}@{band}"])[f"{name}@{band}"], expected)
+
+
+def test_the_whole_band_is_the_plain_type(speech):
+    for name in ("lfcc", "imfcc", "bfcc", "psrcc"):
+        found = features.extract(speech, 16000, [name, f"{name}@0-8000"])
+        np.testing.assert_array_equal(found[name], found[f"{name}@0-8000"])
+
+
+@pytest.mark.parametrize("rate", [67, 99, 100, 239, 240, 400])
+def test_too_low_a_rate_for_a_constant_q_transform_is_refused(rate):
+    with pytest.raises(InputError, match=f"sampling rate of {rate} Hz is too low for cqcc"):
+        features.extract(np.ones(100, np.float32), rate, ["cqcc"])
+    assert features.extract(np.ones(900, np.float32), 430, ["cqcc"])["cqcc"].shape[1] == 60
 
 
 def test_windows_tell_which_types_belong_together():
@@ -183,7 +309,10 @@ def test_settings_say_what_the_numbers_are():
     assert found["type"] == "msrcc"
     assert (found["window_length_samples"], found["window_hop_samples"], found["n_fft"]) == (1323, 661, 2048)
     assert (found["high_hz"], found["zeros_become"]) == (22050, 1e-5)
-    everything = [str(features.settings(name, 16000)) for name in features.names()]
+    found = features.settings("lfcc-cmvn@300-3400", 16000)
+    assert (found["type"], found["cmvn"], found["low_hz"], found["high_hz"]) == ("lfcc-cmvn@300-3400", True, 300, 3400)
+    variants = ["lfcc-cmvn", "lfcc@0-4000", "lfcc-25-cmvn@0-4000"]
+    everything = [str(features.settings(name, 16000)) for name in [*features.names(), *variants]]
     assert len(set(everything)) == len(everything)
 
 
@@ -211,15 +340,14 @@ def test_no_type_needs_spafe_or_scipy_signal():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", FRAME_LEVEL)
+@pytest.mark.parametrize("name", [*FRAME_LEVEL, "lfcc-cmvn", "lfcc@0-4000"])
 def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
     signal = np.tile(speech, 14)[:-77]
     whole = features.extract(signal, 16000, [name])[name]
     monkeypatch.setattr(features, "PIECE", 2 * 96)
     for cuts in ([], [1, 5000, 5001, 90000], range(1000, len(signal), 1000)):
         pieces = [found[name] for found in features.extract_pieces(np.split(signal, cuts), 16000, [name])]
-        if not name.startswith("pncc"):
-            assert len(pieces) >= 2
+        assert len(pieces) == 1 if name.startswith("pncc") or name.endswith("-cmvn") else len(pieces) >= 2
         np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
@@ -227,14 +355,16 @@ def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
 def test_pieces_at_the_edges(rng, monkeypatch, n):
     monkeypatch.setattr(features, "PIECE", 2 * 96)
     signal = rng.normal(size=n).astype(np.float32) * 0.1
-    names = ["mfcc", "lfcc"]
+    names = ["mfcc", "lfcc", "lfcc@0-4000"]
     whole = features.extract(signal, 16000, names)
     pieces = list(features.extract_pieces([signal[: n // 2], signal[n // 2 :]], 16000, names))
     for name in names:
         np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), whole[name])
 
 
-@pytest.mark.parametrize("names", [["silence", "mfcc"], ["silence"], ["pncc", "silence"]])
+@pytest.mark.parametrize(
+    "names", [["silence", "mfcc"], ["silence"], ["pncc", "silence"], ["lfcc-cmvn", "silence", "mfcc"]]
+)
 def test_silence_is_measured_over_the_whole(speech, rng, monkeypatch, names):
     monkeypatch.setattr(features, "PIECE", 2 * 96)
     quiet = rng.normal(size=3000) * 1e-4

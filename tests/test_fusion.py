@@ -17,6 +17,8 @@ from countermeasure.trials.protocol import parse_trial
         ("lfcc-bon-{}.pkl", "lfcc-bon"),
         ("mfcc-25-sp-{}.pkl", "mfcc-25-sp"),
         ("{}-mfcc-25.pkl", "mfcc-25"),
+        ("lfcc-25-cmvn@300-3400-bon-{}.pkl", "lfcc-25-cmvn@300-3400-bon"),
+        ("ensemble-lfcc-cmvn+lfcc@0-4000-sp-{}-filelevel.pkl", "ensemble-lfcc-cmvn+lfcc@0-4000-sp-filelevel"),
         ("ensemble-lfcc+mfcc-bon-{}-filelevel.pkl", "ensemble-lfcc+mfcc-bon-filelevel"),
         ("ensemble-lfcc-25+mfcc-25-sp-{}-filelevel.pkl", "ensemble-lfcc-25+mfcc-25-sp-filelevel"),
     ],

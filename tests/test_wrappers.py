@@ -304,6 +304,18 @@ def test_training_takes_the_steps_of_the_contract(recorder, tmp_path):
     assert sorted(links) == [f"{t}-25-{c}-dev.pkl" for t in ("gfcc", "lfcc", "mfcc") for c in ("bon", "sp")]
 
 
+def test_variants_are_types_of_their_own(recorder, tmp_path):
+    commands = recorded(recorder, tmp_path, "train.sh", "lfcc@0-4000", "lfcc-cmvn", "lfcc")
+    work, fused = tmp_path / "work", "lfcc+lfcc-cmvn+lfcc@0-4000"
+    assert options(commands[2]) == {
+        "--data_path": f"{work}/data/train/train-lfcc@0-4000.pkl",
+        "--model_path": f"{work}/model/lfcc@0-4000",
+    }
+    assert options(commands[12])["--model_path"] == f"{work}/model/ensemble-{fused}"
+    links = [path.name for path in (work / "experiment" / fused / "dev").iterdir()]
+    assert sorted(links) == sorted(f"{name}-{c}-dev.pkl" for name in fused.split("+") for c in ("bon", "sp"))
+
+
 @pytest.mark.parametrize("wrapper", ["preprocess.sh", "train.sh", "test.sh"])
 def test_the_order_of_types_does_not_matter(recorder, tmp_path, wrapper):
     one = recorded(recorder, tmp_path, wrapper, "lfcc", "mfcc", "silence")
@@ -384,6 +396,8 @@ def test_silence_alone_can_be_extracted_but_not_trained(recorder, tmp_path):
         ("test.sh", ["mfcc-25", "lfcc"], "different windows"),
         ("preprocess.sh", ["lfcc", "nonsense"], "nonsense"),
         ("preprocess.sh", ["silence-25"], "silence-25"),
+        ("preprocess.sh", ["lfcc@4000-0"], "'4000-0' is no band"),
+        ("train.sh", ["lfcc-cmvn", "mfcc-25-cmvn"], "different windows"),
         ("train.sh", ["lfcc", "lfcc"], "named twice"),
         ("train.sh", [""], ": "),
         ("test.sh", ["*"], ": "),

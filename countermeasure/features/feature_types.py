@@ -1,12 +1,13 @@
 """Feature types: what each one is called and what sets it apart; importing this costs nothing.
 
-To add a type, enter it in `_BASES`, write its function over a `Block` of frames in `features`, and
-give the tests its reference.
+A name is ``METHOD[-25][-cmvn][@LOW-HIGH]``. To add a method, enter it in `METHODS`, write its function over a
+`Block` of frames in `features`, and give the tests its reference.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -46,68 +47,134 @@ CONSTANT_Q: dict[str, Any] = {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 12
 STANDARD = Window(0.03, 0.015)
 SHORT = Window(0.025, 0.01)
 SHORT_SUFFIX = "-25"
+CMVN_SUFFIX = "-cmvn"
+VARIANTS = f"""variants of all but silence, by suffixes in this order: TYPE[{SHORT_SUFFIX}][{CMVN_SUFFIX}][@LOW-HIGH]
+  {SHORT_SUFFIX:<10} window of 25 ms every 10 ms instead of 30 ms every 15 ms
+  {CMVN_SUFFIX:<10} cepstra of each recording shifted and scaled to mean 0 and variance 1 before the deltas
+  @LOW-HIGH  filter bank from LOW to HIGH Hz instead of 0 to half the sampling rate (not cqcc and lpcc)
+  as in mfcc-25, lfcc-cmvn, lfcc@0-4000 and mfcc-25-cmvn@300-3400"""
+_NAME = re.compile(rf"(?P<method>[a-z]+)(?P<short>{SHORT_SUFFIX})?(?P<cmvn>{CMVN_SUFFIX})?(@(?P<band>.*))?")
+_BAND = re.compile(r"(0|[1-9][0-9]{0,5})-([1-9][0-9]{0,5})")
 DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
-class FeatureType:
-    """An entry of the registry.
+class Method:
+    """A way from frames to cepstra.
 
     Attributes
     ----------
     name : str
+        Also of the plain feature type.
     description : str
         One line for the help text.
-    cepstra : str or None
-        Name of the function in `features` that takes a `spectra.Block` and gives one row a frame,
-        ``[n_frames, 20]`` unless `over_time` follows. None for the one type that describes a recording
-        as a whole.
     settings : dict
-        What sets this type apart, for the record beside a list.
-    over_time : str or None
-        Name of the function in `features` that takes the rows of all blocks, ``[n_frames, k]``, and
-        gives the cepstra, ``[n_frames, 20]``. For methods in which a frame depends on those before it.
-    window : Window or None
-        None for the type that has no frames.
+        What sets this method apart, for the record beside a list.
+    framed : bool
+        Whether it describes frames; the one that does not describes a recording as a whole.
     """
 
     name: str
     description: str
-    cepstra: str | None
     settings: dict[str, Any] = field(default_factory=dict)
-    over_time: str | None = None
-    window: Window | None = STANDARD
+    framed: bool = True
+
+
+@dataclass(frozen=True)
+class FeatureType:
+    """A method and the variant that a name's suffixes stand for.
+
+    Attributes
+    ----------
+    name : str
+    method : str
+    window : Window or None
+        None for the type that has no frames.
+    cmvn : bool
+        Whether the cepstra of each recording are shifted and scaled to mean 0 and variance 1.
+    band : tuple of int or None
+        Lowest and highest frequency of the filter bank in Hz; None: 0 to half the sampling rate.
+    """
+
+    name: str
+    method: str
+    window: Window | None
+    cmvn: bool = False
+    band: tuple[int, int] | None = None
+
+    def limits(self, rate: int) -> tuple[float, float]:
+        """Return the lowest and the highest frequency in Hz at a sampling rate.
+
+        Raises
+        ------
+        InputError
+            When the band ends above half the sampling rate.
+        """
+        low, high = self.band or (0, rate / 2)
+        if high > rate / 2:
+            raise InputError(
+                f"{self.name}: its band ends above {rate / 2:g} Hz, half the sampling rate; choose a lower one"
+            )
+        return low, high
 
 
 # -- what is asked of the registry -------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
 def get(name: str) -> FeatureType:
-    """Return the entry of a type.
+    """Return the type that a name stands for.
 
     Raises
     ------
     InputError
         When there is no such type.
     """
+    found = _NAME.fullmatch(name)
+    method = METHODS.get(found["method"]) if found else None
+    if not found or not method or (name != method.name and not method.framed):
+        raise InputError(
+            f"no feature type {name!r}; there are {' '.join(METHODS)}, and of all but silence the variants "
+            f"TYPE[{SHORT_SUFFIX}][{CMVN_SUFFIX}][@LOW-HIGH]"
+        )
+    return FeatureType(
+        name,
+        method.name,
+        (SHORT if found["short"] else STANDARD) if method.framed else None,
+        bool(found["cmvn"]),
+        None if found["band"] is None else _band(name, found["band"], method),
+    )
+
+
+def _band(name: str, text: str, method: Method) -> tuple[int, int]:
+    found = _BAND.fullmatch(text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise InputError(
+            f"{name}: {text!r} is no band; give the lowest and the highest frequency in whole Hz, as in "
+            f"{method.name}@0-4000"
+        )
+    if "filter_bank" not in method.settings:
+        raise InputError(f"{name}: {method.name} has no filter bank, and so no band; leave '@{text}' out")
+    return int(found[1]), int(found[2])
+
+
+def is_name(name: object) -> bool:
+    """Tell whether there is a feature type of this name."""
     try:
-        return _types()[name]
-    except KeyError:
-        raise InputError(f"no feature type {name!r}; there are {' '.join(names())}") from None
+        return isinstance(name, str) and bool(get(name))
+    except InputError:
+        return False
 
 
 def names() -> list[str]:
-    """Return the names of all feature types, each with its short-window twin behind it."""
-    return list(_types())
+    """Return the names of the types that are no variants, each with its short-window twin behind it."""
+    twins = ((name, name + SHORT_SUFFIX) if method.framed else (name,) for name, method in METHODS.items())
+    return [name for pair in twins for name in pair]
 
 
 def describe() -> list[tuple[str, str]]:
-    """Return a row for each method: the names that it goes by, and what it is."""
-    rows = []
-    for base in _BASES:
-        twin = f", {base.name}{SHORT_SUFFIX}" if base.window else ""
-        rows.append((base.name + twin, base.description))
-    return rows
+    """Return a row for each method: its name, and what it is."""
+    return [(method.name, method.description) for method in METHODS.values()]
 
 
 def window(name: str) -> Window | None:
@@ -121,9 +188,11 @@ def window(name: str) -> Window | None:
 def settings(name: str, rate: int) -> dict[str, Any]:
     """Return all that determines a type's numbers at a sampling rate, as plain JSON values."""
     entry = get(name)
+    method = METHODS[entry.method]
     if entry.window is None:
-        return {"type": name, **entry.settings}
+        return {"type": name, **method.settings}
     length, hop = entry.window.samples(rate)
+    low, high = entry.limits(rate)
     return {
         "type": name,
         "window_length_s": entry.window.length,
@@ -132,12 +201,13 @@ def settings(name: str, rate: int) -> dict[str, Any]:
         "window_hop_samples": hop,
         "window": "hamming",
         "n_fft": entry.window.n_fft(rate),
-        "low_hz": 0,
-        "high_hz": rate / 2,
+        "low_hz": low,
+        "high_hz": high,
         "pre_emphasis": False,
         "n_cepstra": N_CEPSTRA,
         "delta_frames": 2,
-        **entry.settings,
+        **method.settings,
+        **({"cmvn": True} if entry.cmvn else {}),  # plain types keep the records that they always had
     }
 
 
@@ -156,53 +226,27 @@ def _bank(bank: str, compression: str, **others: Any) -> dict[str, Any]:
 
 _ROOTS: dict[str, Any] = {"zeros_become": ZEROS_BECOME}
 
-_BASES = (
-    FeatureType("mfcc", "mel-frequency cepstra", "_mfcc", _bank("mel", "log")),
-    FeatureType(
-        "imfcc",
-        "inverse mel: finest at high frequencies",
-        "_imfcc",
-        _bank("inverse mel", "log"),
-    ),
-    FeatureType("lfcc", "linear-frequency cepstra", "_lfcc", _bank("linear", "log")),
-    FeatureType("bfcc", "Bark-frequency cepstra of equal loudness", "_bfcc", _bank("bark", "equal loudness, log")),
-    FeatureType("gfcc", "gammatone cepstra, cube root", "_gfcc", _bank("gammatone", "cube root")),
-    FeatureType("ngcc", "gammatone cepstra, logarithm", "_ngcc", _bank("gammatone", "log")),
-    FeatureType("msrcc", "magnitude spectral root cepstra (mel)", "_msrcc", _bank("mel", "power -1/7", **_ROOTS)),
-    FeatureType("psrcc", "phase spectral root cepstra (mel)", "_psrcc", _bank("mel", "power -1/7 of phase", **_ROOTS)),
-    FeatureType(
-        "cqcc",
-        "constant-Q cepstra (7 octaves from 120 Hz)",
-        "_cqcc",
-        {**CONSTANT_Q, "compression": "log"},
-    ),
-    FeatureType(
-        "pncc",
-        "power-normalised cepstra (gammatone)",
-        "_pncc_filtered",
-        _bank("gammatone", "power 1/15"),
-        over_time="_pncc",
-    ),
-    FeatureType("lpcc", "linear prediction cepstra", "_lpcc", {"order": N_CEPSTRA - 1, "window": "none"}),
-    FeatureType("plp", "perceptual linear prediction (Bark)", "_plp", _bank("bark", "cube root", order=N_CEPSTRA - 1)),
-    FeatureType(
-        "rplp", "the same with RASTA filtering", "_rplp", _bank("bark", "RASTA, cube root", order=N_CEPSTRA - 1)
-    ),
-    FeatureType(
-        "silence",
-        "leading and trailing silence in samples; file-level fusion only",
-        None,
-        {"frame": 512, "hop": 256},
-        window=None,
-    ),
-)
-
-
-@lru_cache(maxsize=1)
-def _types() -> dict[str, FeatureType]:
-    types = {}
-    for base in _BASES:
-        types[base.name] = base
-        if base.window:
-            types[base.name + SHORT_SUFFIX] = replace(base, name=base.name + SHORT_SUFFIX, window=SHORT)
-    return types
+METHODS = {
+    method.name: method
+    for method in (
+        Method("mfcc", "mel-frequency cepstra", _bank("mel", "log")),
+        Method("imfcc", "inverse mel: finest at high frequencies", _bank("inverse mel", "log")),
+        Method("lfcc", "linear-frequency cepstra", _bank("linear", "log")),
+        Method("bfcc", "Bark-frequency cepstra of equal loudness", _bank("bark", "equal loudness, log")),
+        Method("gfcc", "gammatone cepstra, cube root", _bank("gammatone", "cube root")),
+        Method("ngcc", "gammatone cepstra, logarithm", _bank("gammatone", "log")),
+        Method("msrcc", "magnitude spectral root cepstra (mel)", _bank("mel", "power -1/7", **_ROOTS)),
+        Method("psrcc", "phase spectral root cepstra (mel)", _bank("mel", "power -1/7 of phase", **_ROOTS)),
+        Method("cqcc", "constant-Q cepstra (7 octaves from 120 Hz)", {**CONSTANT_Q, "compression": "log"}),
+        Method("pncc", "power-normalised cepstra (gammatone)", _bank("gammatone", "power 1/15")),
+        Method("lpcc", "linear prediction cepstra", {"order": N_CEPSTRA - 1, "window": "none"}),
+        Method("plp", "perceptual linear prediction (Bark)", _bank("bark", "cube root", order=N_CEPSTRA - 1)),
+        Method("rplp", "the same with RASTA filtering", _bank("bark", "RASTA, cube root", order=N_CEPSTRA - 1)),
+        Method(
+            "silence",
+            "leading and trailing silence in samples; file-level fusion only",
+            {"frame": 512, "hop": 256},
+            framed=False,
+        ),
+    )
+}

@@ -11,20 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from countermeasure.errors import InputError
 from countermeasure.features.feature_types import (
+    CONSTANT_Q,
     DTYPES,
     N_CEPSTRA,
     N_FILTERS,
     FeatureType,
     Window,
-    describe,
     get,
+    is_name,
     is_padded,
     names,
     settings,
@@ -32,21 +33,34 @@ from countermeasure.features.feature_types import (
 )
 from countermeasure.features.filter_banks import constant_q, filter_bank
 from countermeasure.features.spectra import FRAMES_PER_BLOCK, Block, blocks, tilt
-from countermeasure.speech.silence import Meter, get_silence
+from countermeasure.speech.silence import Meter
 
-__all__ = ["DTYPES", "deltas", "describe", "extract", "extract_pieces", "is_padded", "names", "settings", "window"]
+__all__ = [
+    "DTYPES",
+    "deltas",
+    "extract",
+    "extract_pieces",
+    "is_name",
+    "is_padded",
+    "names",
+    "settings",
+    "window",
+]
 
 ROOT = -1 / 7  # of msrcc and psrcc
 
 # What stands for an exact 0 before a logarithm or a root; spafe's zero_handling.
 _FLOOR = np.finfo(np.float64).eps
 
-# Frames of a long recording that are computed at once. Whole blocks, and so is what is repeated at their
-# edges for the sake of Δ and ΔΔ: every block is then the one that it is in the whole recording.
+# Frames of a long recording that are computed at once: whole blocks, each of them the one that it is in the
+# whole recording.
 PIECE = 100 * FRAMES_PER_BLOCK
-_CONTEXT = FRAMES_PER_BLOCK
+_REACH = 4  # frames to either side on which ΔΔ depends
 
 Matrix = NDArray[np.float64]
+Band = tuple[float, float]
+_Key = tuple[str, float, float]
+_Array = TypeVar("_Array", bound=NDArray[Any])
 
 
 # -- features of a recording --------------------------------------------------------------------------
@@ -80,20 +94,14 @@ def extract(
         its features are not finite.
     """
     result: dict[str, NDArray[np.floating]] = {}
-    by_window: dict[Window | None, list[FeatureType]] = {}
+    by_window: dict[Window | None, list[str]] = {}
     for name in names:
         result[name] = np.empty(0)  # the caller's order
-        entry = get(name)
-        by_window.setdefault(entry.window, []).append(entry)
-    for shared_window, entries in by_window.items():
-        if shared_window is None:
-            found = {entry.name: get_silence(signal, rate)[None].astype(dtype) for entry in entries}
-        else:
-            found = _frame_level(signal, rate, shared_window, entries, np.dtype(dtype))
-        result.update(found)
-    for name, feature in result.items():
-        if not np.isfinite(feature).all():
-            raise InputError(f"its {name} features are not finite: its samples are too large; expected -1 to 1")
+        by_window.setdefault(window(name), []).append(name)
+    for together in by_window.values():
+        pieces = list(extract_pieces([signal], rate, together, dtype))
+        for name in together:
+            result[name] = _joined([piece[name] for piece in pieces])
     return result
 
 
@@ -103,7 +111,8 @@ def extract_pieces(
     """Compute feature types of one window of a recording that comes in pieces, some frames at a time.
 
     Concatenated, they are what `extract` gives for the whole recording. A long recording takes no more memory
-    than a short one, unless a type is among them that must see the whole: ``pncc``.
+    than a short one, unless a type is among them that must see the whole: ``pncc`` and types with ``-cmvn``.
+    Of such, 20 to 70 numbers a frame are kept, and all frames come at once.
 
     Parameters
     ----------
@@ -117,9 +126,9 @@ def extract_pieces(
     dict of str to array
         ``[n_frames, 60]`` each, with as many frames for each type; ``silence`` is in the last one, ``[1, 2]``.
     """
-    framed = [name for name in names if window(name)]
-    if len(framed) == len(names):
-        yield from _extract_framed(pieces, rate, framed, dtype)
+    entries = [entry for entry in map(get, names) if entry.window]
+    if len(entries) == len(names):
+        yield from _extract_framed(pieces, rate, entries, np.dtype(dtype))
         return
     meter = Meter()
 
@@ -129,8 +138,8 @@ def extract_pieces(
             yield piece
 
     last: dict[str, NDArray[np.floating]] = {}
-    if framed:
-        for found in _extract_framed(watched(), rate, framed, dtype):
+    if entries:
+        for found in _extract_framed(watched(), rate, entries, np.dtype(dtype)):
             if last:
                 yield last
             last = found
@@ -138,62 +147,102 @@ def extract_pieces(
         for _ in watched():
             pass
     silence = meter.result()[None].astype(dtype)
-    yield {**last, **{name: silence for name in names if name not in framed}}
+    yield {**last, **{name: silence for name in names if not window(name)}}
 
 
 def _extract_framed(
-    pieces: Iterable[NDArray[np.floating]], rate: int, names: Sequence[str], dtype: DTypeLike
+    pieces: Iterable[NDArray[np.floating]], rate: int, entries: Sequence[FeatureType], dtype: np.dtype
 ) -> Iterator[dict[str, NDArray[np.floating]]]:
-    if any(get(name).over_time for name in names):
-        yield extract(np.concatenate(list(pieces)), rate, names, dtype)
-        return
-    (shared_window,) = {shared for name in names if (shared := window(name))}
-    _check_rate(rate, shared_window)
+    rows = _rows(pieces, rate, entries, dtype)
+    if any(entry.cmvn or entry.method in _OVER_TIME for entry in entries):
+        parts = list(rows)
+        rows = iter([{key: _joined([part[key] for part in parts]) for key in parts[0]}])
+    context: dict[str, Matrix] = {}
+    for found, is_last in _and_whether_last(rows):
+        features = {}
+        for entry in entries:
+            cepstra = _cepstra(found[_key(entry, rate)], entry)
+            # What Δ and ΔΔ of a frame need: so many frames before it and behind it.
+            lead = _REACH if entry.name in context else 0
+            cepstra = np.concatenate([context[entry.name], cepstra]) if lead else cepstra
+            end = len(cepstra) if is_last else len(cepstra) - _REACH
+            context[entry.name] = cepstra[-2 * _REACH :]
+            feature = _with_deltas(cepstra, dtype)[lead:end]
+            if not np.isfinite(feature).all():
+                raise InputError(
+                    f"its {entry.name} features are not finite: its samples are too large; expected -1 to 1"
+                )
+            features[entry.name] = feature
+        yield features
+
+
+def _and_whether_last(rows: Iterator[dict[_Key, Matrix]]) -> Iterator[tuple[dict[_Key, Matrix], bool]]:
+    before = next(rows)
+    for now in rows:
+        yield before, False
+        before = now
+    yield before, True
+
+
+def _key(entry: FeatureType, rate: int) -> _Key:
+    """Return what determines the rows of a type's method; types that share it differ in what follows."""
+    return entry.method, *entry.limits(rate)
+
+
+def _rows(
+    pieces: Iterable[NDArray[np.floating]], rate: int, entries: Sequence[FeatureType], dtype: np.dtype
+) -> Iterator[dict[_Key, Matrix]]:
+    """Yield the rows that the types' methods give, `PIECE` frames at a time."""
+    (shared_window,) = {entry.window for entry in entries if entry.window}
     length, hop = shared_window.samples(rate)
+    if hop < 1:
+        raise InputError(f"its sampling rate of {rate} Hz is too low for frames of {shared_window.length} s")
+    keys = list(dict.fromkeys(_key(entry, rate) for entry in entries))
+    n_samples = (PIECE - 1) * hop + length
     held: list[NDArray[np.floating]] = []
-    lead = 0  # frames that are there for the sake of those after them
+    is_first = True
     for piece in pieces:
         held.append(piece)
-        n_frames = lead + PIECE + _CONTEXT
-        n_samples = (n_frames - 1) * hop + length
         if sum(map(len, held)) < n_samples:
             continue
         signal = np.concatenate(held)
         while len(signal) >= n_samples:
-            found = extract(signal[:n_samples], rate, names, dtype)
-            yield {name: feature[lead : lead + PIECE] for name, feature in found.items()}
-            signal = signal[(lead + PIECE - _CONTEXT) * hop :]
-            lead = _CONTEXT
-            n_samples = (lead + PIECE + _CONTEXT - 1) * hop + length
+            yield _rows_of(signal[:n_samples], rate, shared_window, keys, dtype)
+            is_first = False
+            signal = signal[PIECE * hop :]
         held = [signal]
-    found = extract(np.concatenate(held), rate, names, dtype)
-    yield {name: feature[lead:] for name, feature in found.items()}
+    signal = held[0] if len(held) == 1 else np.concatenate(held)
+    if is_first or len(signal) >= length:
+        yield _rows_of(signal, rate, shared_window, keys, dtype)
 
 
-def _frame_level(
-    signal: NDArray[np.floating], rate: int, shared_window: Window, entries: Sequence[FeatureType], dtype: np.dtype
-) -> dict[str, NDArray[np.floating]]:
-    _check_rate(rate, shared_window)
-    rows: dict[str, list[Matrix]] = {entry.name: [] for entry in entries}
-    with np.errstate(over="ignore", invalid="ignore"):  # `extract` looks at what comes out
+def _rows_of(
+    signal: NDArray[np.floating], rate: int, shared_window: Window, keys: Sequence[_Key], dtype: np.dtype
+) -> dict[_Key, Matrix]:
+    rows: dict[_Key, list[Matrix]] = {key: [] for key in keys}
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
         for block in blocks(signal, rate, shared_window, dtype):
-            for entry in entries:
-                if entry.cepstra:
-                    rows[entry.name].append(_function(entry.cepstra)(block))
-        result = {}
-        for entry in entries:
-            static = np.concatenate(rows[entry.name])
-            result[entry.name] = _with_deltas(_function(entry.over_time)(static) if entry.over_time else static, dtype)
-    return result
+            for key in keys:
+                method, low, high = key
+                rows[key].append(_OF_BLOCK[method](block, (low, high)))
+    return {key: _joined(parts) for key, parts in rows.items()}
 
 
-def _function(name: str) -> Callable[[Any], Matrix]:
-    return globals()[name]  # as the registry has it
+def _cepstra(rows: Matrix, entry: FeatureType) -> Matrix:
+    with np.errstate(over="ignore", invalid="ignore"):
+        cepstra = _OVER_TIME[entry.method](rows) if entry.method in _OVER_TIME else rows
+        return _normalised(cepstra) if entry.cmvn else cepstra
 
 
-def _check_rate(rate: int, shared_window: Window) -> None:
-    if shared_window.samples(rate)[1] < 1:
-        raise InputError(f"its sampling rate of {rate} Hz is too low for frames of {shared_window.length} s")
+def _normalised(cepstra: Matrix) -> Matrix:
+    """Shift and scale each coefficient to mean 0 and variance 1 over the frames; a constant one becomes 0."""
+    deviations = cepstra.std(axis=0)
+    is_constant = deviations <= 1e-9 * np.abs(cepstra).max()  # equal but for rounding
+    return (cepstra - cepstra.mean(axis=0)) * np.where(is_constant, 0, 1 / np.where(is_constant, 1, deviations))
+
+
+def _joined(parts: Sequence[_Array]) -> _Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)  # type: ignore[return-value]
 
 
 def deltas(x: Matrix) -> Matrix:
@@ -242,10 +291,12 @@ class _FilterBank:
         return np.concatenate(filtered, axis=1, dtype=np.float64)
 
 
-@lru_cache(maxsize=32)
-def _filter_bank(kind: str, n_fft: int, rate: int, dtype: np.dtype, tilted: bool = False) -> _FilterBank:
+@lru_cache(maxsize=64)
+def _filter_bank(kind: str, n_fft: int, rate: int, band: Band, dtype: np.dtype, tilted: bool = False) -> _FilterBank:
     """Return the filter bank of a kind, divided by `n_fft`, and by the tilt of spectra that have one."""
-    weights = filter_bank(kind, N_FILTERS, n_fft, rate) / n_fft
+    weights = filter_bank(kind, N_FILTERS, n_fft, rate, *band) / n_fft
+    if band != (0, rate / 2) and not weights.any(axis=0).all():
+        raise InputError(f"{band[0]} to {band[1]} Hz is too narrow a band for {N_FILTERS} {kind} filters; widen it")
     if tilted:
         weights /= tilt(n_fft)[:, None]
     return _FilterBank(weights, dtype)
@@ -275,15 +326,15 @@ def _floored(x: Matrix) -> Matrix:
 
 
 def _filtered(
-    block: Block, bank: str, dtype: DTypeLike | None = None, filled: bool = False, tilted: bool = False
+    block: Block, bank: str, band: Band, dtype: DTypeLike | None = None, filled: bool = False, tilted: bool = False
 ) -> Matrix:
     """Return the power that each filter lets through, ``[n_frames, 70]``."""
     power = block.power(dtype, filled, tilted)
-    return _filter_bank(bank, block.n_fft, block.rate, power.dtype, tilted)(power)
+    return _filter_bank(bank, block.n_fft, block.rate, band, power.dtype, tilted)(power)
 
 
-def _log_cepstra(bank: str, tilted: bool = False) -> Callable[[Block], Matrix]:
-    return lambda block: np.log(_floored(_filtered(block, bank, tilted=tilted))) @ _dct(N_FILTERS)
+def _log_cepstra(bank: str, tilted: bool = False) -> Callable[[Block, Band], Matrix]:
+    return lambda block, band: np.log(_floored(_filtered(block, bank, band, tilted=tilted))) @ _dct(N_FILTERS)
 
 
 _mfcc = _log_cepstra("mel")
@@ -301,39 +352,44 @@ def _equal_loudness(power: Matrix) -> Matrix:
     return np.cbrt(weighted / ((squared + 6.3e6) * (squared + 0.38e9) * (cubed + 9.58e26)))
 
 
-def _bfcc(block: Block) -> Matrix:
-    return np.log(_floored(_equal_loudness(_filtered(block, "bark")))) @ _dct(N_FILTERS)
+def _bfcc(block: Block, band: Band) -> Matrix:
+    return np.log(_floored(_equal_loudness(_filtered(block, "bark", band)))) @ _dct(N_FILTERS)
 
 
-def _gfcc(block: Block) -> Matrix:
-    return np.cbrt(_filtered(block, "gammatone")) @ _dct(N_FILTERS)
+def _gfcc(block: Block, band: Band) -> Matrix:
+    return np.cbrt(_filtered(block, "gammatone", band)) @ _dct(N_FILTERS)
 
 
-def _msrcc(block: Block) -> Matrix:
-    return _floored(_filtered(block, "mel", filled=True)) ** ROOT @ _dct(N_FILTERS)
+def _msrcc(block: Block, band: Band) -> Matrix:
+    return _floored(_filtered(block, "mel", band, filled=True)) ** ROOT @ _dct(N_FILTERS)
 
 
-def _psrcc(block: Block) -> Matrix:
+def _psrcc(block: Block, band: Band) -> Matrix:
     # A phase near 0° or 360° falls to either side by the last bit: the spectrum must be spafe's own.
     spectrum = block.spectrum(filled=True)
     phase = np.arctan2(spectrum.imag.astype(block.dtype), spectrum.real.astype(block.dtype))
     phase += (phase < 0) * np.asarray(2 * np.pi, block.dtype)
-    through = _filter_bank("mel", block.n_fft, block.rate, block.dtype)(phase)
+    through = _filter_bank("mel", block.n_fft, block.rate, band, block.dtype)(phase)
     in_degrees = through * (block.n_fft * 180 / np.pi)
     return _floored(in_degrees) ** ROOT @ _dct(N_FILTERS)
 
 
-def _cqcc(block: Block) -> Matrix:
+def _cqcc(block: Block, band: Band) -> Matrix:
     kernel = _constant_q_kernel(block.window, block.rate)
+    n_bins = kernel.shape[1] // 2
+    if n_bins < N_CEPSTRA:
+        raise InputError(
+            f"its sampling rate of {block.rate} Hz is too low for cqcc, whose lowest frequency is "
+            f"{CONSTANT_Q['f0_hz']} Hz; use 430 Hz or more"
+        )
     transformed = block.windowed(np.float64)[:, : len(kernel)] @ kernel
-    n_bins = transformed.shape[1] // 2
     power = transformed[:, :n_bins] ** 2 + transformed[:, n_bins:] ** 2
     # spafe resamples the frames to as many as there are, which changes nothing.
     return np.log(_floored(power)) @ _dct(n_bins)
 
 
-def _pncc_filtered(block: Block) -> Matrix:
-    return _filtered(block, "gammatone", np.float64)
+def _pncc_filtered(block: Block, band: Band) -> Matrix:
+    return _filtered(block, "gammatone", band, np.float64)
 
 
 def _pncc(power: Matrix) -> Matrix:
@@ -392,16 +448,16 @@ def _pncc_weights(reach: int = 4) -> Matrix:
     return weights
 
 
-def _lpcc(block: Block) -> Matrix:
+def _lpcc(block: Block, band: Band) -> Matrix:
     return _prediction_cepstra(block.plain())  # spafe leaves the window function out
 
 
-def _plp(block: Block) -> Matrix:
-    return _perceptual_prediction(_filtered(block, "bark", np.float64), block.n_fft)
+def _plp(block: Block, band: Band) -> Matrix:
+    return _perceptual_prediction(_filtered(block, "bark", band, np.float64), block.n_fft)
 
 
-def _rplp(block: Block) -> Matrix:
-    return _perceptual_prediction(_rasta(_filtered(block, "bark", np.float64)), block.n_fft)
+def _rplp(block: Block, band: Band) -> Matrix:
+    return _perceptual_prediction(_rasta(_filtered(block, "bark", band, np.float64)), block.n_fft)
 
 
 def _rasta(power: Matrix) -> Matrix:
@@ -456,3 +512,25 @@ def _prediction_to_cepstra() -> Matrix:
         for k in range(1, m):
             matrix[m - k, m] += k / m
     return matrix
+
+
+# -- which function is which method's -----------------------------------------------------------------
+
+# From a block of frames to one row a frame: cepstra, [n_frames, 20], or what `_OVER_TIME` makes cepstra of.
+_OF_BLOCK: dict[str, Callable[[Block, Band], Matrix]] = {
+    "mfcc": _mfcc,
+    "imfcc": _imfcc,
+    "lfcc": _lfcc,
+    "bfcc": _bfcc,
+    "gfcc": _gfcc,
+    "ngcc": _ngcc,
+    "msrcc": _msrcc,
+    "psrcc": _psrcc,
+    "cqcc": _cqcc,
+    "pncc": _pncc_filtered,
+    "lpcc": _lpcc,
+    "plp": _plp,
+    "rplp": _rplp,
+}
+# From the rows of a whole recording to its cepstra, where a frame depends on those before it.
+_OVER_TIME: dict[str, Callable[[Matrix], Matrix]] = {"pncc": _pncc}

@@ -21,8 +21,8 @@ _EAR_Q = 9.26449
 _NARROWEST = 24.7  # Hz
 
 
-def filter_bank(kind: str, n_filters: int, n_fft: int, rate: int) -> Matrix:
-    """Return filters from 0 Hz to half the sampling rate, ``[n_fft / 2 + 1, n_filters]``.
+def filter_bank(kind: str, n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
+    """Return filters that span a band, ``[n_fft / 2 + 1, n_filters]``.
 
     Parameters
     ----------
@@ -32,48 +32,70 @@ def filter_bank(kind: str, n_filters: int, n_fft: int, rate: int) -> Matrix:
         Even.
     rate : int
         Sampling rate in Hz.
+    low, high : float
+        Band edges in Hz, at most half the sampling rate.
+
+    Notes
+    -----
+    From 0 Hz to half the sampling rate, these are spafe's filters. In a narrower band spafe's triangles are
+    not where they should be: it labels the bins of the whole spectrum with the frequencies of the band
+    (``linspace(low_freq, high_freq, nfft // 2 + 1)``), so that its linear filters are the same for every band.
+    Here every filter lies at its frequencies in Hz.
     """
-    return _KINDS[kind](n_filters, n_fft, rate)
+    return _KINDS[kind](n_filters, n_fft, rate, low, high)
 
 
-def _triangles(edges: Vector, n_fft: int, rate: int) -> Matrix:
+def _triangles(edges: Vector, frequency: Vector) -> Matrix:
     """Return triangles, each of which rises from an edge in Hz to the next one and falls to the one after it."""
-    frequency = np.linspace(0, rate / 2, n_fft // 2 + 1)[:, None]
+    frequency = frequency[:, None]
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     return np.maximum(np.minimum((frequency - lower) / (centre - lower), (upper - frequency) / (upper - centre)), 0)
 
 
-def _linear(n_filters: int, n_fft: int, rate: int) -> Matrix:
-    return _triangles(np.linspace(0, rate / 2, n_filters + 2), n_fft, rate)
+def _bins(n_fft: int, rate: int) -> Vector:
+    return np.linspace(0, rate / 2, n_fft // 2 + 1)
 
 
-def _mel(n_filters: int, n_fft: int, rate: int) -> Matrix:
-    highest = 2595 * np.log10(1 + rate / 2 / 700)
-    mel = highest / (n_filters + 1) * np.arange(n_filters + 2)
-    return _triangles(700 * (10 ** (mel / 2595) - 1), n_fft, rate)
+def _linear(n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
+    return _triangles(np.linspace(low, high, n_filters + 2), _bins(n_fft, rate))
 
 
-def _inverse_mel(n_filters: int, n_fft: int, rate: int) -> Matrix:
-    return _mel(n_filters, n_fft, rate)[::-1]
+def _mel_edges(n_filters: int, low: float, high: float) -> Vector:
+    lowest, highest = 2595 * np.log10(1 + np.array([low, high]) / 700)
+    mel = lowest + (highest - lowest) / (n_filters + 1) * np.arange(n_filters + 2)
+    return 700 * (10 ** (mel / 2595) - 1)
 
 
-def _bark(n_filters: int, n_fft: int, rate: int) -> Matrix:
+def _mel(n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
+    return _triangles(_mel_edges(n_filters, low, high), _bins(n_fft, rate))
+
+
+def _inverse_mel(n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
+    """Return mel filters mirrored in the middle of the band: at f they are what mel filters are at low + high - f."""
+    mirrored = _bins(n_fft, rate)[::-1] + (low + high - rate / 2)
+    return _triangles(_mel_edges(n_filters, low, high), mirrored)
+
+
+def _bark(n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
     """Return Hermansky's critical bands: flat over a Bark, 25 dB a Bark below it, 10 dB above."""
-    centres = np.linspace(0, 6 * np.arcsinh(rate / 2 / 600), n_filters)
+    lowest, highest = 6 * np.arcsinh(np.array([low, high]) / 600)
+    centres = np.linspace(lowest, highest, n_filters)
     bins = np.arange(n_fft // 2 + 1)
     distance = (6 * np.arcsinh(bins * rate / (n_fft + 1) / 600))[:, None] - centres
     weights = np.minimum(10 ** np.minimum(2.5 * (distance + 0.5), 0), 10 ** np.minimum(0.5 - distance, 0))
     weights[(distance < -1.3) | (distance > 2.5)] = 0
-    # spafe stops before the bin of the last centre.
-    weights[int((n_fft + 1) * (600 * np.sinh(centres[-1] / 6) / rate)) :] = 0
+    # spafe begins with the bin of the first centre and stops before that of the last.
+    first, end = ((n_fft + 1) * (600 * np.sinh(centres[[0, -1]] / 6) / rate)).astype(int)
+    weights[:first] = 0
+    weights[end:] = 0
     return weights
 
 
-def _gammatone(n_filters: int, n_fft: int, rate: int) -> Matrix:
+def _gammatone(n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
     """Return the magnitude responses of gammatone filters of order 4, each with a peak of 1."""
     offset = _EAR_Q * _NARROWEST
-    step = np.log(offset) - np.log(rate / 2 + offset)
-    centres = ((rate / 2 + offset) * np.exp(np.arange(1, n_filters + 1) / n_filters * step) - offset)[::-1]
+    step = np.log(low + offset) - np.log(high + offset)
+    centres = ((high + offset) * np.exp(np.arange(1, n_filters + 1) / n_filters * step) - offset)[::-1]
     bandwidth = 1.019 * 2 * np.pi * ((centres / _EAR_Q) ** 4 + _NARROWEST**4) ** (1 / 4)
     angle = 2 * np.pi * centres / rate
     decay = np.exp(-bandwidth / rate)
@@ -86,7 +108,7 @@ def _gammatone(n_filters: int, n_fft: int, rate: int) -> Matrix:
     return response / response.max(axis=0)
 
 
-_KINDS: dict[str, Callable[[int, int, int], Matrix]] = {
+_KINDS: dict[str, Callable[[int, int, int, float, float], Matrix]] = {
     "mel": _mel,
     "inverse mel": _inverse_mel,
     "linear": _linear,

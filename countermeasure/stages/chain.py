@@ -278,7 +278,7 @@ class _Loader:
     def _recorded_feature(self, folder: Path, entry: dict[str, Any]) -> str:
         feature, rate = entry["feature"], entry["sampling_rate"]
         name = feature.get("type")
-        if name not in features.names() or type(rate) is not int or feature != features.settings(name, rate):
+        if not features.is_name(name) or type(rate) is not int or feature != features.settings(name, rate):
             raise InputError(
                 f"{folder}: trained on features that this version does not compute ({str(name)[:40]}); train again"
             )
@@ -292,7 +292,7 @@ class _Loader:
             return _Source(self._recorded_feature(folder, entry))
         found = _SCORE_COLUMN.fullmatch(column)
         if not found:
-            if entry is None and column in features.names():
+            if entry is None and features.is_name(column):
                 return _Source(column)
             raise InputError(
                 f"{folder}: its column {column!r} does not tell which model gave it; such names end in -bon or -sp"
