@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure.stages import scoring
 
-    scoring.score_fusion(**settings)
+    scoring.score_fusion(whole_files=True, **settings)
     return 0
 
 

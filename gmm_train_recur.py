@@ -17,8 +17,7 @@ from countermeasure import cli, options
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--data_path", required=True, metavar="FILE", help="feature list, data/train/train-TYPE.pkl")
-    options.add_training_arguments(parser, n_components=512)
+    options.add_base_training_arguments(parser)
     return parser
 
 

@@ -217,25 +217,17 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a list that is there.
+    """Return the path of a file that is there.
 
     Raises
     ------
     InputError
-        When there is none. The suite's own scheme is ``data/{split}/{split}-{type}.pkl``; where a
-        file is asked for by another of the names in use and its twin in that scheme is there, the
-        message names the twin.
+        When there is none.
     """
     path = Path(path)
     if path.is_file():
         return path
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give a file")
-    folder = path.parent
-    split = {"test": "eval"}.get(folder.name, folder.name)
-    stem = path.stem.removeprefix(f"{split}-")
-    twin = folder.parent / split / f"{split}-{stem}.pkl"
-    raise InputError(f"{path}: no such file; {f'did you mean {twin}?' if twin.is_file() else 'make the list first'}")
+    raise InputError(f"{path}: {'is a folder; give a file' if path.is_dir() else 'no such file'}")
 
 
 def open_locked(part: Path, path: Path) -> int:

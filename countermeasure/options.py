@@ -88,9 +88,26 @@ _LARGEST_L2 = 1e12  # already leaves nothing of the weights
 FUSION_METHODS = ("gmm", "logistic")
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
-    """Add what all training scripts share."""
-    parser.add_argument("--model_path", required=True, metavar="DIR", help="folder for bon.gmm and sp.gmm")
+def add_base_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what both training scripts of base models share."""
+    parser.add_argument(
+        "--data_path",
+        default="./data/train/mfcc.pkl",
+        metavar="FILE",
+        help="feature list, data/train/train-TYPE.pkl (default %(default)s, or train-mfcc.pkl beside it)",
+    )
+    add_training_arguments(parser, n_components=512, model_path="./model/mfcc")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, n_components: int, model_path: str | None = None) -> None:
+    """Add what all training scripts share; without a `model_path`, the caller has to give one."""
+    parser.add_argument(
+        "--model_path",
+        required=model_path is None,
+        default=model_path,
+        metavar="DIR",
+        help="folder for bon.gmm and sp.gmm" + " (default %(default)s)" * (model_path is not None),
+    )
     parser.add_argument("--load_model_path", metavar="DIR", help="continue from the models of this folder")
     default = TrainingOptions(n_components=n_components)
     for name, kind, what in (

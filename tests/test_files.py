@@ -313,26 +313,6 @@ def test_sha256_is_that_of_the_contents(tmp_path):
     assert sha256(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-@pytest.mark.parametrize(
-    ("asked", "twin"),
-    [
-        ("data/train/mfcc.pkl", "data/train/train-mfcc.pkl"),
-        ("data/test/eval-mfcc.pkl", "data/eval/eval-mfcc.pkl"),
-        ("data/test/mfcc.pkl", "data/eval/eval-mfcc.pkl"),
-        ("data/dev/mfcc-25.pkl", "data/dev/dev-mfcc-25.pkl"),
-    ],
-)
-def test_a_missing_list_is_answered_with_its_twin(tmp_path, monkeypatch, asked, twin):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"no such file; make the list first$"):
-        existing(asked)
-    Path(twin).parent.mkdir(parents=True)
-    Path(twin).write_text("")
-    with pytest.raises(InputError, match=f"no such file; did you mean {twin}\\?"):
-        existing(asked)
-    assert existing(twin) == Path(twin)
-
-
 def test_a_folder_in_a_lists_place_is_refused(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         existing(tmp_path)

@@ -22,6 +22,7 @@ from countermeasure.lists import fusion, provenance
 from countermeasure.lists.frames import Located, Table
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.stages import calibration
+from countermeasure.stages.inputs import given_columns, given_list
 from countermeasure.stages.suitability import check_columns, check_suits
 from countermeasure.trials.protocol import BONAFIDE, SPOOF, Protocol, read_protocol
 from countermeasure.trials.score_files import ScoreRecord, write_record, write_scores
@@ -123,14 +124,18 @@ def score_fusion(
     model_path_sp: _Path,
     label_path: _Path,
     output_path: _Path,
+    whole_files: bool = False,
     plot: _Path | None = None,
     n_jobs: int | None = None,
     dask: str | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
 ) -> None:
-    """Write the LLR of each trial from all score lists of a folder; else as `score_list`."""
-    inputs = _Inputs.of_fusion(data_dir, (model_path_bon, model_path_sp))
+    """Write the LLR of each trial from all score lists of a folder; else as `score_list`.
+
+    `whole_files` says whether they are to be lists of file scores, where there are none.
+    """
+    inputs = _Inputs.of_fusion(data_dir, (model_path_bon, model_path_sp), whole_files)
     _check_outputs(inputs, label_path, output_path, plot)
     with _opened(inputs, n_jobs, dask) as scorer:
         trials = read_protocol(label_path, protocol_format, protocol_subset)
@@ -165,7 +170,7 @@ def write_file_scores(
 ) -> None:
     """Write the mean frame log-likelihood of every file of a folder's stacked score lists."""
     outputs = _score_lists(output_path, data_split, model_name, "-filelevel")
-    inputs = _Inputs.of_fusion(data_dir, model_files(model_path))
+    inputs = _Inputs.of_fusion(data_dir, model_files(model_path), whole_files=False)
     inputs.refuse_as(outputs)
     with _opened(inputs, n_jobs, dask) as scorer:
         _write_scores(scorer, outputs, model_name, data_split, whole_files=True)
@@ -187,11 +192,12 @@ class _Inputs(NamedTuple):
 
     @classmethod
     def of_list(cls, path: _Path, models: tuple[_Path, _Path]) -> _Inputs:
-        return cls([Path(path)], None, path, models)
+        path = given_list(path)
+        return cls([path], None, path, models)
 
     @classmethod
-    def of_fusion(cls, folder: _Path, models: tuple[_Path, _Path]) -> _Inputs:
-        found = fusion.columns(folder)
+    def of_fusion(cls, folder: _Path, models: tuple[_Path, _Path], whole_files: bool) -> _Inputs:
+        found = given_columns(folder, whole_files)
         return cls([column.path for column in found], [column.name for column in found], folder, models)
 
     def refuse_as(self, outputs: Sequence[Path], *more: _Path) -> None:

@@ -23,7 +23,7 @@ from countermeasure.gmm.moments import means
 from countermeasure.lists import fusion, provenance
 from countermeasure.lists.frames import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
-from countermeasure.stages import card
+from countermeasure.stages import card, inputs
 from countermeasure.stages.suitability import check_columns, check_suits, check_trainable
 from countermeasure.trials.protocol import BONAFIDE, LABELS
 
@@ -82,7 +82,7 @@ def train(
         an unfinished training with other settings is in the folder.
     """
     conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
-    _train([Path(data_path)], None, "features", model_path, options, load_model_path, conduct)
+    _train([inputs.given_list(data_path)], None, "features", model_path, options, load_model_path, conduct)
 
 
 def train_fusion(
@@ -103,7 +103,7 @@ def train_fusion(
     are those of a logistic regression on the columns' means over each file, in which there is nothing to
     continue and no history of passes.
     """
-    found = fusion.columns(data_dir)
+    found = inputs.given_columns(data_dir, whole_files)
     names = [column.name for column in found]
     kind = "file scores" if whole_files else "frame scores"
     if isinstance(options, LogisticOptions):
