@@ -45,9 +45,9 @@ def test_the_one_twin_of_a_missing_list_is_taken(tmp_path, monkeypatch, capsys, 
 def test_of_several_twins_none_is_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put("data/eval/eval-mfcc.pkl", "data/test/eval-mfcc.pkl", "mine/train-mfcc.pkl", "mine/dev-mfcc.pkl")
-    with pytest.raises(InputError, match="give one of data/eval/eval-mfcc.pkl, data/test/eval-mfcc.pkl$"):
+    with pytest.raises(InputError, match=r"give one of data/eval/eval-mfcc\.pkl, data/test/eval-mfcc\.pkl$"):
         given_list("data/eval/mfcc.pkl")
-    with pytest.raises(InputError, match="give one of mine/train-mfcc.pkl, mine/dev-mfcc.pkl$"):
+    with pytest.raises(InputError, match=r"give one of mine/train-mfcc\.pkl, mine/dev-mfcc\.pkl$"):
         given_list("mine/mfcc.pkl")
 
 

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import corpus
 import pytest
+
+import corpus
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [*ROOT.glob("gmm_*.py"), ROOT / "score_eval.py"]
@@ -35,7 +36,7 @@ def subset(corpus_folder, folder, per_class):
 
 
 def workplace(folder):
-    """Make a clean folder with the scripts, in which ``python`` and ``python3`` are this one; return its environment."""
+    """Make a clean folder with the scripts, in which python and python3 are this one; return its environment."""
     (folder / "bin").mkdir()
     for name in ("python", "python3"):
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')

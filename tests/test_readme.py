@@ -48,7 +48,7 @@ def commands():
     return [shlex.split(line) for line in unrolled(text.splitlines()) if line.strip()]
 
 
-PYTHON_COMMANDS = [words[1:] for words in commands() if words[0] in ("python", "python3")]
+PYTHON_COMMANDS = [words[1:] for words in commands() if words[0] in ("python", "python3") and words[1] != "-m"]
 
 
 @pytest.mark.parametrize("words", PYTHON_COMMANDS, ids=" ".join)

@@ -519,7 +519,7 @@ def test_fusion_scripts_refuse(workplace, monkeypatch, tmp_path, capsys):
 
     train_refused("no such folder")
     (tmp_path / "lists").mkdir()
-    train_refused("no .pkl in it", "gmm_filelevel_train")
+    train_refused("no list (.pkl) in it", "gmm_filelevel_train")
     shutil.copy("ensemble/lfcc/train/lfcc-bon-train.pkl", tmp_path / "lists")
     shutil.copy("ensemble/lfcc/eval/lfcc-bon-eval.pkl", tmp_path / "lists")
     train_refused("both the column 'lfcc-bon'")

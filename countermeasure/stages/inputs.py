@@ -88,7 +88,7 @@ def given_columns(data_dir: str | os.PathLike[str], whole_files: bool) -> list[f
 
 
 def _work(folder: Path) -> Path:
-    """Return the folder that stands for ``experiment/…`` where lists and models are: ``…`` is a run's name or nothing."""
+    """Return the folder ``ensemble/`` beside ``experiment/``, or a run's folder in it."""
     parts = folder.parts[:-2]
     last = max((i for i, part in enumerate(parts) if part == "experiment"), default=None)
     return Path("ensemble") if last is None else Path(*parts[:last], "ensemble", *parts[last + 1 :])
