@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from countermeasure.files import replace_when_whole
+from countermeasure.files import read_regular, replace_when_whole
 
 T = TypeVar("T")
 
@@ -49,11 +49,13 @@ def read(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     FileNotFoundError
+    InputError
+        When the path is no regular file.
     ValueError
         When the file is no JSON; says why.
     """
     try:
-        return json.loads(Path(path).read_bytes().decode(), parse_constant=_refuse_constant)
+        return json.loads(read_regular(path).decode(), parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deep") from None
 

@@ -1,15 +1,12 @@
-import codecs
 import os
 import re
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from countermeasure import files
 from countermeasure.errors import InputError
-from countermeasure.trials import protocol
-from countermeasure.trials.protocol import Trial, parse_trial, read_protocol
+from countermeasure.trials.lines import Trial, parse_trial
+from countermeasure.trials.protocol import read_protocol
 
 
 def written(tmp_path, content):
@@ -80,8 +77,9 @@ def test_a_protocol_without_any_label_is_blind(tmp_path, content):
     [
         # Numbers are those of the file's lines, blank ones among them.
         ("\nLA_1 A - - bonafide\n\nLA_1 B - A07 spoof\nLA_2 A - A08 spoof\n", ":5: utterance A stands on line 2"),
-        ("LA_1 A - - bonafide\n\nLA_1 B - A07\n", ":3: no label at the end"),
-        ("LA_1 A - A07\nLA_1 B - A07 spoof\n", ":1: no label at the end"),
+        ("LA_1 A - - bonafide\n\nLA_1 B - A07\n", ":3: 4 fields, where line 1 has 5, and line 3 has no label"),
+        ("LA_1 A - A07\nLA_1 B - A07 spoof\n", ":2: 5 fields, where line 1 has 4, and line 1 has no label"),
+        ("LA_1 A - - bonafide\nLA_1 B - A07 x\n", ":2: no label at the end"),
         ("", ": no trial in it"),
         (" \n\r\n\t\n", ": no trial in it"),
         (b"\xef\xbb\xbf", ": no trial in it"),
@@ -94,6 +92,7 @@ def test_a_protocol_without_any_label_is_blind(tmp_path, content):
         "twice",
         "unlabelled",
         "unlabelled first",
+        "unlabelled, as many fields",
         "empty",
         "blank",
         "mark alone",
@@ -209,7 +208,7 @@ def test_what_could_be_two_formats_is_for_the_caller_to_say(tmp_path):
 
 def test_ids_are_as_long_as_score_files_can_hold(tmp_path):
     assert len(read_protocol(written(tmp_path, f"s {'ß' * 127} - - bonafide\n"))) == 1
-    with pytest.raises(InputError, match=r":2: an utterance id of more than 255 bytes"):
+    with pytest.raises(InputError, match=r":2: a field of more than 255 bytes"):
         read_protocol(written(tmp_path, f"s u - - bonafide\ns {'ß' * 128} - - bonafide\n"))
 
 
@@ -219,17 +218,17 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("corpus", ["2021 LA", "2021 DF", "2021 PA"])
-def test_subsets_are_chosen_or_mentioned(tmp_path, corpus, capsys):
+def test_subsets_are_chosen_or_noted(tmp_path, corpus):
     content, expected, _ = CORPORA[corpus]
     path = written(tmp_path, content)
-    assert len(read_protocol(path)) == 2
-    assert "subsets eval (1), progress (1), all taken; --protocol_subset NAME" in capsys.readouterr().err
+    trials = read_protocol(path)
+    assert len(trials) == 2
+    assert "subsets eval (1), progress (1), all taken; --protocol_subset NAME" in trials.note
     progress = read_protocol(path, protocol_subset=["progress"])
     assert [trial.utterance for trial in progress] == [expected[corpus != "2021 DF"][0]]
     assert {trial.subset for trial in progress} == {"progress"}
-    assert progress.place(progress[0].utterance) == 0
+    assert progress.note is None
     assert len(read_protocol(path, protocol_subset=["eval", "progress"])) == 2
-    assert capsys.readouterr().err == ""
     with pytest.raises(InputError, match=r"no subset 'test'; it has eval \(1\), progress \(1\)"):
         read_protocol(path, protocol_subset=["test"])
 
@@ -239,55 +238,22 @@ def test_formats_without_subsets_have_none_to_choose(tmp_path):
         read_protocol(written(tmp_path, CORPORA["5"][0]), protocol_subset=["eval"])
 
 
-def test_trials_are_found_by_place_and_by_utterance(tmp_path):
-    content = "".join(f"s u{i} - - bonafide\n" for i in range(3000)) + "\n s größe - A1 spoof"
-    trials = read_protocol(written(tmp_path, content))
-    assert len(trials) == 3001
-    assert trials[-1] == trials[3000] == Trial("s größe - A1 spoof", "größe", "spoof", "A1", "s")
-    assert [trial.utterance for trial in trials[1:3]] == ["u1", "u2"]
-    assert [trials.place(f"u{i}") for i in (0, 7, 2999)] == [0, 7, 2999]
-    assert (trials.place("größe"), trials.place("u3000")) == (3000, None)
-    with pytest.raises(IndexError):
-        trials[3001]
-
-
-@pytest.mark.parametrize("at_once", [100, 1 << 19])
-def test_what_stands_there_twice_is_found_however_far_apart(tmp_path, monkeypatch, at_once):
-    monkeypatch.setattr(protocol, "_AT_ONCE", at_once)
+def test_what_stands_there_twice_is_found_however_far_apart(tmp_path):
     lines = [f"s u{i} - - bonafide\n" for i in range(5000)]
-    read_protocol(written(tmp_path, "".join(lines)))
     for again in (2500, 4999):
         path = written(tmp_path, "\n".join([*lines[:again], lines[7], *lines[again:]]))
         with pytest.raises(InputError, match=rf":{2 * again + 1}: utterance u7 stands on line 15 already"):
             read_protocol(path)
 
 
-@pytest.mark.parametrize("block", [1, 2, 3, 7, 50])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_are_the_same_wherever_blocks_end(tmp_path, monkeypatch, block, end):
-    path = tmp_path / "protocol.txt"
-    path.write_bytes("".join(["\ufeff", *(f"s größe{i} - A1 spoof{end}" for i in range(9)), end]).encode())
-    expected = list(read_protocol(path))
-    monkeypatch.setattr(protocol, "_BLOCK", block)
-    monkeypatch.setattr(files, "_IN_MEMORY", 10)
-    trials = read_protocol(path)
-    assert list(trials) == [trials[i] for i in range(9)] == expected
-    assert expected[8] == Trial("s größe8 - A1 spoof", "größe8", "spoof", "A1", "s")
-    with path.open("ab") as file:
-        file.write(b"s \xff - A1 spoof\n")
-    read_bytes = path.read_bytes()
-    assert read_bytes.startswith(codecs.BOM_UTF8)
-    with pytest.raises(InputError, match=rf"byte {read_bytes.index(255)} is not UTF-8"):
-        read_protocol(path)
-
-
-def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path):
-    tracemalloc.start()
-    with pytest.raises(InputError, match="longer than any trial's line"):
-        read_protocol(written(tmp_path, "x " * 10_000_000))
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < 60_000_000  # a third of it is the text that is written here
+def test_lines_end_as_on_any_system(tmp_path, end):
+    content = "".join(["\ufeff", *(f"s größe{i} - A1 spoof{end}" for i in range(9)), end]).encode()
+    trials = read_protocol(written(tmp_path, content))
+    assert len(trials) == 9
+    assert trials[8] == Trial("s größe8 - A1 spoof", "größe8", "spoof", "A1", "s")
+    with pytest.raises(InputError, match=rf"byte {len(content) + 2} is not UTF-8"):
+        read_protocol(written(tmp_path, content + b"s \xff - A1 spoof\n"))
 
 
 @pytest.mark.parametrize("long", ["text " * 5000, " " * 25_000])
@@ -299,26 +265,6 @@ def test_csv_files_with_long_columns_are_read_to_their_end(tmp_path, long):
         trials = read_protocol(written(tmp_path, "".join(["file,label,text\n", *lines])))
         assert len(trials) == 2 * before - (not long.strip())
         assert trials[-1].utterance == f"a{2 * before - 1}.wav"
-
-
-def test_memory_does_not_grow_with_the_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_IN_MEMORY", 1000)
-    monkeypatch.setattr(protocol, "_AT_ONCE", 1000)
-    few, many = (traced_memory(tmp_path, n) for n in (10_000, 30_000))
-    assert many - few < 100_000
-
-
-def traced_memory(tmp_path, n):
-    path = written(tmp_path, "".join(f"s u{i} - - bonafide\n" for i in range(n)))
-    # Its words stay interned: the interpreter's table of them need not be made anew, of a megabyte.
-    _kept = read_protocol(path)[0]
-    tracemalloc.start()
-    trials = read_protocol(path)
-    assert sum(1 for _ in trials) == n
-    assert trials[n - 1].utterance == f"u{n - 1}"
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return most
 
 
 # -- CSV ---------------------------------------------------------------------------------------------
@@ -354,8 +300,8 @@ def test_blanks_in_file_names_are_written_as_in_addresses(tmp_path):
 )
 def test_a_csv_without_labels_is_blind(tmp_path, content):
     assert [trial[:3] for trial in read_protocol(written(tmp_path, content))] == [
-        ("- a.wav", "a.wav", None),
-        ("- b.wav", "b.wav", None),
+        ("- a.wav - - -", "a.wav", None),
+        ("- b.wav - - -", "b.wav", None),
     ]
 
 
@@ -379,7 +325,7 @@ def test_a_csv_without_labels_is_blind(tmp_path, content):
         ("flie,label\na.wav,spoof\n", ":1: unknown column 'flie'; did you mean 'file'"),
         ('file,label\n"a.wav,spoof\n', ":2: unexpected end of data: '\"a.wav,spoof'"),
         ("file,file\na.wav,b\n", ":1: two columns file"),
-        ("path,label\na.wav,spoof\n", ":1: no header of a CSV: it names the column file"),
+        ("path,label\na.wav,spoof\n", ":1: no column file; the header of a CSV names it"),
         ("file,label\n", ": no trial in it; expected a header like 'file,label' and lines like"),
     ],
 )
@@ -428,7 +374,7 @@ def test_lines_are_expected_as_the_format_asked_for_has_them(tmp_path, protocol_
 
 
 def test_a_csv_needs_its_header_when_it_is_said_to_be_one(tmp_path):
-    with pytest.raises(InputError, match=":1: no header of a CSV"):
+    with pytest.raises(InputError, match=":1: no column file"):
         read_protocol(written(tmp_path, "a.wav,spoof\n"), "csv")
 
 
@@ -437,3 +383,35 @@ def test_a_file_that_is_not_there_and_a_folder_are_refused(tmp_path):
         read_protocol(tmp_path / "absent.txt")
     with pytest.raises(InputError, match="is a folder"):
         read_protocol(tmp_path)
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u3000", "\x0b"])
+def test_any_blank_separates_fields(tmp_path, blank):
+    path = written(tmp_path, f"LA_1{blank}A{blank}- A07{blank}spoof\nLA_2 B - -{blank}bonafide\n")
+    assert [trial[1:5] for trial in read_protocol(path)] == [
+        ("A", "spoof", "A07", "LA_1"),
+        ("B", "bonafide", None, "LA_2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "scored"),
+    [
+        ("S1 U1 bonafide", "S1 U1 - - bonafide"),
+        ("- U1 spoof", "- U1 - - spoof"),
+        ("LA_1 U1 A07 spoof", "LA_1 U1 A07 spoof"),
+        ("LA_1  U1 -\tA07 spoof", "LA_1  U1 -\tA07 spoof"),
+    ],
+)
+def test_trials_of_three_fields_have_five_in_a_score_file(tmp_path, line, scored):
+    (trial,) = read_protocol(written(tmp_path, f"{line}\n"))
+    assert trial.line == scored
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["path;class\na.wav;spoof\nb.wav;bonafide\n", "path,class\na.wav,spoof\n", "name, class\na b.wav, spoof\n"],
+)
+def test_a_csv_without_the_column_file_is_told(tmp_path, content):
+    with pytest.raises(InputError, match=r"protocol\.txt:1: no column file; "):
+        read_protocol(written(tmp_path, content))

@@ -92,10 +92,16 @@ def test_names_beyond_ascii(file):
         (SIX + "LA_0003 LA_E_3 - - bonafide -inf\n", ":3: score '-inf' is not finite"),
         (SIX + "LA_0003 LA_E_3 - - bonafide 0,5\n", ":3: score '0,5' is no number"),
         (SIX + "LA_0003 LA_E_1 - - bonafide 0.5\n", ":3: utterance LA_E_1 stands on line 1 already"),
-        (SIX + "LA_0003 LA_E_3 - - genuine 0.5\n", ":3: label 'genuine'; expected 'bonafide' or 'spoof'"),
+        (
+            SIX + "LA_0003 LA_E_3 - - genuine 0.5\n",
+            ":3: no label before the score .*genuine",
+        ),
         ("LA_E_1 1\nLA_E_2 2\n", ":1: no label .* --protocol"),
-        ("bonafide target 1\nbonafide target 2\n", ":1: key 'target' belongs into an ASV score file"),
-        (f"{'x' * 2000} - bonafide 1\n", ":1: a field of 2000 bytes"),
+        (
+            "bonafide target 1\nbonafide target 2\n",
+            ":1: no label .*'target' is a key of ASV score files",
+        ),
+        (f"{'x' * 2000} - bonafide 1\n", ":1: a field of more than 255 bytes"),
     ],
 )
 def test_mistakes_in_cm_scores(file, content, message):
@@ -118,7 +124,7 @@ def test_forms_of_asv_scores(file):
         ("a target 1\nb nontarget 2\n", "no spoof trial; t-DCF needs"),
         ("a target 1\nb other 2\n", ":2: key 'other'; expected 'target', 'nontarget' or 'spoof': 'b other 2'"),
         (SIX, "key 'bonafide'.*--cm_score takes"),
-        ("a target\n", "2 fields; an ASV score file has"),
+        ("a target\n", ":1: 2 fields in a line; expected lines like 'A07 spoof"),
         ("a target 1\nb nontarget 2\nA07 spoof inf\n", ":3: score 'inf' is not finite"),
     ],
 )
@@ -193,14 +199,15 @@ def test_scores_that_could_be_of_two_formats_are_refused(file):
 
 def test_one_score_of_another_form_is_named(file):
     lines = [*LINES["2021 LA"], "LA_0009 LA_E_9332882 alaw ita_tx A07 fake notrim eval"]
-    with pytest.raises(InputError, match=r":3: label 'fake'; expected 'bonafide' or 'spoof' in field 6"):
+    with pytest.raises(InputError, match=r":3: no label in field 6 .*'LA_0009 LA_E_9332882 alaw"):
         read_cm_scores(file("".join(f"{line} 1.5\n" for line in lines)))
 
 
-def test_scores_of_a_subset(file, capsys):
+def test_scores_of_a_subset(file):
     path = file("".join(f"{line} 1.5\n" for line in LINES["2021 LA"]))
-    assert len(read_cm_scores(path).scores) == 2
-    assert "subsets eval (1), progress (1), all taken" in capsys.readouterr().err
+    scores = read_cm_scores(path)
+    assert len(scores.scores) == 2
+    assert "subsets eval (1), progress (1), all taken" in scores.note
     assert columns(read_cm_scores(path, protocol_subset=["eval"])) == [("LA_E_9332881", 1.5, False, "A07", "LA_0009")]
     with pytest.raises(InputError, match=r"no subset 'hidden'; it has eval \(1\), progress \(1\)"):
         read_cm_scores(path, protocol_subset=["hidden"])
@@ -209,7 +216,7 @@ def test_scores_of_a_subset(file, capsys):
 
 
 def test_a_subset_of_scores_without_labels(file):
-    trials = {t.utterance: t for t in read_protocol(file("\n".join(LINES["2021 LA"]), "p.txt"), announce=False)}
+    trials = {t.utterance: t for t in read_protocol(file("\n".join(LINES["2021 LA"]), "p.txt"))}
     path = file("LA_E_9332881 -2.5\nLA_E_1665632 1.5\n")
     scores = read_cm_scores(path, trials, None, ["progress"])
     assert columns(scores) == [("LA_E_1665632", 1.5, True, "", "LA_0020")]
@@ -222,3 +229,52 @@ def test_a_subset_of_scores_without_labels(file):
 def test_scores_of_a_blind_set_say_so(file, lines):
     with pytest.raises(InputError, match=r":1: no label .* the scores of a blind set, which have no error rates"):
         read_cm_scores(file("".join(f"{line} 1.5\n" for line in lines)))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        ("S1 U1 bonafide\nS2 U2 spoof\n", [("U1", "", "S1"), ("U2", "", "S2")]),
+        ("flac U1 - bonafide\nflac U2 A07 spoof\n", [("U1", "", ""), ("U2", "A07", "")]),
+        ("S1 U1 - -\u00a0bonafide\nS2 U2 -\u2003A07 spoof\n", [("U1", "", "S1"), ("U2", "A07", "S2")]),
+        ("file,label\nU1,bonafide\nU2,spoof\n", [("U1", "", ""), ("U2", "", "")]),
+        (
+            "file;label;attack;speaker\na b;bonafide;;S 1\nU2;spoof;tts;S2\n",
+            [("a%20b", "", "S%201"), ("U2", "tts", "S2")],
+        ),
+    ],
+)
+def test_what_a_score_file_of_any_protocol_is_read_back_as(file, tmp_path, protocol, expected):
+    trials = read_protocol(file(protocol, "protocol.txt"))
+    path = tmp_path / "scores.txt"
+    write_scores(path, [trial.line for trial in trials], [1.5, -2.5])
+    (u1, a1, s1), (u2, a2, s2) = expected
+    assert columns(read_cm_scores(path)) == [(u1, 1.5, True, a1, s1), (u2, -2.5, False, a2, s2)]
+
+
+@pytest.mark.parametrize(
+    "protocol", ["U1\nU2\n", "S1 U1\nS2 U2\n", "S1 U1 -\nS2 U2 -\n", "S1 U1 - - -\nS2 U2 - - -\n", "file\nU1\nU2\n"]
+)
+def test_scores_of_a_blind_protocol_find_their_labels(file, tmp_path, protocol):
+    trials = read_protocol(file(protocol, "protocol.txt"))
+    path = tmp_path / "scores.txt"
+    write_scores(path, [trial.line for trial in trials], [1.5, -2.5])
+    key = read_protocol(file("S1 U1 - - bonafide\nS2 U2 - A07 spoof\n", "key.txt"))
+    found = read_cm_scores(path, {trial.utterance: trial for trial in key})
+    assert columns(found) == [("U1", 1.5, True, "", "S1"), ("U2", -2.5, False, "A07", "S2")]
+
+
+def test_lines_that_end_in_a_carriage_return_alone_are_lines(file):
+    assert columns(read_cm_scores(file(SIX.replace("\n", "\r")))) == columns(read_cm_scores(file(SIX, "plain.txt")))
+
+
+@pytest.mark.parametrize("heading", ["speaker utterance cm-score", "filename\tscore", "Utterance Key SCORE"])
+def test_a_heading_is_passed_over(file, heading):
+    assert columns(read_cm_scores(file(f"{heading}\n{SIX}"))) == columns(read_cm_scores(file(SIX, "plain.txt")))
+
+
+@pytest.mark.parametrize("first", ["LA_1 A - A07 spoof 1.5score", "LA_1 A - A07 spoof score", "U1 A07 spoof noscore"])
+def test_a_first_trial_without_a_number_is_no_heading(file, first):
+    second = " ".join([*first.split()[:-1], "2"]).replace("LA_1 A", "LA_1 B").replace("U1", "U2")
+    with pytest.raises(InputError, match=r"scores\.txt:1: score '.*score' is no number"):
+        read_cm_scores(file(f"{first}\n{second}\n"))

@@ -127,6 +127,9 @@ def main(argv: Sequence[str] | None = None, description: str | None = __doc__) -
     protocols = read_protocols(args.protocol, args.protocol_format)
     reading = protocols, args.protocol_format, args.protocol_subset
     systems = {name: read_cm_scores(path, *reading) for name, path in zip(names, args.cm_score, strict=True)}
+    for scores in systems.values():
+        if scores.note:
+            cli.log(scores.note)
     if illustrated and not args.by and all((scores.attacks != b"").any() for scores in systems.values()):
         args.by = [ATTACK]
     others = [read_cm_scores(path, protocols, args.protocol_format) for path in args.threshold_from or []]
@@ -202,7 +205,7 @@ def read_protocols(paths: Sequence[str] | None, protocol_format: str | None = No
 
     if paths is None:
         return None
-    return {trial.utterance: trial for path in paths for trial in read_protocol(path, protocol_format, announce=False)}
+    return {trial.utterance: trial for path in paths for trial in read_protocol(path, protocol_format)}
 
 
 def _count(word: str) -> int:

@@ -122,6 +122,8 @@ def extract(
     """
     _check_arguments(data_split, data_path, ftype, dtype)
     trials = read_protocol(label_path, protocol_format, protocol_subset)
+    if trials.note:
+        log(trials.note)
     if trials.form.label is None:
         log(f"{label_path}: no line has a label: a blind set, good for scoring and not for training")
     lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]

@@ -326,6 +326,8 @@ def _write_scores(scorer: _Scorer, paths: Sequence[Path], model_name: str, split
 def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_path: _Path, plot: _Path | None) -> None:
     items, labels = _joined_trials(scorer.table, trials, label_path)
     files.check_place(Path(output_path))
+    if trials.note:
+        log(trials.note)
     llrs = np.full(len(scorer.table) + 1, np.nan)  # the last one for trials that are in no list
     for one in scorer.scores():
         llrs[one.item] = one.bonafide.mean() - one.spoof.mean()

@@ -1,26 +1,32 @@
-"""Score files: one trial a line, the score last.
-
-Files are read column by column, so that a million trials cost neither minutes nor gigabytes.
-"""
+"""Score files: one trial a line, the score last."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress, islice
 
 import numpy as np
 import numpy.typing as npt
 
+from countermeasure import records
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
-from countermeasure.lists.provenance import found_path, path_of
-from countermeasure.trials.protocol import BONAFIDE, LABELS, SPOOF, Form, Trial, check_subsets, labelled_forms, not_text
+from countermeasure.trials.lines import (
+    BONAFIDE,
+    LABELS,
+    SPOOF,
+    Text,
+    Trial,
+    check_ids,
+    chosen,
+    even_rows,
+    find_form,
+)
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -31,9 +37,9 @@ NONTARGET = "nontarget"
 ASV_KEYS = (TARGET, NONTARGET, SPOOF)
 
 CM_EXAMPLE = "LA_0039 LA_E_2834763 - A11 spoof -3.123456"
-_LONGEST_FIELD = 255  # bytes, as of a file's name; a column takes its longest field times the number of lines
-_BLOCK = 1 << 16  # lines worked on at once where temporary arrays are wider than the result
-_BLANK = np.isin(np.arange(256), [9, 10, 11, 12, 13, 32])
+_CM_EXPECTED = f"expected lines like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'"
+_ASV_EXPECTED = "expected lines like 'A07 spoof -2.51', or of six fields with the key 5th and the score 6th"
+_HEADING = re.compile(r"([a-z_-]+ )+((cm|asv|sasv)[_-]?)?(scores?|llr)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class CmScores:
         Empty where the file names none; bona fide trials have no attack.
     unscored : int
         Trials of the protocol that the file has no score for; 0 where no protocol was joined.
+    note : str or None
+        What the caller should be told, see `lines.chosen`.
     """
 
     path: str
@@ -64,6 +72,7 @@ class CmScores:
     attacks: Names
     speakers: Names
     unscored: int = 0
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,8 @@ def read_cm_scores(
 ) -> CmScores:
     """Read a countermeasure's score file.
 
-    The last field of a line is the score, the rest a line of a protocol of any format;
-    ``UTTERANCE SCORE`` and ``UTTERANCE ATTACK LABEL SCORE`` are known too. Blank lines, CRLF,
-    tabs, a byte-order mark and a first line that ends in the word *score* are accepted.
+    The last field of a line is the score, the rest a line of a protocol of any format; ``UTTERANCE SCORE`` and
+    ``UTTERANCE ATTACK LABEL SCORE`` are known too. A heading is passed over.
 
     Parameters
     ----------
@@ -141,64 +149,61 @@ def read_cm_scores(
         no finite number, a label is neither ``bonafide`` nor ``spoof``, an utterance occurs twice,
         or the protocol does not have it; when it has no labels and there is no protocol.
     """
-    table = _Table(path, f"lines like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'")
-    if table.n_fields < 2:
-        raise table.error(0, f"one field only; expected a line like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'")
-    form = _form(table, protocol_format)
-    if form is None:
-        labels = table.column(max(table.n_fields - 2, 0))
-        _refuse_asv(table, labels)
-    utterances = table.column(form.utterance if form else min(table.n_fields - 2, 1))
-    scores = table.scores()
-    _refuse_repeated(table, utterances, form in _SHORT.values())
-    if form is None:
-        return _join(table, utterances, scores, protocol, protocol_subset)
-    none = np.zeros(len(scores), "S1")
-    bonafide = table.column(form.label or 0) == BONAFIDE.encode()
-    attacks = none if form.attack is None else _without(table.column(form.attack), b"-", SPOOF.encode())
-    # The first field of the four-field form is the audio's format.
-    speakers = none if form.speaker is None else _without(table.column(form.speaker), b"flac", b"wav", b"-")
-    found = CmScores(str(path), table.sha256, utterances, scores, bonafide, np.where(bonafide, b"", attacks), speakers)
-    subsets = none[:0] if form.subset is None else table.column(form.subset)
-    names, numbers = np.unique(subsets, return_counts=True)
-    counts = {name.decode(): number for name, number in zip(names.tolist(), numbers.tolist(), strict=True)}
-    check_subsets(path, counts, protocol_subset)
-    if not protocol_subset:
-        return found
-    kept = np.isin(subsets, [name.encode() for name in protocol_subset])
-    return replace(found, **{name: getattr(found, name)[kept] for name in _PER_TRIAL})
+    text = _without_heading(Text(path, _CM_EXPECTED))
+    first, fields = text.first_row()
+    if len(fields) == 1:
+        raise text.error(first, f"one field only; {text.expected}")
+    form = find_form(text, protocol_format, scored=True)
+    is_blind = form.label is None
+    scores = []
+
+    def numbered() -> Iterator[tuple[int, Trial]]:
+        for number, line, fields in text.rows():
+            scores.append(_score(text, number, fields[-1]))
+            yield number, form.trial(line, fields)
+
+    trials = list(check_ids(text, numbered()))
+    if is_blind:
+        if protocol is None:
+            raise text.error(
+                first,
+                "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error "
+                "rates; where labels are known, give the trials' --protocol",
+            )
+        trials = _joined(text, trials, protocol)
+    known = list(protocol.values()) if is_blind and protocol else trials
+    note = chosen(path, (trial.subset for trial in known), protocol_subset)
+    unscored = len(known) - len(trials)
+    if protocol_subset:
+        kept = [trial.subset in protocol_subset for trial in trials]
+        trials, scores = list(compress(trials, kept)), list(compress(scores, kept))
+        if not trials:
+            raise InputError(f"{path}: no trial of {' or '.join(protocol_subset)} in it")
+        unscored = sum(trial.subset in protocol_subset for trial in known) - len(trials)
+    return CmScores(
+        str(path),
+        text.sha256,
+        np.array([trial.utterance.encode() for trial in trials]),
+        np.array(scores),
+        np.array([trial.label == BONAFIDE for trial in trials]),
+        np.array([(trial.attack or "").encode() for trial in trials]),
+        np.array([(trial.speaker or "").encode() for trial in trials]),
+        unscored,
+        note,
+    )
 
 
-_PER_TRIAL = ("utterances", "scores", "bonafide", "attacks", "speakers")
-# UTTERANCE [ATTACK] LABEL, by the number of fields before the score.
-_SHORT = {2: Form("short", 0, 1, None, None), 3: Form("short", 0, 2, 1, None)}
-
-
-def _form(table: _Table, protocol_format: str | None) -> Form | None:
-    """Return the form of all lines; None where no line has a label.
-
-    Raises
-    ------
-    InputError
-        When some lines have one and some have not, or when there is more than one such form.
-    """
-    n_leading = table.n_fields - 1
-    # Lines out of a CSV are written in the form of 2019.
-    wanted = "asvspoof2019" if protocol_format == "csv" else protocol_format
-    forms = [_SHORT[n_leading]] if n_leading in _SHORT else labelled_forms(n_leading, wanted)
-    labels = [name.encode() for name in LABELS]
-    labelled = [np.isin(table.column(form.label or 0), labels) for form in forms]
-    fitting = [form for form, fits in zip(forms, labelled, strict=True) if fits.all()]
-    if len(fitting) > 1:
-        names = " or ".join(form.format for form in fitting)
-        raise table.error(0, f"every line may be of {names}; say which by --protocol_format")
-    if not fitting and any(fits.any() for fits in labelled):
-        form, fits = max(zip(forms, labelled, strict=True), key=lambda pair: pair[1].sum())
-        row = int(np.argmin(fits))
-        field = table.column(form.label or 0)[row].decode()
-        place = "before the score" if form.label == n_leading - 1 else f"in field {(form.label or 0) + 1}"
-        raise table.error(row, f"label {field!r}; expected 'bonafide' or 'spoof' {place}")
-    return fitting[0] if fitting else None
+def _joined(text: Text, trials: list[Trial], protocol: Mapping[str, Trial]) -> list[Trial]:
+    """Return the protocol's trials of the utterances of a file without labels."""
+    joined = []
+    for (number, _, _), blind in zip(text.rows(), trials, strict=True):
+        trial = protocol.get(blind.utterance)
+        if trial is None:
+            raise text.error(number, f"utterance {blind.utterance} is not in the protocol; give the protocol it is in")
+        if trial.label is None:
+            raise text.error(number, f"the protocol has no label for {trial.utterance}; give one with labels")
+        joined.append(trial)
+    return joined
 
 
 def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
@@ -213,25 +218,45 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
         As for `read_cm_scores`, and when one of the keys ``target``, ``nontarget`` and ``spoof``
         does not occur.
     """
-    expected = "lines like 'A07 spoof -2.51', or of six fields with the key 5th and the score 6th"
-    table = _Table(path, expected)
-    if table.n_fields not in (3, 6):
-        raise table.error(0, f"{table.n_fields} fields; an ASV score file has {expected}")
-    key_column = table.n_fields - 2
-    keys = table.column(key_column)
-    known = np.isin(keys, [name.encode() for name in ASV_KEYS])
-    if not known.all():
-        row = int(np.argmin(known))
-        key = keys[row].decode()
-        hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" if key in LABELS else ""
-        raise table.error(row, f"key {key!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
-    for name in ASV_KEYS:
-        if not (keys == name.encode()).any():
-            raise InputError(f"{path}: no {name} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
-    attacks = table.column(key_column - 1)
-    if table.n_fields == 6 and (attacks[keys == SPOOF.encode()] == b"-").any():
-        attacks = table.column(0)
-    return AsvScores(str(path), table.sha256, table.scores(), keys, attacks)
+    text = _without_heading(Text(path, _ASV_EXPECTED))
+    first, fields = text.first_row()
+    n_fields = len(fields)
+    if n_fields not in (3, 6):
+        raise text.error(first, f"{n_fields} fields in a line; {text.expected}")
+    keys, attacks, firsts, scores = [], [], [], []
+    for number, _, fields in even_rows(text):
+        attack, key, score = fields[-3:]
+        if key not in ASV_KEYS:
+            hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" * (key in LABELS)
+            raise text.error(number, f"key {key!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
+        keys.append(key.encode())
+        attacks.append(attack.encode())
+        firsts.append(fields[0].encode())
+        scores.append(_score(text, number, score))
+    for key in ASV_KEYS:
+        if key.encode() not in keys:
+            raise InputError(f"{path}: no {key} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
+    if n_fields == 6 and (b"-", b"spoof") in zip(attacks, keys, strict=True):
+        attacks = firsts
+    return AsvScores(str(path), text.sha256, np.array(scores), np.array(keys), np.array(attacks))
+
+
+def _without_heading(text: Text) -> Text:
+    """Leave out a first line of words that ends in *score*; a trial without a number has a label or an id."""
+    number, fields = text.first_row()
+    if _HEADING.fullmatch(" ".join(fields)) and not {*LABELS, *ASV_KEYS}.intersection(fields):
+        text.lines[number - 1] = ""
+    return text
+
+
+def _score(text: Text, number: int, field: str) -> float:
+    try:
+        score = float(field)
+    except ValueError:
+        raise text.error(number, f"score {field!r} is no number") from None
+    if not math.isfinite(score):
+        raise text.error(number, f"score {field!r} is not finite; give the trial a real score")
+    return score
 
 
 def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt.ArrayLike) -> str:
@@ -280,180 +305,15 @@ def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt
 
 def write_record(path: str | os.PathLike[str], record: ScoreRecord) -> None:
     """Write the record of a score file beside it."""
-    with replace_when_whole(path_of(path), text=True) as f:
-        f.write(json.dumps(asdict(record), indent=1) + "\n")
+    # A fusion's columns are names of files, which need not be UTF-8.
+    inputs = [name.encode(errors="backslashreplace").decode() for name in record.inputs]
+    records.write(records.path_of(path), replace(record, inputs=inputs))
 
 
 def read_record(path: str | os.PathLike[str], score_sha256: str) -> ScoreRecord | None:
     """Read the record of the score file with this checksum; None where there is none, or none of this file."""
     try:
-        values = json.loads(found_path(path).read_text(encoding="utf-8"))
-        record = ScoreRecord(**values)
-    except (OSError, ValueError, TypeError, RecursionError):
+        record = records.checked(ScoreRecord, records.read(records.found_path(path)))
+    except (OSError, ValueError, InputError):
         return None
-    is_whole = type(record.models_sha256) is str and type(record.inputs) is list and record.format == 1
-    return record if is_whole and record.score_sha256 == score_sha256 else None
-
-
-class _Table:
-    """A text file of lines with equally many fields, found without a Python loop over lines.
-
-    Attributes
-    ----------
-    n_fields : int
-    sha256 : str
-    """
-
-    def __init__(self, path: str | os.PathLike[str], expected: str):
-        self.path = path
-        content = Path(path).read_bytes()
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        content = content.removeprefix(b"\xef\xbb\xbf")
-        if b"\0" in content:  # UTF-16, or what a crash leaves of a file
-            raise not_text(path, "it holds zero bytes")
-        try:
-            content.decode()
-        except UnicodeDecodeError as error:
-            raise not_text(path, f"byte {error.start} is not UTF-8") from None
-        self._bytes = np.frombuffer(content, np.uint8)
-        blank = np.ones(len(content) + 2, bool)
-        blank[1:-1] = _BLANK[self._bytes]
-        edges = np.flatnonzero(blank[1:] != blank[:-1])
-        starts, ends = edges[0::2], edges[1::2]
-        line_ends = np.append(np.flatnonzero(self._bytes == ord("\n")), len(content))
-        counts = np.diff(np.searchsorted(starts, line_ends), prepend=0)
-        self._lines = np.flatnonzero(counts)  # of each row, from 0
-        if self._lines.size and content[starts[counts[self._lines[0]] - 1] :][:20].split()[0].lower().endswith(
-            b"score"
-        ):
-            heading = counts[self._lines[0]]
-            starts, ends, self._lines = starts[heading:], ends[heading:], self._lines[1:]
-        if not self._lines.size:
-            raise InputError(f"{path}: no trial in it; expected {expected}")
-        counts = counts[self._lines]
-        self.n_fields = int(counts[0])
-        uneven = np.flatnonzero(counts != self.n_fields)
-        if uneven.size:
-            raise self.error(
-                int(uneven[0]),
-                f"{counts[uneven[0]]} fields, where line {self._lines[0] + 1} has {self.n_fields}; expected {expected}",
-            )
-        self._starts = starts.reshape(-1, self.n_fields)
-        self._widths = (ends - starts).reshape(-1, self.n_fields)
-        row, field = np.unravel_index(int(self._widths.argmax()), self._widths.shape)
-        if self._widths[row, field] > _LONGEST_FIELD:
-            raise self.error(int(row), f"a field of {self._widths[row, field]} bytes; expected {expected}")
-
-    def column(self, index: int) -> Names:
-        """Return one field of every line."""
-        starts, widths = self._starts[:, index], self._widths[:, index]
-        places = np.arange(widths.max())
-        out = np.empty((len(starts), len(places)), np.uint8)
-        for first in range(0, len(starts), _BLOCK):
-            block = slice(first, first + _BLOCK)
-            at = np.minimum(starts[block, None] + places, len(self._bytes) - 1)
-            out[block] = np.where(places < widths[block, None], self._bytes[at], 0)
-        return out.view(f"S{len(places)}")[:, 0]
-
-    def scores(self) -> Floats:
-        """Return the last field of every line as numbers.
-
-        Raises
-        ------
-        InputError
-            With the line, when one is not a finite number.
-        """
-        fields = self.column(self.n_fields - 1)
-        try:
-            scores = fields.astype(np.float64)
-        except ValueError:
-            row = next(row for row, field in enumerate(fields) if not _is_number(field))
-            raise self.error(row, f"score {fields[row].decode()!r} is no number") from None
-        finite = np.isfinite(scores)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise self.error(row, f"score {fields[row].decode()!r} is not finite; give the trial a real score")
-        return scores
-
-    def line(self, row: int) -> int:
-        """Return the number of a row's line, from 1."""
-        return int(self._lines[row]) + 1
-
-    def error(self, row: int, message: str) -> InputError:
-        """Return an error that names and quotes the line of `row`."""
-        number = self.line(row)
-        text = self._bytes.tobytes().split(b"\n")[number - 1].decode().strip()
-        return InputError(f"{self.path}:{number}: {message}: {text[:200]!r}")
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        np.array([field]).astype(np.float64)
-    except ValueError:
-        return False
-    return True
-
-
-def _without(names: Names, *placeholders: bytes) -> Names:
-    return np.where(np.isin(names, placeholders), b"", names)
-
-
-def _refuse_repeated(table: _Table, utterances: Names, short: bool) -> None:
-    if len(set(utterances.tolist())) == len(utterances):
-        return
-    seen: dict[bytes, int] = {}
-    for row, utterance in enumerate(utterances.tolist()):
-        if utterance in seen:
-            form = "; lines of this length are read as UTTERANCE [ATTACK] LABEL SCORE" if short else ""
-            raise table.error(
-                row, f"utterance {utterance.decode()} stands on line {table.line(seen[utterance])} already{form}"
-            )
-        seen[utterance] = row
-
-
-def _refuse_asv(table: _Table, labels: Names) -> None:
-    asv = np.isin(labels, [TARGET.encode(), NONTARGET.encode()])
-    if asv.any():
-        row = int(np.argmax(asv))
-        raise table.error(row, f"key {labels[row].decode()!r} belongs into an ASV score file, which --asv_score takes")
-
-
-def _join(
-    table: _Table,
-    utterances: Names,
-    scores: Floats,
-    protocol: Mapping[str, Trial] | None,
-    protocol_subset: Sequence[str] | None,
-) -> CmScores:
-    """Take labels, attacks and speakers from a protocol."""
-    if protocol is None:
-        raise table.error(
-            0,
-            "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error rates; "
-            "where labels are known, give the trials' --protocol",
-        )
-    subsets = Counter(trial.subset for trial in protocol.values() if trial.subset)
-    check_subsets(table.path, subsets, protocol_subset)
-    wanted = {name for name, trial in protocol.items() if not protocol_subset or trial.subset in protocol_subset}
-    trials, rows = [], []
-    for row, utterance in enumerate(utterances.tolist()):
-        trial = protocol.get(utterance.decode())
-        if trial is None:
-            raise table.error(row, f"utterance {utterance.decode()} is not in the protocol; give the protocol it is in")
-        if trial.label is None:
-            raise table.error(row, f"the protocol has no label for {trial.utterance}; give one with labels")
-        if trial.utterance in wanted:
-            trials.append(trial)
-            rows.append(row)
-    if not rows:
-        raise InputError(f"{table.path}: no trial of {' or '.join(protocol_subset or ())} in it")
-    return CmScores(
-        str(table.path),
-        table.sha256,
-        utterances[rows],
-        scores[rows],
-        np.array([trial.label == BONAFIDE for trial in trials]),
-        np.array([(trial.attack or "").encode() for trial in trials]),
-        np.array([(trial.speaker or "").encode() for trial in trials]),
-        len(wanted) - len(trials),
-    )
+    return record if record.format == 1 and record.score_sha256 == score_sha256 else None
