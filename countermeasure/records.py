@@ -37,8 +37,8 @@ def found_path(path: str | os.PathLike[str]) -> Path:
 
 def write(path: str | os.PathLike[str], record: Any) -> None:
     """Write a record, a dataclass, to a file of JSON, an entry a line."""
-    values = dataclasses.asdict(record)
-    lines = [f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in values.items()]
+    entries = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    lines = [f" {json.dumps(name)}: {json.dumps(value, default=vars)}" for name, value in entries.items()]
     with replace_when_whole(path, text=True) as file:
         file.write("{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -48,9 +48,8 @@ def read(path: str | os.PathLike[str]) -> Any:
 
     Raises
     ------
-    FileNotFoundError
-    InputError
-        When the path is no regular file.
+    OSError, InputError
+        When there is no such file, or when it is no file, see `files.open_regular`.
     ValueError
         When the file is no JSON; says why.
     """
@@ -71,7 +70,7 @@ def checked(kind: type[T], value: Any, name: str = "") -> T:
     ----------
     kind : type
         A dataclass, or made of ``str int float bool None list[…] dict[str, …] Literal[…]``, of unions of
-        them, and of `object` for any JSON. Whole numbers have 64 bits; numbers are finite.
+        them, and of `Any` for any JSON. Whole numbers have 64 bits; numbers are finite.
     value : JSON value
     name : str
         What the value is called in errors.
@@ -99,8 +98,8 @@ def _checked(form: Any, value: Any, name: str) -> Any:
         if not any(type(value) is type(each) and value == each for each in inner):
             raise ValueError(f"{_called(name)} is none of {', '.join(map(repr, inner))}")
         return value
-    if outer is object:
-        inner = (object,) * (1 + isinstance(value, dict))
+    if outer in (object, Any):
+        inner = (Any,) * (1 + isinstance(value, dict))
         outer = type(value) if type(value) in (list, dict, *_SCALARS) or value is None else object
     if outer is list and type(value) is list:
         return _as_list(inner[0], value, name)

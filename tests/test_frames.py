@@ -12,7 +12,7 @@ import pytest
 from countermeasure.errors import InputError
 from countermeasure.lists import frames, provenance
 from countermeasure.lists.frames import Segment, Table
-from countermeasure.lists.pickles import ListWriter, read_list
+from countermeasure.lists.pickles import Index, ListWriter, read_list
 from lists import write_described
 
 LENGTHS = [3, 40, 1, 17, 25, 8, 100, 12]
@@ -180,15 +180,14 @@ def test_lists_that_are_written_here_have_an_index(tmp_path, arrays):
         out.append(arrays[1], None)
     content = (tmp_path / "a.pkl").read_bytes()
     starts = [content.index(array.tobytes()) for array in arrays[:2]]
-    found = {**out.index, "starts": list(out.index["starts"])}
-    assert found == {"dtype": "<f4", "row_shape": [4], "labels": "bs-", "starts": [starts[0], 0, starts[1]]}
+    assert out.index == Index("<f4", [4], "bs-", [starts[0], 0, starts[1]])
     with ListWriter(tmp_path / "b.pkl") as out:
         out.append(arrays[0], "bonafide")
         out.append(arrays[1].astype(np.float64), "spoof")
-    assert out.index == {}
+    assert out.index is None
     with ListWriter(tmp_path / "c.pkl") as out:
         out.append(arrays[0], "genuine")
-    assert out.index == {}
+    assert out.index is None
 
 
 @pytest.mark.parametrize(
@@ -196,26 +195,18 @@ def test_lists_that_are_written_here_have_an_index(tmp_path, arrays):
     [
         {"starts": [10**9] * 8},  # behind the end of the file
         {"starts": [-1] * 8},
-        {"starts": [2**70] * 8},
         {"starts": [2**63 - 1] * 8},
         {"starts": [200] * 7},
-        {"starts": ["200"] * 7 + [None]},
-        {"starts": {"0": 1}},
-        {"starts": [[200]] * 8},
         {"n_frames": [10**6] * 8},
         {"n_frames": [2**62] * 8},
         {"n_frames": [-5] * 8},
         {"row_shape": [10**6]},
         {"row_shape": [2**20, 2**20, 2**20]},
         {"row_shape": [-1]},
-        {"row_shape": ["4"]},
-        {"row_shape": 4},
         {"dtype": "O"},
-        {"dtype": ["<f4"]},
         {"dtype": "V1000000"},
         {"labels": "bs-s"},
         {"labels": "x" * 8},
-        {"labels": None},
     ],
     ids=str,
 )

@@ -1,5 +1,5 @@
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -9,7 +9,7 @@ from countermeasure import records
 @dataclasses.dataclass(frozen=True)
 class Inner:
     type: str
-    settings: dict[str, object] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,5 +77,5 @@ def test_values_of_another_type_are_named(change, message):
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"NaN", b"9" * 5000, b'{"a": Infinity}'])
 def test_what_is_no_json_is_refused(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         records.read(tmp_path / "a.json")

@@ -29,7 +29,6 @@ def write_list(path, kind, split="train", feature="mfcc", model=(), n_rows=5, n_
         ("features", "silence", "file-level fusion only"),
         ("frame scores", "mfcc", "holds frame scores, not features; gmm_ensemble_train.py"),
         ("file scores", "mfcc", "holds file scores, not features; gmm_filelevel_train.py"),
-        ("of another world", "mfcc", "holds of another world, not features"),
     ],
 )
 def test_base_models_are_trained_on_features_of_frames(tmp_path, kind, feature, message):

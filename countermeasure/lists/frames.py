@@ -302,16 +302,14 @@ def _of_record(path: Path, record: provenance.Record) -> _List | None:
 
     The index is no more to be trusted than the list: whatever it says, nothing outside is read.
     """
-    try:
-        dtype, row_shape, letters = (record.index[key] for key in ("dtype", "row_shape", "labels"))
-        starts = np.array(record.index["starts"], np.int64)
-        n_rows = np.array(record.n_frames, np.int64)
-        labels = [_LABELS[letter] for letter in letters]
-    except (KeyError, TypeError, ValueError, OverflowError):
+    if record.index is None:
         return None
-    shape_is_good = type(row_shape) is list and all(type(n) is int and 0 <= n <= _MOST_COLUMNS for n in row_shape)
-    if not (type(dtype) is str and dtype in _DTYPES and shape_is_good and len(row_shape) < 4):
+    dtype, row_shape = record.index.dtype, record.index.row_shape
+    starts, n_rows = np.array(record.index.starts, np.int64), np.array(record.n_frames, np.int64)
+    shape_is_good = len(row_shape) < 4 and all(0 <= n <= _MOST_COLUMNS for n in row_shape)
+    if dtype not in _DTYPES or not shape_is_good or not set(record.index.labels) <= _LABELS.keys():
         return None
+    labels = [_LABELS[letter] for letter in record.index.labels]
     form = _Form(np.dtype(dtype), tuple(row_shape), False)
     if not starts.shape == n_rows.shape == (len(labels),) or not len(labels) or form.n_columns > _MOST_COLUMNS:
         return None
@@ -411,7 +409,7 @@ class Table(AbstractContextManager):
             for i, (digest, record) in enumerate(self.described):
                 self._lists.append(_open(self.paths[i], record, resources))
                 if record is not None:  # large, and of no use from here on
-                    self.described[i] = provenance.Described(digest, replace(record, index={}, n_frames=[]))
+                    self.described[i] = provenance.Described(digest, replace(record, index=None))
             self._join()
             self._held: list[np.ndarray] | None = None
             self._resources = resources.pop_all()
@@ -479,7 +477,7 @@ class Table(AbstractContextManager):
         windows = [
             (path, feature["type"], feature["window_length_s"], feature["window_hop_s"])
             for path, feature in known
-            if "window_length_s" in feature
+            if {"window_length_s", "window_hop_s"} <= feature.keys()
         ]
         for path, name, *window in windows[1:]:
             first_path, first_name, *first_window = windows[0]

@@ -17,6 +17,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
@@ -24,7 +25,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 import numpy as np
 
 from countermeasure.errors import InputError
-from countermeasure.files import read_into, replace_when_whole
+from countermeasure.files import open_regular, read_into, replace_when_whole
 from countermeasure.trials.protocol import BONAFIDE, SPOOF
 
 # Protocol 3 names globals in plain text and puts items behind each other without frames, so items
@@ -138,6 +139,28 @@ def _opcodes(value: Any) -> bytes:
     return buffer.getvalue()[2:-1]  # without PROTO and STOP
 
 
+@dataclass(frozen=True)
+class Index:
+    """Where the arrays of a list stand in its file, so that the list can be read without going over it.
+
+    Attributes
+    ----------
+    dtype : str
+        Of all arrays, ``'<f4'`` for instance.
+    row_shape : list of int
+        Shape of one row of all arrays: ``[60]`` for features, ``[]`` for one score a frame.
+    labels : str
+        A letter an item, see `LETTERS`.
+    starts : list of int
+        First byte of each array's data; 0 for an item without an array.
+    """
+
+    dtype: str
+    row_shape: list[int]
+    labels: str
+    starts: list[int]
+
+
 # The letter of a label in an index.
 LETTERS: dict[str | None, str] = {BONAFIDE: "b", SPOOF: "s", None: "-"}
 
@@ -179,21 +202,12 @@ class ListWriter(AbstractContextManager):
         self._size += len(item)
 
     @property
-    def index(self) -> dict[str, Any]:
-        """Where the items stand, for `provenance.Record`; empty for a list whose arrays differ in kind.
-
-        ``dtype`` and ``row_shape`` are those of all arrays, ``labels`` has a letter an item, see
-        `LETTERS`, and ``starts`` the place of each array's first byte in the file; 0: no array.
-        """
+    def index(self) -> Index | None:
+        """Where the items stand; None for a list whose arrays differ in kind."""
         if len(self._forms) != 1 or b"?" in self._labels:
-            return {}
+            return None
         dtype, row_shape = next(iter(self._forms))
-        return {
-            "dtype": dtype,
-            "row_shape": list(row_shape),
-            "labels": self._labels.decode(),
-            "starts": self._starts,
-        }
+        return Index(dtype, list(row_shape), self._labels.decode(), list(self._starts))
 
     def __exit__(self, *exception: Any) -> bool | None:
         if exception[0] is None:
@@ -318,11 +332,9 @@ def read_estimator(path: str | os.PathLike[str]) -> Estimator:
 def _open(path: Path) -> IO[bytes]:
     try:
         # A small buffer: most of a list is data that is skipped.
-        return open(path, "rb", buffering=4096)
+        return open_regular(path, buffering=4096)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; give a file") from None
 
 
 def _read_array(file: IO[bytes], ref: ArrayRef) -> np.ndarray:
@@ -504,7 +516,7 @@ class _Machine:
         self._stack.append(self._number(layout))
 
     def _push_text(self, layout: struct.Struct) -> None:
-        self._stack.append(self._read(self._number(layout)).decode("utf-8", "surrogatepass"))
+        self._stack.append(self._read(self._number(layout)).decode())
 
     def _push_long(self) -> None:
         self._stack.append(int.from_bytes(self._read(self._number(_U1)), "little", signed=True))
@@ -630,7 +642,10 @@ class _Machine:
             dtype, data = arguments
             if type(data) is not _Payload:
                 raise TypeError("number without data")
-            return np.frombuffer(data.bytes(self._file), _checked(dtype, (1,), data.length), 1)[0].item()
+            dtype = _checked(dtype, (1,), data.length)
+            if dtype.kind == "U":  # which NumPy would take for text, whatever it is
+                return data.bytes(self._file).decode(f"utf-32-{'be' if dtype.byteorder == '>' else 'le'}").rstrip("\0")
+            return np.frombuffer(data.bytes(self._file), dtype, 1)[0].item()
         if name in _FROM_BUFFER:
             data, dtype, shape, order = arguments
             return _array_ref(dtype, shape, order == "F", data)

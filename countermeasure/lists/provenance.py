@@ -1,29 +1,45 @@
 """The record beside a list: which trials and which numbers it holds, and made from what.
 
-``train-mfcc.pkl.json`` describes ``train-mfcc.pkl``. It is JSON with one entry a line, and two runs
-over the same data with the same options and versions write the same bytes: times, paths and numbers
-of processes are not in it.
+``train-mfcc.pkl.json`` describes ``train-mfcc.pkl``. Two runs over the same data with the same options
+and versions write the same bytes: times, paths and numbers of processes are not in it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from sys import intern
-from typing import IO, Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from countermeasure import records
 from countermeasure.cli import log
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole, sha256
+from countermeasure.files import sha256
+from countermeasure.lists.pickles import Index
+from countermeasure.records import found_path, path_of
 from countermeasure.trials.protocol import Trial
+
+__all__ = [
+    "Described",
+    "Index",
+    "Record",
+    "Source",
+    "combined_sha256",
+    "describe",
+    "found_path",
+    "matches",
+    "path_of",
+    "protocol_sha256",
+    "read",
+    "source",
+    "write",
+]
 
 # 2: has an index.
 FORMAT = 2
+
+Kind = Literal["features", "frame scores", "file scores"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +48,11 @@ class Record:
 
     Attributes
     ----------
-    kind : str
-        ``'features'``, ``'frame scores'`` or ``'file scores'``.
-    split : {'train', 'dev', 'eval'}
+    kind : {'features', 'frame scores', 'file scores'}
+    split : str
+        'train', 'dev' or 'eval'.
     feature : dict
-        Type and settings, see `features.settings`.
+        Type and settings, see `features.settings`; its ``type`` is text.
     sampling_rate : int
         In Hz.
     dtype : str
@@ -59,16 +75,16 @@ class Record:
     speakers : list of (str or None)
         One an utterance; None where the protocol names none.
     n_frames : list of int
-        One an utterance; 0 for one without an array.
-    index : dict
-        Where the arrays stand in the list, see `pickles.ListWriter.index`; empty where nobody knows.
-    model : dict
+        Rows of each item; 0 for one without an array.
+    index : Index or None
+        None where the arrays differ in kind.
+    model : dict of str to str
         Name and training id of the models that gave scores; empty for features.
     format : int
         Of the record.
     """
 
-    kind: str
+    kind: Kind
     split: str
     feature: dict[str, Any]
     sampling_rate: int
@@ -83,61 +99,50 @@ class Record:
     utterances: list[str] = field(default_factory=list)
     speakers: list[str | None] = field(default_factory=list)
     n_frames: list[int] = field(default_factory=list)
-    index: dict[str, Any] = field(default_factory=dict)
+    index: Index | None = None
     model: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
-
-def path_of(list_path: str | os.PathLike[str]) -> Path:
-    """Return where the record of a file is written."""
-    list_path = Path(list_path)
-    return list_path.with_name(f"{list_path.name}.json")
-
-
-def found_path(list_path: str | os.PathLike[str]) -> Path:
-    """Return where the record of a file is read: beside it, or, where it is a link, beside the file itself."""
-    path = path_of(list_path)
-    return path if path.exists() else path_of(Path(list_path).resolve())
+    def __post_init__(self) -> None:
+        check_feature(self.feature)
+        if not len(self.utterances) == len(self.speakers) == len(self.n_frames):
+            raise ValueError("utterances, speakers and n_frames differ in number")
 
 
-def write(list_path: str | os.PathLike[str], record: Record, **columns: Iterable[object] | dict[str, Any]) -> None:
-    """Write the record of a list beside it.
+@dataclass(frozen=True)
+class Source:
+    """What a model remembers of a list it was trained on.
 
-    `columns` are entries that are written one value after another, in the place of those of `record`:
-    for a million recordings they would need more memory than all the rest.
+    Later lists are compared with the first four; the rest is for the model's card.
     """
-    with replace_when_whole(path_of(list_path), text=True) as f:
-        for i, entry in enumerate(dataclasses.fields(record)):
-            f.write(f"{',' if i else '{'}\n {json.dumps(entry.name)}: ")
-            f.writelines(_json_pieces(columns.get(entry.name, getattr(record, entry.name))))
-        f.write("\n}\n")
+
+    kind: Kind
+    feature: dict[str, Any]
+    sampling_rate: int
+    model: str | None = None
+    split: str | None = None
+    dtype: str | None = None
+    protocol_sha256: str | None = None
+    n_speakers: int | None = None
+    n_skipped: int | None = None
+
+    def __post_init__(self) -> None:
+        check_feature(self.feature)
 
 
-def _json_pieces(value: Any) -> Iterator[str]:
-    """Yield the pieces of a value's JSON; what is no value of JSON is a list that comes entry by entry."""
-    if isinstance(value, dict):
-        for i, (key, entry) in enumerate(value.items()):
-            yield f"{', ' if i else '{'}{json.dumps(key)}: "
-            yield from _json_pieces(entry)
-        yield "}" if value else "{}"
-    elif isinstance(value, (str, int, float, list, type(None))):
-        yield json.dumps(value)
-    else:
-        yield "["
-        for i, entry in enumerate(value):
-            yield f"{', ' if i else ''}{json.dumps(entry)}"
-        yield "]"
+def check_feature(feature: dict[str, Any]) -> None:
+    """Check that a feature's settings name its type; raises ValueError else."""
+    if type(feature.get("type")) is not str:
+        raise ValueError("feature.type is not text")
 
 
-_LONGEST_PIECE = 1 << 16  # characters of a record that are read at once, where its columns are left out
-# Entries with a value for each recording, and what they begin and end with.
-_COLUMNS = {"utterances": ("[", "]"), "speakers": ("[", "]"), "n_frames": ("[", "]"), "index": ("{", "}")}
+def write(list_path: str | os.PathLike[str], record: Record) -> None:
+    """Write the record of a list beside it."""
+    records.write(path_of(list_path), record)
 
 
-def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | None:
+def read(list_path: str | os.PathLike[str]) -> Record | None:
     """Read the record of a list; None when there is none, or one of a newer format.
-
-    Without `columns`, ``utterances``, ``speakers``, ``n_frames`` and ``index`` are left empty and take no memory.
 
     Whether it belongs to the list as it stands there now is for `matches` to say.
 
@@ -148,64 +153,16 @@ def read(list_path: str | os.PathLike[str], columns: bool = True) -> Record | No
     """
     path = found_path(list_path)
     try:
-        with open(path, encoding="utf-8") as f:
-            values = json.loads("".join(f if columns else _without_columns(f)))
+        values = records.read(path)
+        if isinstance(values, dict):
+            if type(values.get("format")) is int and values["format"] > FORMAT:
+                return None
+            values["index"] = values.get("index") or None  # {} in older records
+        return records.checked(Record, values)
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of 5,000 digits
-        raise InputError(f"{path}: is damaged ({error}); delete it or make the list again") from None
-    if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
-        return None
-    return _checked(values, path)
-
-
-def _without_columns(file: IO[str]) -> Iterator[str]:
-    """Yield what `write` has laid out, with nothing in the columns; their lines, however long, take no memory."""
-    is_new = True
-    while piece := file.readline(_LONGEST_PIECE):
-        ends = next((ends for name, ends in _COLUMNS.items() if piece.startswith(f' "{name}": {ends[0]}')), None)
-        if is_new and ends:
-            opening, closing = ends
-            yield piece[: piece.index(opening) + 1]
-            end = piece
-            while not end.endswith("\n") and (piece := file.readline(_LONGEST_PIECE)):
-                end = end[-len(closing) - 1 :] + piece
-            if end.endswith(f"{closing},\n"):  # else it is damaged, and no JSON now
-                yield f"{closing},\n"
-        else:
-            yield piece
-            is_new = piece.endswith("\n")
-
-
-def _checked(values: Any, path: Path) -> Record:
-    expected = {f.name: f for f in dataclasses.fields(Record)}
-    problem = None
-    if isinstance(values, dict) and values.get("format") == 1:
-        values = {"index": {}, **values}
-    if not isinstance(values, dict) or set(values) != set(expected):
-        problem = "entries missing or unknown"
-    else:
-        for name, f in expected.items():
-            if not _has_form(values[name], str(f.type)):
-                problem = f"{name} has the wrong form"
-    if problem is None and not len(values["utterances"]) == len(values["speakers"]) == len(values["n_frames"]):
-        problem = "utterances, speakers and n_frames differ in number"
-    if problem:
-        raise InputError(f"{path}: is no record of a list ({problem}); delete it or make the list again")
-    values["speakers"] = [speaker and intern(speaker) for speaker in values["speakers"]]
-    return Record(**values)
-
-
-def _has_form(value: Any, form: str) -> bool:
-    """Tell whether a JSON value is what a field's annotation says."""
-    outer, _, inner = form.rstrip("]").partition("[")
-    kinds: dict[str, Any] = {"int": int, "str": str, "dict": dict, "list": list}
-    if not isinstance(value, kinds[outer]) or isinstance(value, bool):
-        return False
-    allowed = {"int": (int,), "str": (str,), "str | None": (str, type(None))}
-    if outer == "list":
-        return all(type(entry) in allowed[inner] for entry in value)
-    return inner != "str, str" or all(type(entry) is str for entry in value.values())
+    except ValueError as error:
+        raise InputError(f"{path}: is no record of a list ({error}); delete it or make the list again") from None
 
 
 def matches(list_path: str | os.PathLike[str], record: Record) -> bool:
@@ -236,23 +193,21 @@ def describe(list_path: str | os.PathLike[str]) -> Described:
 
 
 def source(record: Record | None) -> dict[str, Any] | None:
-    """Return what a model remembers of a list it was trained on.
-
-    Later lists are compared with the first four; the rest is for its card.
-    """
+    """Return the entries of what a model remembers of a list, see `Source`; None for a list without a record."""
     if record is None:
         return None
-    return {
-        "kind": record.kind,
-        "feature": record.feature,
-        "sampling_rate": record.sampling_rate,
-        "model": record.model.get("training_id"),
-        "split": record.split,
-        "dtype": record.dtype,
-        "protocol_sha256": record.protocol_sha256,
-        "n_speakers": len({speaker for speaker in record.speakers if speaker}),
-        "n_skipped": len(record.skipped),
-    }
+    remembered = Source(
+        kind=record.kind,
+        feature=record.feature,
+        sampling_rate=record.sampling_rate,
+        model=record.model.get("training_id"),
+        split=record.split,
+        dtype=record.dtype,
+        protocol_sha256=record.protocol_sha256,
+        n_speakers=len({speaker for speaker in record.speakers if speaker}),
+        n_skipped=len(record.skipped),
+    )
+    return vars(remembered)
 
 
 def combined_sha256(digests: Iterable[str]) -> str:

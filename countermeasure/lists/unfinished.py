@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
 from countermeasure.files import check_place, open_locked, sha256
-from countermeasure.lists.pickles import LETTERS, LIST_END, LIST_START, ListWriter, around_array
+from countermeasure.lists.pickles import LETTERS, LIST_END, LIST_START, Index, ListWriter, around_array
 from countermeasure.trials.protocol import Protocol
 
 _HEAD = struct.Struct("<4sII")  # mark, length of what follows, its checksum
@@ -245,14 +245,14 @@ class UnfinishedList(AbstractContextManager):
 
     # -- the end
 
-    def finish(self, places: Callable[[], Iterable[int]]) -> tuple[str, dict[str, Any]]:
+    def finish(self, places: Callable[[], Iterable[int]]) -> tuple[str, Index | None]:
         """Write the list of the features at some places, given in order.
 
         Returns
         -------
         str
             SHA-256 of the list.
-        dict
+        Index or None
             See `pickles.ListWriter.index`.
         """
         letters = bytes(ord(LETTERS[self._trials[place].label]) for place in places())
@@ -263,12 +263,8 @@ class UnfinishedList(AbstractContextManager):
             self._items.close()
             os.replace(self._items_path, self.path)
             first = next(self._entries())
-            index = {
-                "dtype": self._dtype.str,
-                "row_shape": list(first.shape[1:]),
-                "labels": letters.decode(),
-                "starts": (entry.start for entry in self._entries()),
-            }
+            starts = [entry.start for entry in self._entries()]
+            index = Index(self._dtype.str, list(first.shape[1:]), letters.decode(), starts)
             return self._checksum.hexdigest(), index
         with ListWriter(self.path) as out:
             for entry in self.entries(places()):

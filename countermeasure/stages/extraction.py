@@ -306,9 +306,9 @@ class _List:
             return self.unfinished.entries(kept())
 
         rate = next(entries()).rate
-        padded, mixed_down, n_frames = array("I"), array("I"), 0
+        padded, mixed_down, n_frames = array("I"), array("I"), []
         for entry in entries():
-            n_frames += entry.shape[0]
+            n_frames.append(entry.shape[0])
             if features.is_padded(self.name, entry.n_samples, rate):
                 padded.append(entry.place)
             if entry.n_channels > 1:
@@ -324,23 +324,21 @@ class _List:
             audio_sha256=audio_sha256,
             list_sha256=list_sha256,
             versions=versions.current(),
-        )
-        provenance.write(
-            self.path,
-            record,
-            skipped=_utterances(trials, problems),
-            padded=_utterances(trials, padded),
-            mixed_down=_utterances(trials, mixed_down),
-            utterances=_utterances(trials, kept()),
-            speakers=(trials[place].speaker for place in kept()),
-            n_frames=(entry.shape[0] for entry in entries()),
+            skipped=list(_utterances(trials, problems)),
+            padded=list(_utterances(trials, padded)),
+            mixed_down=list(_utterances(trials, mixed_down)),
+            utterances=list(_utterances(trials, kept())),
+            speakers=[trials[place].speaker for place in kept()],
+            n_frames=n_frames,
             index=index,
         )
+        provenance.write(self.path, record)
         self._write_skipped(trials, problems)
         self.unfinished.remove()
         if padded:
             log(f"{self.path}: shorter than one window, filled up with zeros: {_named(trials, padded)}")
-        log(f"{self.path}: {len(trials) - len(problems):,} recordings, {n_frames:,} frames")
+        held = "a row each" if features.window(self.name) is None else f"{sum(n_frames):,} frames"
+        log(f"{self.path}: {len(trials) - len(problems):,} recordings, {held}")
 
     def _write_skipped(self, trials: Protocol, problems: _Problems) -> None:
         if not problems:
@@ -386,7 +384,7 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
     records = {}
     for each in lists:
         with contextlib.suppress(InputError):  # a damaged record says nothing
-            record = provenance.read(each.path, columns=False)
+            record = provenance.read(each.path)
             if record and each.is_current(record, source):
                 records[each.path] = record
     if not records:

@@ -27,7 +27,7 @@ def outdated(work: Path, names: Sequence[str]) -> Iterator[str]:
         with contextlib.suppress(InputError):
             now = models.read_model(work / "model" / name / models.BONAFIDE_FILE).record.get("training_id")
             lists = (work / "ensemble" / name).glob(f"*/{name}-bon-*.pkl")
-            records = [provenance.read(path, columns=False) for path in lists]
+            records = [provenance.read(path) for path in lists]
             then = {record.model["training_id"] for record in records if record and record.model.get("training_id")}
             if now and then - {now}:
                 yield name

@@ -123,5 +123,5 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
 def _feature(found: dict, trained: dict) -> str:
     if found.get("type") != trained.get("type"):
         return f"{found.get('type')} features, but the models were trained on {trained.get('type')}"
-    name = next(name for name in {**trained, **found} if found.get(name) != trained.get(name))
+    name = next(name for name in {**trained, **found} if found.get(name, ...) != trained.get(name, ...))
     return f"{found.get('type')} features with {name} {found.get(name)}, but the models' had {trained.get(name)}"
