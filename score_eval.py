@@ -7,21 +7,119 @@ Examples:
         --asv_score tDCF_python/scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --legacy False
 """
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
 
-from countermeasure import cli
-from countermeasure.evaluation import command
+from countermeasure import cli, options
+from tDCF_python.defaults import FEWEST_REPLICATES, FEWEST_SPEAKERS, LA_EVAL_NAME, N_REPLICATES
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
-    return command.build_parser(__doc__)
+    parser = cli.parser(__doc__)
+    parser.add_argument(
+        "--cm_score",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="score files of the countermeasures, higher score = bona fide: a protocol line and the score, "
+        "'UTTERANCE ATTACK LABEL SCORE', or 'UTTERANCE SCORE' with --protocol; several files give one table",
+    )
+    parser.add_argument(
+        "--asv_score",
+        metavar="FILE",
+        help=f"score file of the speaker verification system, of three or six fields, or the word {LA_EVAL_NAME} "
+        "for its error rates on the evaluation set of ASVspoof 2019 LA (default: none, and no t-DCF)",
+    )
+    parser.add_argument(
+        "--legacy",
+        nargs="?",
+        type=_truth,
+        const=True,
+        default=True,
+        metavar="True|False",
+        help="True: the t-DCF of 2019; False: the revisited one (default: True); a table of systems shows both",
+    )
+    parser.add_argument(
+        "--name",
+        nargs="+",
+        metavar="NAME",
+        help="names of the systems, in the order of --cm_score (default: the files')",
+    )
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        metavar="FILE",
+        help="protocols with the labels of score files that have none (default: none)",
+    )
+    options.add_protocol_arguments(parser)
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        choices=["attack", "speaker"],
+        default=[],
+        help="break the figures down, pooled last (default: not; by attack in a report or with --plot)",
+    )
+    parser.add_argument(
+        "--bootstrap",
+        nargs="?",
+        type=_count,
+        const=N_REPLICATES,
+        metavar="N",
+        help="intervals of 95 %% from N resampled sets, and each further system compared with the first "
+        f"(default: none; in a report or with --plot, and without a number: {N_REPLICATES})",
+    )
+    parser.add_argument(
+        "--bootstrap_over",
+        choices=["speakers", "trials"],
+        help=f"what is drawn (default: speakers, or trials where fewer than {FEWEST_SPEAKERS} speakers are named)",
+    )
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--threshold_from",
+        nargs="+",
+        metavar="FILE",
+        help="score files of other trials, development ones for instance, one for each of --cm_score: their "
+        "thresholds (of the EER and of min DCF) are applied here (default: none)",
+    )
+    parser.add_argument("--plot", metavar="DIR", help="write pictures into this folder, as PNG and SVG (default: none)")
+    parser.add_argument("--report", metavar="FILE", help="write a report as one HTML file (default: none)")
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON; -: print it instead of the text")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each system and group; -: print it likewise")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
-    return command.main(argv, __doc__)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.json == args.csv == "-":
+        parser.error("--json - and --csv - would print one into the other; give one of them a file")
+    from countermeasure.evaluation.command import evaluate_files
+
+    evaluate_files(**vars(args))
+    return 0
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or 0 < int(word) < FEWEST_REPLICATES:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither 0 nor a number from {FEWEST_REPLICATES} on")
+    return int(word)
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no integer from 0 on")
+    return int(word)
+
+
+def _truth(word: str) -> bool:
+    try:
+        return {"true": True, "false": False}[word.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither True nor False") from None
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from typing import TypeVar
 import numpy as np
 
 from countermeasure import cli
-from countermeasure.evaluation import report
+from countermeasure.evaluation import tables
 from countermeasure.evaluation.asv import LA_EVAL
-from countermeasure.evaluation.study import ATTACK, SPEAKER, run_study
+from countermeasure.evaluation.results import ATTACK, SPEAKER
+from countermeasure.evaluation.study import run_study
 from countermeasure.trials.score_files import CmScores, read_cm_scores, write_scores
 from tDCF_python import resampling
 
@@ -69,9 +70,9 @@ def main() -> int:
         scores = timed("reading", lambda: read_cm_scores(path))
         if args.trials <= 100_000:
             timed("  the same by numpy.genfromtxt", lambda: np.genfromtxt(path, dtype=str))
-        timed("plain report", lambda: report.text(run_study({"s": scores}, LA_EVAL)))
-        timed("tables by attack", lambda: report.text(run_study({"s": scores}, LA_EVAL, by=[ATTACK])))
-        timed("tables by speaker", lambda: report.text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
+        timed("plain report", lambda: tables.text(run_study({"s": scores}, LA_EVAL)))
+        timed("tables by attack", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[ATTACK])))
+        timed("tables by speaker", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
         if args.bootstrap:
             bootstraps(scores, args.bootstrap)
     return 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
+from countermeasure.errors import InputError
 from tDCF_python import metrics
 from tDCF_python.metrics import COSTS, AsvRates, Costs, LinearCost, Point
 
@@ -67,6 +68,15 @@ def cost_functions(asv: AsvRates | None, costs: Costs = COSTS) -> dict[str, Line
         functions[MIN_TDCF_2019] = metrics.tdcf(asv, True, costs)
         functions[MIN_TDCF_REVISITED] = metrics.tdcf(asv, False, costs)
     return functions
+
+
+def tdcf_problem(asv: AsvRates) -> str | None:
+    """Return why a verification system's rates leave the t-DCF without meaning; None where they do not."""
+    try:
+        cost_functions(asv)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def evaluate(

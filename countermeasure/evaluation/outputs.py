@@ -1,28 +1,46 @@
-"""What a study is written to: pictures, the report page, JSON and CSV."""
+"""What a result is written to: pictures, the report page, JSON and CSV. Rates in JSON and CSV are fractions."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from html import escape
 from itertools import combinations
 from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
 
+from countermeasure import __version__
 from countermeasure.errors import InputError
-from countermeasure.evaluation.study import ATTACK, Study, run_study
+from countermeasure.evaluation import plots, tables
+from countermeasure.evaluation.results import ATTACK, SPEAKER, Group, Study, SystemResult
+from countermeasure.evaluation.tables import FIGURES, Table, percent
 from countermeasure.files import refuse_overwriting, replace_when_whole
-from countermeasure.trials.score_files import read_cm_scores
-from tDCF_python.defaults import N_REPLICATES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PathLike = str | os.PathLike[str]
 _STDOUT = "-"
-
-
-def plot_scores(path: PathLike, folder: PathLike) -> None:
-    """Write the pictures of one score file, as ``score_eval.py --plot`` does."""
-    scores = read_cm_scores(path)
-    by = [ATTACK] if (scores.attacks != b"").any() else []
-    write(run_study({Path(path).stem: scores}, by=by, bootstrap=N_REPLICATES), plot=str(folder))
+_COLUMNS = [
+    *("system", "kind", "group", "n_bonafide", "n_spoof"),
+    *(f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high", "_threshold", "_p_miss", "_p_fa")),
+    *("actual_dcf", "cllr", "sha256", "suite"),
+]
+_CAPTIONS = {
+    "det": "Detection error trade-off. The closer to the lower left, the better; the grey line is where both error "
+    "rates are equal.",
+    "histograms": "Scores of both classes and the thresholds of the two operating points. Scores beyond the picture "
+    "are counted at its edge.",
+    "cost": "Cost over the threshold; the number above a picture is its minimum.",
+    "attacks": "Equal error rate by attack: an attack's spoofs against all bona fide trials.",
+}
 
 
 def check(
@@ -46,29 +64,23 @@ def check(
     for one, other in combinations([*files, *([plot] if plot else [])], 2):
         if os.path.realpath(one) == os.path.realpath(other) and one != os.devnull:
             raise InputError(f"{one}: two outputs of this name; choose another one for one of them")
-    if plot and os.path.exists(plot) and not os.path.isdir(plot):
-        raise InputError(f"{plot}: is a file; give the name of a folder for the pictures")
+    if plot:
+        plots.check_folder(plot)
 
 
 def write(
     study: Study, plot: str | None = None, report: str | None = None, json: str | None = None, csv: str | None = None
 ) -> None:
     """Write what the options of these names ask for."""
-    if plot or report:
-        from countermeasure.evaluation import page, plots
-
-        pictures = plots.pictures(study)
-        if plot:
-            plots.save_all(pictures, plot)
-        if report:
-            _write(report, page.page(study, pictures))
-    if json or csv:
-        from countermeasure.evaluation import machine
-
-        if json:
-            _write(json, machine.to_json(study))
-        if csv:
-            _write(csv, machine.to_csv(study))
+    pictures = plots.pictures(study) if plot or report else {}
+    if plot:
+        plots.save_all(pictures, plot)
+    if report:
+        _write(report, to_html(study, pictures))
+    if json:
+        _write(json, to_json(study))
+    if csv:
+        _write(csv, to_csv(study))
 
 
 def _write(path: str, text: str) -> None:
@@ -78,3 +90,140 @@ def _write(path: str, text: str) -> None:
         return
     with replace_when_whole(path, text=True) as f:
         f.write(text)
+
+
+def to_json(study: Study) -> str:
+    """Return everything as one JSON object."""
+    content = {
+        "suite": __version__,
+        "legacy": study.legacy,
+        "costs": asdict(study.costs),
+        "asv": asdict(study.asv) if study.asv else None,
+        "systems": [
+            {
+                "name": system.name,
+                "cm_score": system.scores.path,
+                "sha256": system.scores.sha256,
+                "signature": study.signature(system),
+                "pooled": asdict(system.pooled),
+                "attacks": [asdict(group) for group in system.attacks],
+                "speakers": [asdict(group) for group in system.speakers],
+                "threshold_from": [asdict(applied) for applied in system.applied],
+                "resampling": asdict(system.resampling) if system.resampling else None,
+            }
+            for system in study.systems
+        ],
+        "comparisons": [asdict(comparison) for comparison in study.comparisons],
+        "notes": list(study.notes),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_csv(study: Study) -> str:
+    """Return a line for each system's groups, the pooled one last."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for system in study.systems:
+        for group in (*system.attacks, *system.speakers, system.pooled):
+            writer.writerow(_csv_line(system, group))
+    return out.getvalue()
+
+
+def _csv_line(system: SystemResult, group: Group) -> dict[str, Any]:
+    line: dict[str, Any] = {"system": system.name, "kind": group.kind, "group": group.name}
+    line |= {"n_bonafide": group.n_bonafide, "n_spoof": group.n_spoof}
+    line |= {"sha256": system.scores.sha256, "suite": __version__}
+    if group.evaluation is None:
+        return line
+    line |= {"actual_dcf": group.evaluation.actual_dcf, "cllr": group.evaluation.cllr}
+    for name in FIGURES:
+        if point := getattr(group.evaluation, name):
+            line[name] = point.value
+            line |= {f"{name}_{part}": getattr(point, part) for part in ("threshold", "p_miss", "p_fa")}
+        if interval := group.intervals.get(name):
+            line |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return line
+
+
+def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
+    """Return the report as one HTML page that needs nothing else.
+
+    Parameters
+    ----------
+    study : Study
+    pictures : mapping from name to Figure
+        Of `plots.pictures`.
+    """
+    template = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
+    shown = {name: _picture(name, figure) for name, figure in pictures.items()}
+    attacks = shown.pop("attacks", "")
+    sections = {
+        "Results": [_table(tables.systems(study)), f"<p>{escape(_verification(study))}</p>"],
+        "How sure": [_table(tables.intervals(study)), _list(tables.sentences(study))],
+        "At thresholds set elsewhere": [_table(tables.applied(study))],
+        "Notes": [_list(study.notes)],
+        "Pictures": [*shown.values()],
+    }
+    for kind, picture in ((ATTACK, attacks), (SPEAKER, "")):
+        by_group = [_table(table) for table in tables.by_group(study, kind)]
+        sections[f"By {kind}"] = [picture, *by_group, _list(tables.worst(study, kind))]
+    return template.substitute(
+        names=escape(", ".join(system.name for system in study.systems)),
+        results="\n".join(_sections(sections)),
+        signatures="\n".join(f"<p><code>{escape(study.signature(system))}</code></p>" for system in study.systems),
+    )
+
+
+def _sections(bodies: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for title, body in bodies.items():
+        if any(body):
+            yield "\n".join([f"<section><h2>{escape(title)}</h2>", *filter(None, body), "</section>"])
+
+
+def _list(texts: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _verification(study: Study) -> str:
+    if study.asv is None:
+        return tables.WITHOUT_ASV
+    rates = study.asv.rates
+    return (
+        f"Speaker verification system ({study.asv.source}): EER {percent(rates.eer, 6)} at threshold "
+        f"{rates.threshold:.6f}; there it accepts {percent(rates.p_fa, 6)} of nontargets and rejects "
+        f"{percent(rates.p_miss, 6)} of targets and {percent(rates.p_miss_spoof, 6)} of spoofs."
+    )
+
+
+def _table(table: Table | None) -> str:
+    if table is None:
+        return ""
+    header, body = ("".join(_rows(rows, kind)) for rows, kind in ((table.header, "th"), (table.rows, "td")))
+    if table.total:
+        body = '<tr class="total">'.join(body.rsplit("<tr>", 1))
+    return (
+        f'<div class="wide"><table><caption>{escape(table.caption)}</caption>'
+        f"<thead>{header}</thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _rows(rows: Sequence[Sequence[str]], kind: str) -> Iterator[str]:
+    for cells in rows:
+        yield "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+
+
+def _picture(name: str, figure: Figure) -> str:
+    buffer = io.BytesIO()
+    plots.write(figure, buffer, "svg")
+    svg = buffer.getvalue().decode()
+    svg = svg[svg.index("<svg") :]
+    # Names must not clash between pictures of one page, and ink and paper are the reader's.
+    svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for colour, variable in ((plots.INK, "ink"), (plots.FAINT, "faint"), (plots.PAPER, "paper")):
+        svg = svg.replace(colour, f"var(--{variable})")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    caption = escape(_CAPTIONS[name])
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{caption}"', 1)
+    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"

@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from countermeasure.errors import InputError
 from countermeasure.evaluation.tables import FIGURES, percent
 from countermeasure.files import replace_when_whole
 from tDCF_python import metrics
 from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, tdcf_name
-from tDCF_python.metrics import AsvRates, Floats, LinearCost
+from tDCF_python.metrics import Floats, LinearCost
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from countermeasure.evaluation.study import Group, Study, SystemResult
+    from countermeasure.evaluation.results import Group, Study, SystemResult
 
 INK = "#24292f"
 FAINT = "#c8ced6"
@@ -40,62 +40,27 @@ BONAFIDE_COLOUR, SPOOF_COLOUR = COLOURS[0], COLOURS[1]
 FORMATS = ("png", "svg")
 
 _LOOK = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": INK,
-    "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 9,
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
+    **dict.fromkeys(("axes.axisbelow", "axes.grid"), True),
+    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 9),
+    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
     "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
     "figure.facecolor": PAPER,
     "font.family": "DejaVu Sans",
-    "font.size": 9,
     "grid.color": FAINT,
     "grid.linewidth": 0.5,
     "hatch.linewidth": 0.6,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
     "lines.linewidth": 1.6,
     "savefig.dpi": 200,
     "svg.fonttype": "path",  # the same letters on every machine
     "svg.hashsalt": "tDCF_python",  # the same file from the same scores
-    "text.color": INK,
     "text.parse_math": False,  # a $ in a name is a $
-    "xtick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.color": INK,
-    "ytick.labelsize": 8,
 }
-_DET_TICKS = (
-    0.0001,
-    0.0002,
-    0.0005,
-    0.001,
-    0.002,
-    0.005,
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.4,
-    0.6,
-    0.8,
-    0.9,
-    0.95,
-    0.99,
-    0.999,
-)
+_PERCENT = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 99, 99.9)
+_DET_TICKS = tuple(value / 100 for value in _PERCENT)
 _EER_MARK: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": ""}
-_COST_MARK: dict[str, Any] = {
-    "marker": "D",
-    "markersize": 8,
-    "linestyle": "",
-    "markerfacecolor": "none",
-    "markeredgewidth": 1.4,
-}
+_COST_MARK: dict[str, Any] = {"marker": "D", "markersize": 8, "linestyle": "", "mfc": "none", "mew": 1.4}
 _PANEL = {True: (5.4, 3.0), False: (3.2, 2.3)}  # width and height in inches, of a single one and of several
 _LONGEST_NAME = 34  # letters; a longer one loses its middle
 
@@ -104,6 +69,7 @@ _LONGEST_NAME = 34  # letters; a longer one loses its middle
 class _Drawn:
     """What the pictures need of one system."""
 
+    result: SystemResult
     name: str
     bonafide: Floats
     spoof: Floats
@@ -115,35 +81,8 @@ class _Drawn:
     line: Any
 
 
-def det(
-    systems: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
-    path: str | os.PathLike[str],
-    asv: AsvRates | None = None,
-    legacy: bool = True,
-) -> None:
-    """Draw the DET curves of systems on normal-deviate axes, with their EER and least-cost points.
-
-    Parameters
-    ----------
-    systems : mapping from name to (bona fide scores, spoof scores)
-    path : path of the picture
-        Its ending decides the format: ``.png``, ``.svg`` or ``.pdf``.
-    asv : AsvRates, optional
-        The least cost is that of t-DCF with these rates, of DCF without.
-    legacy : bool
-        Whether that t-DCF is the one of 2019, not the revisited one.
-
-    Raises
-    ------
-    InputError
-        When a system has no score of a class, or when matplotlib is missing.
-    """
-    with house_style():
-        save(_det(_drawn(systems, asv, legacy), _cost_figure(asv, legacy)), path)
-
-
 def pictures(study: Study) -> dict[str, Figure]:
-    """Return the pictures of a study by the name of their file.
+    """Return the pictures of a result by the name of their file.
 
     ``det``; ``histograms`` of the scores with thresholds; ``cost`` over the threshold; ``attacks``,
     EER by attack with intervals, where the trials name attacks.
@@ -153,20 +92,16 @@ def pictures(study: Study) -> dict[str, Figure]:
     InputError
         When matplotlib is missing.
     """
-    rates = study.rates
-    figure = _cost_figure(rates, study.legacy)
-    scores = {
-        system.name: (system.scores.scores[system.scores.bonafide], system.scores.scores[~system.scores.bonafide])
-        for system in study.systems
-    }
+    cost_name = tdcf_name(study.legacy) if study.rates else MIN_DCF
+    cost = cost_functions(study.rates)[cost_name]
     with house_style():
-        drawn = _drawn(scores, rates, study.legacy)
+        drawn = [_drawn(k, system, cost, cost_name) for k, system in enumerate(study.systems)]
         found = {
-            "det": _det(drawn, figure),
-            "histograms": _histograms(drawn, figure),
-            "cost": _cost(drawn, figure),
+            "det": _det(drawn, FIGURES[cost_name]),
+            "histograms": _histograms(drawn, FIGURES[cost_name]),
+            "cost": _cost(drawn, FIGURES[cost_name].removeprefix("min ")),
         }
-        with_attacks = [(system, look) for system, look in zip(study.systems, drawn, strict=True) if system.attacks]
+        with_attacks = [look for look in drawn if look.result.attacks]
         if with_attacks:
             found["attacks"] = _attacks(with_attacks)
     return found
@@ -195,19 +130,25 @@ def write(figure: Figure, file: IO[bytes], kind: str) -> None:
 
 
 def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> list[Path]:
-    """Write pictures into a folder, each as PNG and as SVG, and return their paths.
-
-    Raises
-    ------
-    InputError
-        When there is a file of the folder's name.
-    """
-    if Path(folder).exists() and not Path(folder).is_dir():
-        raise InputError(f"{folder}: is a file; give the name of a folder for the pictures")
+    """Write pictures into a folder, each as PNG and as SVG, and return their paths."""
     paths = [Path(folder) / f"{name}.{kind}" for name in figures for kind in FORMATS]
     for path in paths:
         save(figures[path.stem], path)
     return paths
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Refuse, before any work, pictures that could not be written into this folder after it.
+
+    Raises
+    ------
+    InputError
+        When there is a file of this name, or when matplotlib is missing.
+    """
+    with house_style():
+        pass
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise InputError(f"{folder}: is a file; give the name of a folder for the pictures")
 
 
 @contextmanager
@@ -227,32 +168,22 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def _cost_figure(asv: AsvRates | None, legacy: bool) -> str:
-    return tdcf_name(legacy) if asv else MIN_DCF
-
-
-def _drawn(
-    systems: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], asv: AsvRates | None, legacy: bool
-) -> list[_Drawn]:
-    cost = cost_functions(asv)[_cost_figure(asv, legacy)]
-    drawn = []
-    for k, (name, (bonafide, spoof)) in enumerate(systems.items()):
-        curve = metrics.det_curve(bonafide, spoof)
-        drawn.append(
-            _Drawn(
-                name if len(name) <= _LONGEST_NAME else f"{name[:16]}…{name[-17:]}",
-                np.asarray(bonafide, np.float64),
-                np.asarray(spoof, np.float64),
-                curve,
-                metrics.eer_point(curve),
-                cost,
-                metrics.min_cost(curve, cost),
-                COLOURS[k % len(COLOURS)],
-                # After as many systems as there are colours, colours come back with other lines.
-                LINES[(k + k // len(COLOURS)) % len(LINES)],
-            )
-        )
-    return drawn
+def _drawn(k: int, result: SystemResult, cost: LinearCost, cost_name: str) -> _Drawn:
+    scores, name = result.scores, result.name
+    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+    return _Drawn(
+        result,
+        name if len(name) <= _LONGEST_NAME else f"{name[:16]}…{name[-17:]}",
+        bonafide,
+        spoof,
+        metrics.det_curve(bonafide, spoof),
+        result.evaluation.eer,
+        cost,
+        getattr(result.evaluation, cost_name),
+        COLOURS[k % len(COLOURS)],
+        # After as many systems as there are colours, colours come back with other lines.
+        LINES[(k + k // len(COLOURS)) % len(LINES)],
+    )
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -270,7 +201,7 @@ def _panels(n: int, width: float, height: float, below: float) -> tuple[Figure, 
     return figure, axes
 
 
-def _det(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
+def _det(systems: Sequence[_Drawn], cost_name: str) -> Figure:
     from matplotlib.lines import Line2D
     from scipy.special import ndtri
 
@@ -284,16 +215,14 @@ def _det(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
     for system in systems:
         x, y = (ndtri(np.clip(rates, *beyond)) for rates in (system.curve.p_fa, system.curve.p_miss))
         (line,) = axes.plot(*_thinned(x, y, 1000), color=system.colour, linestyle=system.line)
-        line.set_label(
-            f"{system.name}: EER {percent(system.eer.value, 2)}, {FIGURES[cost_figure]} {system.cheapest.value:.4f}"
-        )
+        line.set_label(f"{system.name}: EER {percent(system.eer.value, 2)}, {cost_name} {system.cheapest.value:.4f}")
         handles.append(line)
         for point, mark in ((system.eer, _EER_MARK), (system.cheapest, _COST_MARK)):
             if max(point.p_fa, point.p_miss) <= high:
                 at = ndtri(np.maximum([point.p_fa, point.p_miss], low))
                 axes.plot(*at, color=system.colour, clip_on=False, zorder=4, **mark)
     handles.append(Line2D([], [], color=INK, label="equal error rate", **_EER_MARK))
-    handles.append(Line2D([], [], color=INK, label=FIGURES[cost_figure], **_COST_MARK))
+    handles.append(Line2D([], [], color=INK, label=cost_name, **_COST_MARK))
     ticks = _apart([tick for tick in _DET_TICKS if low <= tick <= high])
     names = [f"{100 * tick:g}" for tick in ticks]
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="false alarms: spoofs accepted, %")
@@ -337,88 +266,75 @@ def _thinned(x: Floats, y: Floats, steps: int) -> tuple[Floats, Floats]:
     return x[keep], y[keep]
 
 
-def _score_range(system: _Drawn) -> tuple[float, float]:
-    """Return where nearly all scores of a system lie."""
-    scores = np.concatenate([system.bonafide, system.spoof])
-    low, high = (float(v) for v in np.quantile(scores, [0.0005, 0.9995]))
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _histograms(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
-    figure, panels = _panels(len(systems), *_PANEL[len(systems) == 1], below=0.5)
+def _histograms(systems: Sequence[_Drawn], cost_name: str) -> Figure:
+    figure, panels = _score_panels(systems, "trials of the class, %")
     for system, axes in zip(systems, panels, strict=True):
-        low, high = _score_range(system)
-        edges = np.linspace(low, high, 61)
+        edges = np.linspace(*axes.get_xlim(), 61)
         for scores, colour, line, name in (
             (system.bonafide, BONAFIDE_COLOUR, "-", "bona fide"),
             (system.spoof, SPOOF_COLOUR, "--", "spoof"),
         ):
-            share = np.histogram(np.clip(scores, low, high), edges)[0] / len(scores)
+            share = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores)
             axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.3)
             axes.stairs(100 * share, edges, color=colour, linestyle=line, linewidth=1.2, label=name)
         axes.axvline(system.eer.threshold, color=INK, linewidth=1.1, label="threshold of the EER")
-        axes.axvline(
-            system.cheapest.threshold, color=INK, linewidth=1.1, linestyle=":", label=f"of {FIGURES[cost_figure]}"
-        )
-        axes.set(title=system.name, xlabel="score (higher = bona fide)", xlim=(low, high))
+        axes.axvline(system.cheapest.threshold, color=INK, linewidth=1.1, linestyle=":", label=f"of {cost_name}")
+        axes.set(title=system.name, xlabel="score (higher = bona fide)")
         axes.set_ylim(bottom=0)
-    _label_left(panels, "trials of the class, %")
     _one_legend(figure, panels)
     return figure
 
 
-def _cost(systems: Sequence[_Drawn], cost_figure: str) -> Figure:
-    name = FIGURES[cost_figure].removeprefix("min ")
-    figure, panels = _panels(len(systems), *_PANEL[len(systems) == 1], below=0.5)
+def _cost(systems: Sequence[_Drawn], name: str) -> Figure:
+    figure, panels = _score_panels(systems, f"normalised {name}")
     for system, axes in zip(systems, panels, strict=True):
-        low, high = _score_range(system)
-        values = system.cost(system.curve.p_miss, system.curve.p_fa)
-        shown = (system.curve.thresholds >= low) & (system.curve.thresholds <= high)
-        axes.plot(
-            *_thinned(system.curve.thresholds[shown], values[shown], 1000), color=COLOURS[0], label=f"normalised {name}"
-        )
+        low, high = axes.get_xlim()
+        thresholds, values = system.curve.thresholds, system.cost(system.curve.p_miss, system.curve.p_fa)
+        shown = (thresholds >= low) & (thresholds <= high)
+        curve = _thinned(thresholds[shown], values[shown], 1000)
+        axes.plot(*curve, color=COLOURS[0], label=f"normalised {name}")
         axes.axhline(1, color=INK, linewidth=0.9, linestyle="--", label="cost of a constant answer")
         axes.axvline(system.eer.threshold, color=INK, linewidth=1.1, label="threshold of the EER")
-        axes.plot(
-            system.cheapest.threshold,
-            system.cheapest.value,
-            color=COLOURS[0],
-            label="minimum",
-            zorder=4,
-            **_COST_MARK,
-        )
-        axes.set(
-            title=f"{system.name}\nminimum {system.cheapest.value:.4f}", xlabel="threshold (score)", xlim=(low, high)
-        )
+        at = system.cheapest
+        axes.plot(at.threshold, at.value, color=COLOURS[0], label="minimum", zorder=4, **_COST_MARK)
+        axes.set(title=f"{system.name}\nminimum {at.value:.4f}", xlabel="threshold (score)")
         axes.set_ylim(0, min(max(1.25, float(values[shown].max()) * 1.05), 2.0))
-    _label_left(panels, f"normalised {name}")
     _one_legend(figure, panels)
     return figure
 
 
-def _attacks(systems: Sequence[tuple[SystemResult, _Drawn]]) -> Figure:
+def _score_panels(systems: Sequence[_Drawn], label: str) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each system, over the range where nearly all its scores lie."""
+    figure, panels = _panels(len(systems), *_PANEL[len(systems) == 1], below=0.5)
+    for system, axes in zip(systems, panels, strict=True):
+        low, high = (float(v) for v in np.quantile(system.result.scores.scores, [0.0005, 0.9995]))
+        axes.set_xlim((low, high) if high > low else (low - 0.5, high + 0.5))
+    _label_left(panels, label)
+    return figure, panels
+
+
+def _attacks(systems: Sequence[_Drawn]) -> Figure:
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    most = max(len(system.groups("attack")) for system, _ in systems)
-    single = len(systems) == 1
-    longest = max(len(group.name) for system, _ in systems for group in system.groups("attack"))
+    groups = [system.result.groups("attack") for system in systems]
+    most, single = max(map(len, groups)), len(systems) == 1
+    longest = max(len(group.name) for found in groups for group in found)
     width = max(6.2 if single else 3.4, (0.42 if single else 0.22) * most + 0.8)
     upright = longest * 0.065 > (width - 0.8) / most
     figure, panels = _panels(len(systems), width, 2.6 if single else 2.3, below=0.35)
-    for (system, look), axes in zip(systems, panels, strict=True):
-        _bars(axes, [group for group in system.groups("attack") if group.evaluation], look.colour, single)
-        axes.set_title(look.name)
+    for system, found, axes in zip(systems, groups, panels, strict=True):
+        _bars(axes, [group for group in found if group.evaluation], system.colour, single)
+        axes.set_title(system.name)
         axes.tick_params(axis="x", labelrotation=90 if upright else 0, length=0)
         axes.grid(visible=False, axis="x")
     top = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(0, top)
     _label_left(panels, "EER, %")
-    handles = [Patch(facecolor=FAINT, edgecolor=INK, hatch="////", label="all attacks pooled")]
-    if any(system.resampling for system, _ in systems):
-        from matplotlib.lines import Line2D
-
-        handles.append(Line2D([], [], color=INK, linewidth=1.1, label="95 % interval"))  # type: ignore[arg-type]
+    handles: list[Artist] = [Patch(facecolor=FAINT, edgecolor=INK, hatch="////", label="all attacks pooled")]
+    if any(system.result.resampling for system in systems):
+        handles.append(Line2D([], [], color=INK, linewidth=1.1, label="95 % interval"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -427,30 +343,18 @@ def _bars(axes: Axes, groups: Sequence[Group], colour: str, with_values: bool) -
     """Draw a bar a group with its interval, the last one as the pooled one."""
     values = np.array([100 * group.evaluation.eer.value if group.evaluation else 0 for group in groups])
     tops = values.copy()
+    last = len(groups) - 1
+    axes.bar(range(last), values[:-1], width=0.72, color=colour, edgecolor=colour, linewidth=0.8)
+    axes.bar(last, values[-1], width=0.72, color=FAINT, edgecolor=INK, hatch="////", linewidth=0.8)
     for k, group in enumerate(groups):
-        pooled = k == len(groups) - 1
-        axes.bar(
-            k,
-            values[k],
-            width=0.72,
-            color=FAINT if pooled else colour,
-            edgecolor=INK if pooled else colour,
-            hatch="////" if pooled else None,
-            linewidth=0.8,
-        )
-        if EER in group.intervals:
-            low, high = 100 * group.intervals[EER].low, 100 * group.intervals[EER].high
-            axes.plot([k, k], [low, high], color=INK, linewidth=1.1)
-            axes.plot([k, k], [low, high], color=INK, linestyle="", marker="_", markersize=5)
-            tops[k] = max(tops[k], high)
-    if with_values:
-        for k, value in enumerate(values):
-            axes.annotate(
-                f"{value:.1f}", (k, tops[k]), (0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=7.5
-            )
-    else:
-        for k in np.flatnonzero(values == 0).tolist():  # a bar without height would look like a missing one
-            axes.annotate("0", (k, tops[k]), (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+        if interval := group.intervals.get(EER):
+            ends = [100 * interval.low, 100 * interval.high]
+            axes.plot([k, k], ends, color=INK, linewidth=1.1, marker="_", markersize=5)
+            tops[k] = max(tops[k], ends[1])
+        # Beside several systems there is room for a 0 only: a bar without height would look like a missing one.
+        if with_values or not values[k]:
+            word, size = (f"{values[k]:.1f}", 7.5) if with_values else ("0", 7)
+            axes.annotate(word, (k, tops[k]), (0, 3), textcoords="offset points", ha="center", fontsize=size)
     axes.set_xticks(range(len(groups)), [group.name for group in groups])
     axes.set_xlim(-0.7, len(groups) - 0.3)
     axes.set_ylim(0, max(float(tops.max()) * 1.12, 1.0))

@@ -1,14 +1,15 @@
-"""The results as tables of words, whatever they are then shown in."""
+"""A result in words, for the text and for the report page: tables and sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from countermeasure.evaluation.study import ATTACK, SPEAKER, Comparison, Group, Study, SystemResult
+from countermeasure.evaluation.results import ATTACK, SPEAKER, Comparison, Group, Study, SystemResult
+from tDCF_python.defaults import LA_EVAL_NAME
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, MIN_TDCF_REVISITED, tdcf_name
 from tDCF_python.metrics import Point
-from tDCF_python.resampling import LEVEL, Interval
+from tDCF_python.resampling import LEVEL
 
 NONE = "-"
 FIGURES = {
@@ -17,6 +18,10 @@ FIGURES = {
     MIN_TDCF_REVISITED: "min t-DCF (revisited)",
     MIN_DCF: "min DCF",
 }
+WITHOUT_ASV = (
+    "min t-DCF needs the error rates of a speaker verification system: give its score file with --asv_score,\n"
+    f"or --asv_score {LA_EVAL_NAME} for the evaluation set of ASVspoof 2019 LA"
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,7 @@ class Table:
     Attributes
     ----------
     caption : str
-    header : list of list of str
-    rows : list of list of str
+    header, rows : list of list of str
     total : bool
         Whether the last row sums up the others.
     """
@@ -37,10 +41,54 @@ class Table:
     rows: list[list[str]]
     total: bool = False
 
+    def __str__(self) -> str:
+        """Return the table in fixed-width letters, the first column to the left and the others to the right."""
+        widths = [max(map(len, column)) for column in zip(*self.header, *self.rows, strict=True)]
+        rule = ["-" * width for width in widths]
+        rows = [*self.rows[:-1], rule, self.rows[-1]] if self.total else self.rows
+        lines = (
+            "  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]).rstrip()
+            for first, *others in (*self.header, rule, *rows)
+        )
+        return "\n".join([self.caption, *lines])
+
 
 def percent(fraction: float, digits: int) -> str:
     """Return a fraction as a percentage with so many decimals."""
     return f"{100 * fraction:.{digits}f} %"
+
+
+def plain(study: Study) -> str:
+    """Return the report on the first system: verification system, EER, min t-DCF and operating points."""
+    system, asv = study.systems[0], study.asv
+    found, pooled = system.evaluation, system.pooled
+    lines = [
+        f"{system.name}: {pooled.n_bonafide + pooled.n_spoof:,} trials, {pooled.n_bonafide:,} bona fide and "
+        f"{pooled.n_spoof:,} spoof; higher score = bona fide",
+        "",
+    ]
+    if asv is not None:
+        rates = asv.rates
+        lines += [
+            f"Speaker verification ({asv.source}), at its equal error rate",
+            f"  EER                   {percent(rates.eer, 6):>11}   at threshold {rates.threshold:.6f}",
+            f"  P_fa                  {percent(rates.p_fa, 6):>11}   nontargets accepted",
+            f"  P_miss                {percent(rates.p_miss, 6):>11}   targets rejected",
+            f"  P_miss,spoof          {percent(rates.p_miss_spoof, 6):>11}   spoofs rejected",
+            "",
+        ]
+    lines += [
+        "Countermeasure",
+        f"  EER                   {percent(found.eer.value, 5):>10}    {_where(found.eer)}",
+        "",
+    ]
+    point = found.min_tdcf(study.legacy)
+    if point:
+        name = FIGURES[tdcf_name(study.legacy)]
+        lines += ["Both in tandem", f"  {name:<21} {point.value:8.6f}      {_where(point)}"]
+    else:
+        lines.append("No min t-DCF with these ASV error rates, see the note" if asv else WITHOUT_ASV)
+    return "\n".join(lines)
 
 
 def systems(study: Study) -> Table:
@@ -49,22 +97,16 @@ def systems(study: Study) -> Table:
         ["system", "bona fide", "spoof", "EER", "min t-DCF", "min t-DCF", "min DCF", "act. DCF", "C_llr"],
         ["", "trials", "trials", "%", "2019", "revisited", "", "", "bits"],
     ]
-    rows = []
-    for system in study.systems:
-        e = system.evaluation
-        rows.append(
-            [
-                system.name,
-                f"{e.n_bonafide:,}",
-                f"{e.n_spoof:,}",
-                f"{100 * e.eer.value:.3f}",
-                _value(e.min_tdcf_2019),
-                _value(e.min_tdcf_revisited),
-                _value(e.min_dcf),
-                f"{e.actual_dcf:.4f}",
-                f"{e.cllr:.4f}",
-            ]
-        )
+    rows = [
+        [
+            system.name,
+            *_counts(system.pooled),
+            *(_cell(system.pooled, figure) for figure in FIGURES),
+            f"{system.evaluation.actual_dcf:.4f}",
+            f"{system.evaluation.cllr:.4f}",
+        ]
+        for system in study.systems
+    ]
     return Table("All trials", header, rows)
 
 
@@ -74,16 +116,14 @@ def intervals(study: Study) -> Table | None:
     if not drawn:
         return None
     figures = [figure for figure in FIGURES if figure in study.systems[0].replicates]
-    header = [
-        ["system", *(FIGURES[figure] for figure in figures)],
-        ["", *("%" if figure == EER else "" for figure in figures)],
-    ]
-    rows = [[system.name, *(_with_interval(system.pooled, figure) for figure in figures)] for system in study.systems]
+    header = [["system", *(FIGURES[figure] for figure in figures)], ["", *_units(figures)]]
+    rows = [[system.name, *(_cell(system.pooled, figure, True) for figure in figures)] for system in study.systems]
     units = [f"{plan.n_units:,} {plan.over}" for plan in drawn]
+    over = f" over {units[0]}"
     if len(set(units)) > 1:
-        header = [[*header[0], "drawn"], [*header[1], ""]]
-        rows = [[*row, unit] for row, unit in zip(rows, units, strict=True)]
-    over = f" over {units[0]}" if len(set(units)) == 1 else ""
+        over = ""
+        for row, cell in zip([*header, *rows], ["drawn", "", *units], strict=True):
+            row.append(cell)
     return Table(f"{percent(LEVEL, 0)} intervals, bootstrap of {drawn[0].n_replicates:,}{over}", header, rows)
 
 
@@ -94,10 +134,7 @@ def applied(study: Study) -> Table | None:
             system.name,
             FIGURES[found.rule],
             f"{found.threshold:.6f}",
-            f"{100 * found.expected_p_miss:.3f}",
-            f"{100 * found.expected_p_fa:.3f}",
-            f"{100 * found.p_miss:.3f}",
-            f"{100 * found.p_fa:.3f}",
+            *(f"{100 * p:.3f}" for p in (found.expected_p_miss, found.expected_p_fa, found.p_miss, found.p_fa)),
             f"{found.dcf:.4f}",
         ]
         for system in study.systems
@@ -113,12 +150,20 @@ def applied(study: Study) -> Table | None:
 def by_group(study: Study, kind: str) -> list[Table]:
     """Return the tables by attack or speaker, pooled last; none where there are no such groups."""
     shown = [system for system in study.systems if system.groups(kind)]
-    if not shown:
-        return []
     if len(shown) == 1:
         return [_one_by_group(shown[0], study, kind)]
     figures = [EER, tdcf_name(study.legacy) if study.rates else MIN_DCF]
-    return [_several_by_group(shown, figure, kind) for figure in figures]
+    return [_several_by_group(shown, figure, kind) for figure in figures] if shown else []
+
+
+def worst(study: Study, kind: str) -> list[str]:
+    """Return a line on each system's hardest attack or speaker."""
+    found = [(system, system.worst(kind)) for system in study.systems]
+    return [
+        f"Worst {kind} of {system.name}: {group.name}, EER {percent(group.evaluation.eer.value, 3)}"
+        for system, group in found
+        if group and group.evaluation
+    ]
 
 
 def sentences(study: Study) -> list[str]:
@@ -126,94 +171,91 @@ def sentences(study: Study) -> list[str]:
     return [_sentence(comparison) for comparison in study.comparisons]
 
 
-def worst(study: Study) -> list[str]:
-    """Return a line on each system's hardest attack and speaker."""
-    lines = []
-    for kind in (ATTACK, SPEAKER):
-        for system in study.systems:
-            group = system.worst(kind)
-            if group and group.evaluation:
-                lines.append(
-                    f"Worst {kind} of {system.name}: {group.name}, EER {percent(group.evaluation.eer.value, 3)}"
-                )
-    return lines
+def text(study: Study, brief: bool = False) -> str:
+    """Return the report: the plain one for a single system, a table for several; then all else.
+
+    Parameters
+    ----------
+    study : Study
+    brief : bool
+        Leave out what was computed for pictures alone: groups, intervals and comparisons.
+    """
+    first = study.systems[0]
+    extended = not brief and (first.resampling or first.attacks or first.speakers)
+    parts: list[str | Table | None] = []
+    if len(study.systems) == 1:
+        parts += [plain(study), systems(study) if first.applied or extended else None]
+    else:
+        parts += [systems(study), None if study.asv else WITHOUT_ASV]
+    if brief:
+        parts.append(applied(study))
+    else:
+        parts += [intervals(study), applied(study)]
+        parts += [table for kind in (ATTACK, SPEAKER) for table in by_group(study, kind)]
+        parts.append("\n".join(line for kind in (ATTACK, SPEAKER) for line in worst(study, kind)))
+        parts.append("\n".join(sentences(study)))
+    parts.append("\n".join(f"Note: {note}" for note in study.notes))
+    parts.append("\n".join(f"Signature: {study.signature(system)}" for system in study.systems))
+    return "\n\n".join(str(part) for part in parts if part)
 
 
 def _one_by_group(system: SystemResult, study: Study, kind: str) -> Table:
     figures = [EER, *([MIN_TDCF_2019, MIN_TDCF_REVISITED] if study.rates else []), MIN_DCF]
     header = [
         [kind, "bona fide", "spoof", *(FIGURES[figure] for figure in figures)],
-        ["", "trials", "trials", *("%" if figure == EER else "" for figure in figures)],
+        ["", "trials", "trials", *_units(figures)],
     ]
     rows = [
-        [
-            group.name,
-            f"{group.n_bonafide:,}",
-            f"{group.n_spoof:,}",
-            *(_with_interval(group, figure) for figure in figures),
-        ]
+        [group.name, *_counts(group), *(_cell(group, figure, True) for figure in figures)]
         for group in system.groups(kind)
     ]
     return Table(f"{system.name} by {kind}", header, rows, total=True)
 
 
 def _several_by_group(shown: Sequence[SystemResult], figure: str, kind: str) -> Table:
-    names = list(dict.fromkeys(group.name for system in shown for group in system.groups(kind)[:-1]))
-    found = {(system.name, group.name): group for system in shown for group in system.groups(kind)[:-1]}
-    rows = [[name, *(_cell(found.get((system.name, name)), figure) for system in shown)] for name in sorted(names)]
+    found = [{group.name: group for group in system.groups(kind)[:-1]} for system in shown]
+    names = sorted({name for groups in found for name in groups})
+    rows = [[name, *(_cell(groups.get(name), figure) for groups in found)] for name in names]
     rows.append([shown[0].pooled.name, *(_cell(system.pooled, figure) for system in shown)])
     unit = ", %" if figure == EER else ""
     return Table(f"{FIGURES[figure]}{unit} by {kind}", [[kind, *(system.name for system in shown)]], rows, total=True)
 
 
-def _sentence(comparison: Comparison) -> str:
-    points = comparison.figure == EER
-    name = FIGURES[comparison.figure]
-    low, high = comparison.interval.low, comparison.interval.high
-    if points:
-        size = f"{100 * abs(comparison.difference):.3f} points"
-        span = f"{100 * low:+.3f} to {100 * high:+.3f}"
+def _sentence(found: Comparison) -> str:
+    name, low, high = FIGURES[found.figure], found.interval.low, found.interval.high
+    if found.figure == EER:
+        size, span = f"{100 * abs(found.difference):.3f} points", f"{100 * low:+.3f} to {100 * high:+.3f}"
     else:
-        size, span = f"{abs(comparison.difference):.4f}", f"{low:+.4f} to {high:+.4f}"
-    corrected = f", corrected for {comparison.n_comparisons} comparisons" if comparison.n_comparisons > 1 else ""
-    test = f"({percent(LEVEL, 0)} interval of the difference {span}; p = {comparison.p:.3f}{corrected})"
-    if not comparison.difference:
-        return f"{comparison.system} and {comparison.reference} have the same {name} {test}."
-    direction = "lower" if comparison.difference < 0 else "higher"
-    verdict = "this is more than noise" if comparison.p < 1 - LEVEL else "this may be noise"
-    return (
-        f"{comparison.system} has {_article(name)} {name} {size} {direction} than {comparison.reference} "
-        f"{test}: {verdict}."
-    )
+        size, span = f"{abs(found.difference):.4f}", f"{low:+.4f} to {high:+.4f}"
+    corrected = f", corrected for {found.n_comparisons} comparisons" if found.n_comparisons > 1 else ""
+    test = f"({percent(LEVEL, 0)} interval of the difference {span}; p = {found.p:.3f}{corrected})"
+    if not found.difference:
+        return f"{found.system} and {found.reference} have the same {name} {test}."
+    article = "an" if found.figure == EER else "a"
+    direction = "lower" if found.difference < 0 else "higher"
+    verdict = "this is more than noise" if found.p < 1 - LEVEL else "this may be noise"
+    return f"{found.system} has {article} {name} {size} {direction} than {found.reference} {test}: {verdict}."
 
 
-def _article(name: str) -> str:
-    return "an" if name.startswith("E") else "a"
+def _cell(group: Group | None, figure: str, with_interval: bool = False) -> str:
+    point: Point | None = getattr(group.evaluation, figure) if group and group.evaluation else None
+    if group is None or point is None:
+        return NONE
+    scale, digits = (100, 3) if figure == EER else (1, 4)
+    cell = f"{scale * point.value:.{digits}f}"
+    interval = group.intervals.get(figure) if with_interval else None
+    if interval is None:
+        return cell
+    return f"{cell} [{scale * interval.low:.{digits - 1}f}, {scale * interval.high:.{digits - 1}f}]"
 
 
-def _figure(group: Group, figure: str) -> Point | None:
-    return getattr(group.evaluation, figure) if group.evaluation else None
+def _counts(group: Group) -> list[str]:
+    return [f"{group.n_bonafide:,}", f"{group.n_spoof:,}"]
 
 
-def _cell(group: Group | None, figure: str) -> str:
-    point = _figure(group, figure) if group else None
-    return _number(point.value, figure) if point else NONE
+def _units(figures: Sequence[str]) -> list[str]:
+    return ["%" if figure == EER else "" for figure in figures]
 
 
-def _with_interval(group: Group, figure: str) -> str:
-    cell, interval = _cell(group, figure), group.intervals.get(figure)
-    return f"{cell} {_span(interval, figure)}" if interval else cell
-
-
-def _span(interval: Interval, figure: str) -> str:
-    digits = 2 if figure == EER else 3
-    scale = 100 if figure == EER else 1
-    return f"[{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"
-
-
-def _number(value: float, figure: str) -> str:
-    return f"{100 * value:.3f}" if figure == EER else f"{value:.4f}"
-
-
-def _value(point: Point | None) -> str:
-    return NONE if point is None else f"{point.value:.4f}"
+def _where(point: Point) -> str:
+    return f"at threshold {point.threshold:.6f}, P_miss {percent(point.p_miss, 4)}, P_fa {percent(point.p_fa, 4)}"

@@ -212,11 +212,9 @@ def _check_outputs(inputs: _Inputs, label_path: _Path, output_path: _Path, plot:
     """Refuse, before any work, what could not be written after it."""
     inputs.refuse_as([Path(output_path)], label_path)
     if plot is not None:
-        from countermeasure.evaluation import outputs, plots
+        from countermeasure.evaluation import plots
 
-        outputs.check((), os.fspath(plot))
-        with plots.house_style():  # which needs matplotlib
-            pass
+        plots.check_folder(plot)
 
 
 def _score_lists(output_path: _Path, split: str, model_name: str, ending: str = "") -> list[Path]:
@@ -425,6 +423,6 @@ def _evaluate(llrs: np.ndarray, is_bonafide: np.ndarray, output_path: _Path, plo
     rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
     print(f"EER {100 * rate:.5f} % at threshold {threshold:.6f}")
     if plot is not None:
-        from countermeasure.evaluation.outputs import plot_scores
+        from countermeasure.evaluation.command import plot_scores
 
         plot_scores(output_path, plot)

@@ -1,0 +1,188 @@
+"""The result of an evaluation as one value; tables, pictures, JSON, CSV and the report page are views of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from countermeasure import __version__
+from countermeasure.evaluation.asv import AsvSystem
+from countermeasure.trials.score_files import CmScores
+from tDCF_python.evaluation import Evaluation, tdcf_problem
+from tDCF_python.metrics import AsvRates, Costs, Floats
+from tDCF_python.resampling import Interval, Resampling
+
+POOLED = "pooled"
+ATTACK = "attack"
+SPEAKER = "speaker"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The figures of all trials, of one attack or of one speaker.
+
+    Attributes
+    ----------
+    kind : {'pooled', 'attack', 'speaker'}
+    name : str
+    n_bonafide, n_spoof : int
+        An attack's spoofs stand against all bona fide trials, a speaker's against the speaker's.
+    evaluation : Evaluation or None
+        None where a class is empty.
+    intervals : mapping from a figure's name in `Evaluation` to Interval
+        Empty where nothing was resampled.
+    """
+
+    kind: str
+    name: str
+    n_bonafide: int
+    n_spoof: int
+    evaluation: Evaluation | None
+    intervals: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class AppliedThreshold:
+    """A threshold that one set of scores gave, and the error rates of another at it.
+
+    Attributes
+    ----------
+    rule : {'eer', 'min_dcf'}
+        The figure whose threshold it is.
+    threshold : float
+    expected_p_miss, expected_p_fa : float
+        Error rates on the set that gave the threshold.
+    p_miss, p_fa : float
+        Error rates on the evaluated set.
+    dcf : float
+        Normalised DCF on the evaluated set.
+    source, sha256 : str
+        The file that gave the threshold.
+    """
+
+    rule: str
+    threshold: float
+    expected_p_miss: float
+    expected_p_fa: float
+    p_miss: float
+    p_fa: float
+    dcf: float
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """All results of one system.
+
+    Attributes
+    ----------
+    name : str
+    scores : CmScores
+        What was evaluated.
+    evaluation : Evaluation
+        Figures of all trials.
+    pooled : Group
+        The same, with their intervals.
+    attacks, speakers : tuple of Group
+        Empty where they were not asked for.
+    applied : tuple of AppliedThreshold
+    resampling : Resampling or None
+    replicates : mapping from a figure's name to ndarray, shape [n_replicates]
+        Of the pooled figures.
+    """
+
+    name: str
+    scores: CmScores
+    evaluation: Evaluation
+    pooled: Group
+    attacks: tuple[Group, ...]
+    speakers: tuple[Group, ...]
+    applied: tuple[AppliedThreshold, ...]
+    resampling: Resampling | None
+    replicates: Mapping[str, Floats] = field(repr=False)
+
+    def groups(self, kind: str) -> tuple[Group, ...]:
+        """Return the groups of one kind, the pooled one last; none if they were not asked for."""
+        groups = self.attacks if kind == ATTACK else self.speakers
+        return (*groups, self.pooled) if groups else ()
+
+    def worst(self, kind: str) -> Group | None:
+        """Return the group of one kind with the highest EER."""
+        groups = [group for group in self.groups(kind)[:-1] if group.evaluation]
+        return max(groups, key=lambda group: group.evaluation.eer.value if group.evaluation else 0, default=None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether a system differs from the first one by more than chance.
+
+    Attributes
+    ----------
+    reference, system : str
+        Names of the two.
+    figure : str
+        What is compared, by its name in `Evaluation`.
+    difference : float
+        `system` minus `reference`; below 0, `system` is better.
+    interval : Interval
+    p : float
+        Two-sided, corrected for the number of comparisons of this figure.
+    n_comparisons : int
+    """
+
+    reference: str
+    system: str
+    figure: str
+    difference: float
+    interval: Interval
+    p: float
+    n_comparisons: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """Results of several systems.
+
+    Attributes
+    ----------
+    systems : tuple of SystemResult
+    comparisons : tuple of Comparison
+        Each further system against the first.
+    asv : AsvSystem or None
+    legacy : bool
+        Which t-DCF is meant where only one is shown.
+    costs : Costs
+    notes : tuple of str
+        What a reader has to know about these results.
+    """
+
+    systems: tuple[SystemResult, ...]
+    comparisons: tuple[Comparison, ...]
+    asv: AsvSystem | None
+    legacy: bool
+    costs: Costs
+    notes: tuple[str, ...]
+
+    @property
+    def rates(self) -> AsvRates | None:
+        """Rates for the t-DCF; None without a verification system, or with one that leaves it without meaning."""
+        return self.asv.rates if self.asv and not tdcf_problem(self.asv.rates) else None
+
+    def signature(self, system: SystemResult) -> str:
+        """Return one line with everything that can move a system's figures."""
+        c, drawn = self.costs, system.resampling
+        parts = [
+            "EER=step",
+            f"t-DCF=2019+revisited,shown:{'2019' if self.legacy else 'revisited'}" if self.asv else None,
+            f"DCF=ASVspoof5,P_spoof:{c.p_spoof:g},P_tar:{c.p_target:g},P_non:{c.p_nontarget:g},"
+            f"C_miss:{c.c_miss:g},C_fa:{c.c_fa:g}",
+            f"cm={Path(system.scores.path).name},sha256:{system.scores.sha256[:12]}",
+            f"trials={system.pooled.n_bonafide}+{system.pooled.n_spoof}",
+            f"asv={self.asv.source}" if self.asv else None,
+            f"threshold_from=sha256:{system.applied[0].sha256[:12]}" if system.applied else None,
+            f"bootstrap={drawn.n_replicates},over:{drawn.n_units} {drawn.over},seed:{drawn.seed}" if drawn else None,
+            f"suite={__version__}",
+        ]
+        return "|".join(part for part in parts if part)
