@@ -12,10 +12,11 @@ import corpus
 from countermeasure import cli, files
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, write_model
+from countermeasure.gmm.models import Model, model_files, read_pair, write_model
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter, read_list
-from countermeasure.stages import calibration, scoring
+from countermeasure.options import TrainingOptions
+from countermeasure.stages import calibration, scoring, training
 from countermeasure.stages.extraction import extract
 from countermeasure.trials.protocol import LABELS, read_protocol
 from countermeasure.trials.score_files import read_record, write_scores
@@ -23,8 +24,8 @@ from countermeasure.trials.score_files import read_record, write_scores
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def write_models(folder, n_dims=60):
-    for path, mean in zip(model_files(folder), (0.0, 1.0), strict=True):
+def write_models(folder, n_dims=60, shift=0.0):
+    for path, mean in zip(model_files(folder), (shift, shift + 1.0), strict=True):
         write_model(path, Model(Parameters(np.ones(1), np.full((1, n_dims), mean), np.ones((1, n_dims)))))
     return folder
 
@@ -157,6 +158,71 @@ def test_a_device_has_no_record(place):
     assert not provenance.path_of(place / "nowhere").exists()
 
 
+def test_the_record_is_of_the_models_that_scored_though_others_take_their_place(place, monkeypatch):
+    models = calibration.models_sha256(place / "model")
+
+    def overtaken(*paths):
+        pair = read_pair(*paths)
+        write_models(place / "model", shift=3.0)  # as a training that ends just now does
+        return pair
+
+    monkeypatch.setattr(scoring, "read_pair", overtaken)
+    score(place)
+    record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
+    assert record.models_sha256 == models != calibration.models_sha256(place / "model")
+
+
+# -- features of another kind ----------------------------------------------------------------------------
+
+
+def train_on(place, change):
+    """Train models on the list, whose features are changed; without its record they know nothing of it."""
+    with ListWriter(place / "other.pkl") as out:
+        for array, label in read_list(place / "dev-mfcc.pkl"):
+            out.append(change(array), label)
+    training.train(place / "other.pkl", place / "trained", TrainingOptions(n_components=2), n_jobs=1)
+    return dict(zip(("model_path_bon", "model_path_sp"), model_files(place / "trained"), strict=True))
+
+
+def test_features_of_another_scale_are_an_error_with_its_likely_cause(place):
+    models = train_on(place, lambda array: (array - array.mean(axis=0)) / 100)
+    with pytest.raises(InputError, match=r"dev-mfcc\.pkl: a typical log-likelihood is .* nats a frame below .*-cmvn"):
+        score(place, **models)
+    assert not (place / "scores.txt").exists()
+    with pytest.raises(InputError, match="nats a frame below"):
+        scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "trained", "x", place / "out", n_jobs=1)
+    assert not list((place / "out").rglob("*.pkl"))
+
+
+def test_one_strange_recording_is_no_error(place):
+    models = train_on(place, lambda array: array)
+    items = list(read_list(place / "dev-mfcc.pkl"))
+    with ListWriter(place / "dev-mfcc.pkl") as out:
+        for i, (array, label) in enumerate(items):
+            out.append(array * (1000 if i == 3 else 1), label)
+    score(place, **models)
+    assert len((place / "scores.txt").read_text().splitlines()) == len(items)
+
+
+def test_a_list_that_knows_its_features_warns_once_before_models_that_do_not(place, capsys):
+    score(place)
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert "bon.gmm does not say which features it was trained on" in warning
+    assert "dev-mfcc.pkl (mfcc features)" in warning
+
+
+def test_models_that_know_their_features_warn_once_before_a_list_that_does_not(place, capsys):
+    training.train(place / "dev-mfcc.pkl", place / "model", TrainingOptions(n_components=2), n_jobs=1, restart=True)
+    capsys.readouterr()
+    score(place)
+    assert "does not say" not in capsys.readouterr().err
+    provenance.path_of(place / "dev-mfcc.pkl").unlink()
+    score(place)
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "does not say" in line]
+    assert "dev-mfcc.pkl does not say what it holds" in warning
+    assert "(mfcc features)" in warning
+
+
 # -- outputs and inputs --------------------------------------------------------------------------------
 
 
@@ -240,7 +306,7 @@ def test_a_name_is_taken_as_it_is(place, name, capsys):
         f"{name}-{side}-dev.pkl{record}" for side in ("bon", "sp") for record in ("", ".json")
     }
     n_frames = sum(len(array) for array, _ in read_list(place / "dev-mfcc.pkl"))
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
     assert lines == [
         f"{place / 'out' / 'dev' / f'{name}-{side}-dev.pkl'}: 12 recordings, {n_frames:,} frames"
         for side in ("bon", "sp")
@@ -254,10 +320,8 @@ def test_file_scores_are_told_of_too(place, capsys):
             out.append(None if i == 3 else array[:, 0], label)
     scoring.write_file_scores("dev", folder, place / "fusion", "x", place / "out", n_jobs=1)
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
-    n_frames = sum(len(array) for i, (array, _) in enumerate(read_list(place / "dev-mfcc.pkl")) if i != 3)
     assert lines == [
-        f"{place / 'out' / 'dev' / f'x-{side}-dev-filelevel.pkl'}: 11 recordings, {n_frames:,} frames, 1 without "
-        "frames and without scores"
+        f"{place / 'out' / 'dev' / f'x-{side}-dev-filelevel.pkl'}: 11 recordings, 1 without frames and without scores"
         for side in ("bon", "sp")
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole
+from countermeasure.files import replace_when_whole, sha256
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.lists.pickles import dump, read_estimator
 
@@ -33,12 +33,14 @@ class Model:
     n_iter : int
         Passes over the data.
     lower_bound : float
-        Mean log-likelihood a frame of the training data, in nats.
+        Mean log-likelihood a frame of the training data, in nats; -inf where a file does not say.
     converged : bool
     history : tuple of float
         Mean log-likelihood a frame of each pass.
     record : dict
         What the model was made of; empty for a model that was made elsewhere.
+    sha256 : str
+        Of the file that the model was read from; empty for one that was not read.
     """
 
     parameters: Parameters
@@ -47,6 +49,7 @@ class Model:
     converged: bool = False
     history: tuple[float, ...] = ()
     record: dict[str, Any] = field(default_factory=dict)
+    sha256: str = field(default="", compare=False)
 
     @property
     def columns(self) -> list[str] | None:
@@ -96,7 +99,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     """
     if not os.path.lexists(path):
         raise InputError(f"{path}: no such file; train the models first")
-    state = read_estimator(path).state
+    digest, state = _read_state(path)
     kind = state.get("covariance_type")
     if type(kind) is not str or kind != "diag":
         raise InputError(f"{path}: a mixture with covariance_type={str(kind)[:20]!r}; this suite's are 'diag'")
@@ -113,11 +116,20 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     return Model(
         Parameters(weights, means, variances),
         int(_number(state.get("n_iter_"))),
-        _number(state.get("lower_bound_")),
+        _number(state.get("lower_bound_")) or float("-inf"),
         state.get("converged_") is True,
         tuple(map(_number, history)) if isinstance(history, list) else (),
         record,
+        digest,
     )
+
+
+def _read_state(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """Return a file's SHA-256 and the estimator's attributes, both of the same contents."""
+    digest = ""
+    while digest != (now := sha256(path)):  # else it was replaced meanwhile
+        digest, state = now, read_estimator(path).state
+    return digest, state
 
 
 def check_range(means: np.ndarray, variances: np.ndarray, what: str) -> None:

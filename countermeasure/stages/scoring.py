@@ -21,9 +21,8 @@ from countermeasure.gmm.models import Model, model_files, read_pair
 from countermeasure.lists import fusion, provenance
 from countermeasure.lists.frames import Located, Table
 from countermeasure.lists.pickles import ListWriter
-from countermeasure.stages import calibration
 from countermeasure.stages.inputs import given_columns, given_list
-from countermeasure.stages.suitability import check_columns, check_suits
+from countermeasure.stages.suitability import check_columns, check_likelihoods, check_suits
 from countermeasure.trials.protocol import BONAFIDE, SPOOF, Protocol, read_protocol
 from countermeasure.trials.score_files import ScoreRecord, write_record, write_scores
 
@@ -242,8 +241,19 @@ class _Scorer(NamedTuple):
     workers: compute.Workers
 
     def scores(self) -> Iterator[Scores]:
-        """Yield the scores of all items that have frames, and show how many are done."""
-        return progress(score_items(self.table, self.pair, self.workers), len(self.table), "scoring", "files")
+        """Yield the scores of all items that have frames, and show how many are done.
+
+        Raises
+        ------
+        InputError
+            In the end, when the data are nothing that the models could have been trained on.
+        """
+        offsets = []
+        for one in progress(score_items(self.table, self.pair, self.workers), len(self.table), "scoring", "files"):
+            means = (one.bonafide.mean(), one.spoof.mean())
+            offsets.append(max(mean - model.lower_bound for mean, model in zip(means, self.pair, strict=True)))
+            yield one
+        check_likelihoods(self.pair, np.array(offsets), self.table)
 
     def record(self) -> provenance.Record | None:
         """Return the table's record; that of several lists speaks of no single feature."""
@@ -260,7 +270,7 @@ def _opened(inputs: _Inputs, n_jobs: int | None, dask: str | None) -> Iterator[_
     if os.path.exists(bonafide) and os.path.exists(spoof) and os.path.samefile(bonafide, spoof):
         raise InputError(f"{bonafide} and {spoof} are the same file; give the bona fide model and the spoof model")
     pair = read_pair(bonafide, spoof)
-    models_sha256 = calibration.sha256_of_pair(bonafide, spoof)
+    models_sha256 = provenance.combined_sha256(model.sha256 for model in pair)
     if inputs.columns is not None:
         check_columns(pair[0], inputs.columns, inputs.data)
     with compute.workers(n_jobs, dask) as workers, Table(inputs.lists) as table:
@@ -314,8 +324,9 @@ def _write_scores(scorer: _Scorer, paths: Sequence[Path], model_name: str, split
             )
     n_left_out = int(np.count_nonzero(table.n_rows == 0))
     left_out = f", {n_left_out:,} without frames and without scores" if n_left_out else ""
+    what = f"{len(table) - n_left_out:,} recordings" + f", {table.n_rows.sum():,} frames" * (not whole_files)
     for path in paths:
-        log(f"{path}: {len(table) - n_left_out:,} recordings, {table.n_rows.sum():,} frames{left_out}")
+        log(f"{path}: {what}{left_out}")
 
 
 # -- score files -------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from countermeasure.cli import log
 from countermeasure.errors import InputError
@@ -94,9 +97,14 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
             f"{model_path}: models over {model.parameters.n_dims} dimensions, but {data} has {table.n_columns}; "
             "give the models that were trained on these features"
         )
-    for path, described, trained in zip(table.paths, table.described, model.record.get("inputs") or [], strict=False):
+    inputs = model.record.get("inputs") or [None] * len(table.paths)
+    is_told = False
+    for path, described, trained in zip(table.paths, table.described, inputs, strict=False):
         found = provenance.source(described.record)
         if found is None or trained is None:
+            if found is not trained and not is_told:
+                log(f"warning: {_untold(path, found, trained, model_path)}")
+                is_told = True
             continue
         if found["kind"] != trained.get("kind", found["kind"]):
             raise InputError(
@@ -118,6 +126,55 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
                 f"{path}: scores of other models than those the fusion of {model_path} was trained on, though of the "
                 "same name; make the score lists, or the fusion, again"
             )
+
+
+def _untold(path: Path, found: dict | None, trained: dict | None, model_path: str | os.PathLike[str]) -> str:
+    if trained is None and found is not None:
+        return (
+            f"{model_path} does not say which features it was trained on; scores are right only if they are those of "
+            f"{path} ({_called(found)}), normalised or not as these are"
+        )
+    return (
+        f"{path} does not say what it holds; scores are right only if it is what {model_path} was trained on "
+        f"({_called(trained or {})})"
+    )
+
+
+def _called(source: dict) -> str:
+    kind = str(source.get("kind"))
+    return f"{source['feature'].get('type')} {kind}" if kind == "features" else kind
+
+
+# Nats a frame. Features of another scale are thousands off, those of another type by tens to hundreds.
+_ABSURD = 1000
+
+
+def check_likelihoods(pair: Sequence[Model], offsets: np.ndarray, table: Table) -> None:
+    """Check that scored data are of the kind that the models were trained on.
+
+    Parameters
+    ----------
+    pair : the two models
+    offsets : array [n_items]
+        By how much each item's mean log-likelihood a frame, under the model that it suits better, is
+        above that of the model's training, in nats.
+    table : Table
+        The data.
+
+    Raises
+    ------
+    InputError
+        When half of the items are absurdly far below; says why that may be.
+    """
+    # A logistic regression's two Gaussians are a way of writing its weights, and no model of the data.
+    is_logistic = pair[0].record.get("options", {}).get("method") == "logistic"
+    middle = float(np.median(offsets)) if offsets.size and not is_logistic else 0.0
+    if middle < -_ABSURD:
+        raise InputError(
+            f"{', '.join(map(str, table.paths))}: a typical log-likelihood is {-middle:,.0f} nats a frame below that "
+            "of the models' own training data: these are no features of that kind. Features of another library, or "
+            "normalised ones (-cmvn) for models of plain ones, come out so; make the list as the models' was made"
+        )
 
 
 def _feature(found: dict, trained: dict) -> str:
