@@ -20,14 +20,14 @@ goes on where it was; a list that is finished is not made again.
 import argparse
 
 from countermeasure import cli, options
-from countermeasure.features import feature_types
+from countermeasure.features import types
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the options, which are the keyword arguments of `extraction.extract`."""
     parser = cli.parser(__doc__)
-    rows = "\n".join(f"  {name:<8} {description}" for name, description in feature_types.describe())
-    parser.epilog = f"feature types:\n{rows}\n{feature_types.VARIANTS}"
+    rows = "\n".join(f"  {method.name:<8} {method.description}" for method in types.METHODS.values())
+    parser.epilog = f"feature types:\n{rows}\n{types.VARIANTS}"
     parser.add_argument("--data_split", required=True, choices=options.SPLITS, help="name of the split")
     parser.add_argument(
         "--data_path",
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--ftype", required=True, nargs="+", metavar="TYPE", help="feature types, see below")
     options.add_workers(parser, "processes")
     parser.add_argument(
-        "--dtype", default="float32", choices=feature_types.DTYPES, help="type of the arrays (default: %(default)s)"
+        "--dtype", default="float32", choices=types.DTYPES, help="type of the arrays (default: %(default)s)"
     )
     parser.add_argument(
         "--skip_bad",

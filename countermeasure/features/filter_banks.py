@@ -1,7 +1,8 @@
-"""Filter banks and the constant-Q transform as matrices, with the numbers of spafe 0.3.3.
+"""Filter banks as matrices, with the numbers of spafe 0.3.3.
 
-spafe's own functions stand behind imports that take longer than a short recording takes from file to
-score, so its definitions are written out here; the tests hold every kind against them at several rates.
+Importing `spafe.fbanks` takes about a second, longer than a short recording takes from file to score, and its
+triangles are right for the whole band only (see `weights`). So the definitions are written out here; the tests
+hold every kind against spafe's at several rates.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from countermeasure.features.feature_types import CONSTANT_Q
-
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
@@ -21,7 +20,7 @@ _EAR_Q = 9.26449
 _NARROWEST = 24.7  # Hz
 
 
-def filter_bank(kind: str, n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
+def weights(kind: str, n_filters: int, n_fft: int, rate: int, low: float, high: float) -> Matrix:
     """Return filters that span a band, ``[n_fft / 2 + 1, n_filters]``.
 
     Parameters
@@ -115,25 +114,3 @@ _KINDS: dict[str, Callable[[int, int, int, float, float], Matrix]] = {
     "bark": _bark,
     "gammatone": _gammatone,
 }
-
-
-def constant_q(length: int, n_fft: int, rate: int) -> NDArray[np.complex128]:
-    """Return the constant-Q transform of windowed frames as a matrix, ``[length, n_bins]``.
-
-    A bin's kernel is a windowed exponential as long as its Q wants; bins that need more than `n_fft`
-    samples, or lie above half the sampling rate, are left out. As in J. Brown and M. Puckette (JASA 1992),
-    small values of the kernels' spectra are set to 0.
-    """
-    per_octave = CONSTANT_Q["bins_per_octave"]
-    frequencies = CONSTANT_Q["f0_hz"] * 2 ** (np.arange(CONSTANT_Q["n_octaves"] * per_octave) / per_octave)
-    frequencies = frequencies[frequencies <= rate / 2]
-    lengths = np.ceil(rate / frequencies / (2 ** (1 / per_octave) - 1)).astype(int)
-    fitting = lengths <= n_fft
-    kernels = np.zeros((n_fft, np.count_nonzero(fitting)), np.complex128)
-    for k, (frequency, n) in enumerate(zip(frequencies[fitting], lengths[fitting], strict=True)):
-        start = (n_fft - n) // 2
-        kernels[start : start + n, k] = np.hamming(n) * np.exp(2j * np.pi * frequency / rate * np.arange(n)) / n
-    spectra = np.fft.fft(kernels, axis=0)
-    spectra[np.abs(spectra) <= CONSTANT_Q["spectral_threshold"]] = 0
-    # Σ_f X(f) K*(f) / n_fft, for the frame's samples instead of its spectrum X.
-    return np.fft.ifft(spectra, axis=0)[:length].conj()

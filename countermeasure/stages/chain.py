@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
-from countermeasure.features import feature_types, features
-from countermeasure.features.feature_types import Window
+from countermeasure.features import features
+from countermeasure.features.types import N_CEPSTRA, Window
 from countermeasure.gmm.mixture import Kernel
 from countermeasure.gmm.models import Model, model_files, read_pair
 
 # What ASVspoof's recordings have; for models that do not say.
 USUAL_RATE = 16000
-_WIDTH = 3 * feature_types.N_CEPSTRA
+_WIDTH = 3 * N_CEPSTRA
 _WIDTH_OF_SILENCE = 2
 _SCORE_COLUMN = re.compile(r"(?P<model>.+)-(?P<side>bon|sp)(?P<whole>-filelevel)?")
 

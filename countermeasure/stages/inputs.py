@@ -8,7 +8,7 @@ from pathlib import Path
 
 from countermeasure.cli import log
 from countermeasure.errors import InputError
-from countermeasure.features import feature_types
+from countermeasure.features import types
 from countermeasure.lists import fusion
 from countermeasure.options import SPLITS
 
@@ -124,7 +124,7 @@ def _making(folder: Path, whole_files: bool) -> str:
         )
     name = name.partition("+")[0]
     try:
-        feature_types.window(name)
+        types.window(name)
     except InputError:  # a fusion by another name
         name = "TYPE"
     return (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from countermeasure import cli
 from countermeasure.errors import InputError
-from countermeasure.features import feature_types
+from countermeasure.features import types
 
 SILENCE = "silence"
 
@@ -21,7 +21,7 @@ def frame_level_types(ftypes: Sequence[str]) -> list[str]:
         When a type is unknown or given twice, or when the types' windows differ: frames of different
         windows do not belong side by side.
     """
-    windows = {name: feature_types.window(name) for name in sorted(ftypes)}
+    windows = {name: types.window(name) for name in sorted(ftypes)}
     if len(windows) < len(ftypes):
         raise InputError(f"{' '.join(ftypes)}: a feature type is named twice; name each once")
     framed = [name for name, window in windows.items() if window is not None]

@@ -1,7 +1,7 @@
-"""Feature types: what each one is called and what sets it apart; importing this costs nothing.
+"""Feature types: what each is called and what sets it apart; importing this costs nothing.
 
-A name is ``METHOD[-25][-cmvn][@LOW-HIGH]``. To add a method, enter it in `METHODS`, write its function over a
-`Block` of frames in `features`, and give the tests its reference.
+A name is ``METHOD[-25][-cmvn][@LOW-HIGH]``. To add a method, enter it in `METHODS` and its function in
+`cepstra.KERNELS`, and give the tests its reference.
 """
 
 from __future__ import annotations
@@ -13,9 +13,22 @@ from typing import Any, NamedTuple
 
 from countermeasure.errors import InputError
 
+DTYPES = ("float32", "float64")
+N_CEPSTRA = 20
+N_FILTERS = 70
+MIN_N_FFT = 1024
 # spafe leaves zeros alone where a root follows; these samples keep the root of an empty filter finite.
 ZEROS_BECOME = 1e-5
-MIN_N_FFT = 1024
+# As spafe's cqcc has them; its transform's own defaults differ.
+CONSTANT_Q: dict[str, Any] = {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 120, "spectral_threshold": 0.005}
+
+VARIANTS = """variants of all but silence, by suffixes in this order: TYPE[-25][-cmvn][@LOW-HIGH]
+  -25        window of 25 ms every 10 ms instead of 30 ms every 15 ms
+  -cmvn      cepstra of each recording shifted and scaled to mean 0 and variance 1 before the deltas
+  @LOW-HIGH  filter bank from LOW to HIGH Hz instead of 0 to half the sampling rate (not cqcc and lpcc)
+  as in mfcc-25, lfcc-cmvn, lfcc@0-4000 and mfcc-25-cmvn@300-3400"""
+_NAME = re.compile(r"(?P<method>[a-z]+)(?P<short>-25)?(?P<cmvn>-cmvn)?(@(?P<band>.*))?")
+_BAND = re.compile(r"(0|[1-9][0-9]{0,5})-([1-9][0-9]{0,5})")
 
 
 class Window(NamedTuple):
@@ -40,22 +53,8 @@ class Window(NamedTuple):
         return max(MIN_N_FFT, 1 << (length - 1).bit_length())
 
 
-N_CEPSTRA = 20
-N_FILTERS = 70
-# As spafe's cqcc has them; its transform's own defaults differ.
-CONSTANT_Q: dict[str, Any] = {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 120, "spectral_threshold": 0.005}
 STANDARD = Window(0.03, 0.015)
 SHORT = Window(0.025, 0.01)
-SHORT_SUFFIX = "-25"
-CMVN_SUFFIX = "-cmvn"
-VARIANTS = f"""variants of all but silence, by suffixes in this order: TYPE[{SHORT_SUFFIX}][{CMVN_SUFFIX}][@LOW-HIGH]
-  {SHORT_SUFFIX:<10} window of 25 ms every 10 ms instead of 30 ms every 15 ms
-  {CMVN_SUFFIX:<10} cepstra of each recording shifted and scaled to mean 0 and variance 1 before the deltas
-  @LOW-HIGH  filter bank from LOW to HIGH Hz instead of 0 to half the sampling rate (not cqcc and lpcc)
-  as in mfcc-25, lfcc-cmvn, lfcc@0-4000 and mfcc-25-cmvn@300-3400"""
-_NAME = re.compile(rf"(?P<method>[a-z]+)(?P<short>{SHORT_SUFFIX})?(?P<cmvn>{CMVN_SUFFIX})?(@(?P<band>.*))?")
-_BAND = re.compile(r"(0|[1-9][0-9]{0,5})-([1-9][0-9]{0,5})")
-DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,14 @@ class Method:
         One line for the help text.
     settings : dict
         What sets this method apart, for the record beside a list.
-    framed : bool
+    is_framed : bool
         Whether it describes frames; the one that does not describes a recording as a whole.
     """
 
     name: str
     description: str
     settings: dict[str, Any] = field(default_factory=dict)
-    framed: bool = True
+    is_framed: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class FeatureType:
     Attributes
     ----------
     name : str
-    method : str
+    method : Method
     window : Window or None
         None for the type that has no frames.
     cmvn : bool
@@ -97,10 +96,10 @@ class FeatureType:
     """
 
     name: str
-    method: str
+    method: Method
     window: Window | None
-    cmvn: bool = False
-    band: tuple[int, int] | None = None
+    cmvn: bool
+    band: tuple[int, int] | None
 
     def limits(self, rate: int) -> tuple[float, float]:
         """Return the lowest and the highest frequency in Hz at a sampling rate.
@@ -118,9 +117,6 @@ class FeatureType:
         return low, high
 
 
-# -- what is asked of the registry -------------------------------------------------------------------
-
-
 @lru_cache(maxsize=256)
 def get(name: str) -> FeatureType:
     """Return the type that a name stands for.
@@ -132,21 +128,18 @@ def get(name: str) -> FeatureType:
     """
     found = _NAME.fullmatch(name)
     method = METHODS.get(found["method"]) if found else None
-    if not found or not method or (name != method.name and not method.framed):
+    if not found or not method or (name != method.name and not method.is_framed):
         raise InputError(
             f"no feature type {name!r}; there are {' '.join(METHODS)}, and of all but silence the variants "
-            f"TYPE[{SHORT_SUFFIX}][{CMVN_SUFFIX}][@LOW-HIGH]"
+            "TYPE[-25][-cmvn][@LOW-HIGH]"
         )
-    return FeatureType(
-        name,
-        method.name,
-        (SHORT if found["short"] else STANDARD) if method.framed else None,
-        bool(found["cmvn"]),
-        None if found["band"] is None else _band(name, found["band"], method),
-    )
+    window = (SHORT if found["short"] else STANDARD) if method.is_framed else None
+    return FeatureType(name, method, window, bool(found["cmvn"]), _band(name, found["band"], method))
 
 
-def _band(name: str, text: str, method: Method) -> tuple[int, int]:
+def _band(name: str, text: str | None, method: Method) -> tuple[int, int] | None:
+    if text is None:
+        return None
     found = _BAND.fullmatch(text)
     if not found or int(found[1]) >= int(found[2]):
         raise InputError(
@@ -168,29 +161,29 @@ def is_name(name: object) -> bool:
 
 def names() -> list[str]:
     """Return the names of the types that are no variants, each with its short-window twin behind it."""
-    twins = ((name, name + SHORT_SUFFIX) if method.framed else (name,) for name, method in METHODS.items())
+    twins = ((name, f"{name}-25") if method.is_framed else (name,) for name, method in METHODS.items())
     return [name for pair in twins for name in pair]
 
 
-def describe() -> list[tuple[str, str]]:
-    """Return a row for each method: its name, and what it is."""
-    return [(method.name, method.description) for method in METHODS.values()]
-
-
 def window(name: str) -> Window | None:
-    """Return a type's window (length and hop in seconds), or None for a type without frames.
+    """Return a type's window, or None for a type without frames.
 
     Frames of two types belong together when their windows are equal.
     """
     return get(name).window
 
 
+def is_padded(name: str, n_samples: int, rate: int) -> bool:
+    """Tell whether a recording of `n_samples` is shorter than one window and is filled up with zeros."""
+    entry = get(name)
+    return entry.window is not None and n_samples < entry.window.samples(rate)[0]
+
+
 def settings(name: str, rate: int) -> dict[str, Any]:
     """Return all that determines a type's numbers at a sampling rate, as plain JSON values."""
     entry = get(name)
-    method = METHODS[entry.method]
     if entry.window is None:
-        return {"type": name, **method.settings}
+        return {"type": name, **entry.method.settings}
     length, hop = entry.window.samples(rate)
     low, high = entry.limits(rate)
     return {
@@ -206,18 +199,12 @@ def settings(name: str, rate: int) -> dict[str, Any]:
         "pre_emphasis": False,
         "n_cepstra": N_CEPSTRA,
         "delta_frames": 2,
-        **method.settings,
-        **({"cmvn": True} if entry.cmvn else {}),  # plain types keep the records that they always had
+        **entry.method.settings,
+        **({"cmvn": True} if entry.cmvn else {}),  # records of plain types are what they were before variants
     }
 
 
-def is_padded(name: str, n_samples: int, rate: int) -> bool:
-    """Tell whether a recording of `n_samples` is shorter than one window and is filled up with zeros."""
-    entry = get(name)
-    return entry.window is not None and n_samples < entry.window.samples(rate)[0]
-
-
-# -- the registry ------------------------------------------------------------------------------------
+# -- the methods ---------------------------------------------------------------------------------------
 
 
 def _bank(bank: str, compression: str, **others: Any) -> dict[str, Any]:
@@ -225,6 +212,7 @@ def _bank(bank: str, compression: str, **others: Any) -> dict[str, Any]:
 
 
 _ROOTS: dict[str, Any] = {"zeros_become": ZEROS_BECOME}
+_PREDICTION: dict[str, Any] = {"order": N_CEPSTRA - 1}
 
 METHODS = {
     method.name: method
@@ -239,14 +227,14 @@ METHODS = {
         Method("psrcc", "phase spectral root cepstra (mel)", _bank("mel", "power -1/7 of phase", **_ROOTS)),
         Method("cqcc", "constant-Q cepstra (7 octaves from 120 Hz)", {**CONSTANT_Q, "compression": "log"}),
         Method("pncc", "power-normalised cepstra (gammatone)", _bank("gammatone", "power 1/15")),
-        Method("lpcc", "linear prediction cepstra", {"order": N_CEPSTRA - 1, "window": "none"}),
-        Method("plp", "perceptual linear prediction (Bark)", _bank("bark", "cube root", order=N_CEPSTRA - 1)),
-        Method("rplp", "the same with RASTA filtering", _bank("bark", "RASTA, cube root", order=N_CEPSTRA - 1)),
+        Method("lpcc", "linear prediction cepstra", {**_PREDICTION, "window": "none"}),
+        Method("plp", "perceptual linear prediction (Bark)", _bank("bark", "cube root", **_PREDICTION)),
+        Method("rplp", "the same with RASTA filtering", _bank("bark", "RASTA, cube root", **_PREDICTION)),
         Method(
             "silence",
             "leading and trailing silence in samples; file-level fusion only",
             {"frame": 512, "hop": 256},
-            framed=False,
+            is_framed=False,
         ),
     )
 }
