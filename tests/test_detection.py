@@ -20,7 +20,7 @@ from countermeasure.errors import InputError
 from countermeasure.features import features
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, write_model
-from countermeasure.lists.fusion import column_name
+from countermeasure.lists import names
 from countermeasure.options import TrainingOptions
 from countermeasure.speech.resampling import resample
 from countermeasure.stages import calibration, chain, detection
@@ -414,7 +414,7 @@ def test_fusions_of_lists_without_records_go_by_names(work, capsys, tmp_path, re
     lists.mkdir()
     for path in (work / FRAMES / "train").glob("*.pkl"):
         shutil.copy(path, lists)
-        assert column_name(path.name) in ("lfcc-bon", "lfcc-sp", "mfcc-bon", "mfcc-sp")
+        assert names.column(path.name) in ("lfcc-bon", "lfcc-sp", "mfcc-bon", "mfcc-sp")
     train_fusion(lists, tmp_path / "model" / "fusion", OPTIONS)
     for name in TYPES:
         shutil.copytree(work / "model" / name, tmp_path / "model" / name)

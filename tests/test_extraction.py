@@ -237,7 +237,21 @@ def test_damaged_records_are_named(tmp_path, content):
         provenance.read(tmp_path / "a.pkl")
 
 
-@pytest.mark.parametrize(("name", "value"), [("n_frames", [1]), ("feature", "mfcc"), ("sampling_rate", None)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_frames", [1]),
+        ("feature", "mfcc"),
+        ("feature", {"type": None}),
+        ("feature", {"type": ["mfcc"]}),
+        ("sampling_rate", None),
+        ("sampling_rate", 10**400),
+        ("sampling_rate", 0),
+        ("utterances", ["\udce9"] * 7),
+        ("index", {"dtype": "<f4"}),
+        ("versions", "1.0"),
+    ],
+)
 def test_records_of_another_form_are_named(corpus, name, value):
     (path,) = corpus.extract("mfcc")
     values = json.loads(provenance.path_of(path).read_text())
@@ -756,6 +770,21 @@ def test_wrong_calls_write_nothing(corpus, options, message):
     with pytest.raises(InputError, match=message):
         extract(**{**call, **options})
     assert not corpus.output_path.exists()
+
+
+@pytest.mark.parametrize("name", ["train-mfcc.pkl", "train-mfcc.pkl.json", "train-mfcc.skipped.txt"])
+def test_a_protocol_that_an_output_would_replace_is_refused(corpus, name):
+    corpus.output_path.mkdir()
+    corpus.label_path = corpus.label_path.rename(corpus.output_path / name)
+    content = corpus.label_path.read_bytes()
+    with pytest.raises(InputError, match="is read in this run"):
+        corpus.extract("mfcc")
+    assert corpus.label_path.read_bytes() == content
+
+
+def test_what_is_said_of_silence_is_in_recordings(corpus, capsys):
+    corpus.extract("silence")
+    assert capsys.readouterr().err.endswith("train-silence.pkl: 7 recordings, a row each\n")
 
 
 def test_the_script_is_the_stage(corpus):

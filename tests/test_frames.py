@@ -301,7 +301,8 @@ def shorter(arrays):
     ("other", "labels", "message"),
     [
         (lambda arrays: arrays[:-1], None, r"other\.pkl: 7 items, but .*first\.pkl has 8"),
-        (shorter, None, r"item 4 has 17 in .*first\.pkl, 16 in .*other\.pkl frames"),
+        (shorter, None, r"item 4 has rows: 17 in .*first\.pkl, 16 in .*other\.pkl"),
+        (lambda arrays: [array[:1] for array in arrays], None, r"other\.pkl: describes whole recordings"),
         (lambda arrays: arrays, ["spoof"] * 8, r"item 1 is bonafide in .*first\.pkl, spoof in .*other\.pkl"),
         (lambda arrays: [], None, r"other\.pkl: the list is empty"),
         (lambda arrays: [arrays[0], *(array[:, :3] for array in arrays[1:])], None, "item 2 has 7 dimensions"),

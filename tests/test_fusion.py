@@ -1,11 +1,14 @@
 import itertools
+import os
+import sys
 
 import numpy as np
 import pytest
 
 from benchmarks.fusion import Corpus
 from countermeasure.errors import InputError
-from countermeasure.lists.fusion import Column, column_name, columns, names_of_dimensions
+from countermeasure.lists import names
+from countermeasure.lists.fusion import Column, columns, names_of_dimensions
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.trials.protocol import parse_trial
 
@@ -24,24 +27,24 @@ from countermeasure.trials.protocol import parse_trial
     ],
 )
 def test_a_column_has_one_name_in_all_splits(pattern, name):
-    assert {column_name(pattern.format(split)) for split in ("train", "dev", "eval")} == {name}
+    assert {names.column(pattern.format(split)) for split in ("train", "dev", "eval")} == {name}
 
 
 @pytest.mark.parametrize(
     "name", ["retrained-bon.pkl", "evaluated-sp.pkl", "device-bon.pkl", "trainee.pkl", "lfcc+train2.pkl"]
 )
 def test_a_split_is_a_whole_word(name):
-    assert column_name(name) == name.removesuffix(".pkl")
+    assert names.column(name) == name.removesuffix(".pkl")
 
 
 def test_different_lists_of_a_split_are_different_columns():
-    names = [
+    found = [
         f"{model}-{c}-train{kind}.pkl"
         for model, c, kind in itertools.product(
             ("lfcc", "lfcc-25", "mfcc", "ensemble-lfcc+mfcc"), ("bon", "sp"), ("", "-filelevel")
         )
     ] + ["train-silence.pkl"]
-    assert len({column_name(name) for name in names}) == len(names)
+    assert len({names.column(name) for name in found}) == len(found)
 
 
 def filled(folder, *names):
@@ -152,3 +155,23 @@ def test_in_rotation_every_trial_is_tested_once_and_no_speaker_is_on_two_sides(t
         assert len(set.union(*sides)) == 8
         assert trials.is_known[one["train"]].all()
         assert trials.is_known[one["dev"]].all()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+def test_names_that_are_no_unicode_are_refused_before_any_work(tmp_path):
+    with ListWriter(tmp_path / os.fsdecode(b"caf\xe9-bon-train.pkl")) as out:
+        out.append(np.zeros(3), "spoof")
+    with pytest.raises(InputError, match="is no Unicode"):
+        columns(tmp_path)
+    with pytest.raises(InputError, match="is no Unicode"):
+        names.check_model_name(os.fsdecode(b"caf\xe9"))
+
+
+def test_names_of_score_lists_are_read_as_they_are_written():
+    for side, other in zip(names.SIDES, names.SIDES[::-1], strict=True):
+        for whole_files in (False, True):
+            name = names.column(names.score_list("lfcc-25+x", side, "dev", whole_files))
+            found = names.score_column(name)
+            assert found == ("lfcc-25+x", side, whole_files)
+            assert found.other == names.column(names.score_list("lfcc-25+x", other, "dev", whole_files))
+    assert names.score_column("silence") is None

@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from countermeasure.errors import InputError
+from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ArrayRef, ListReader, ListWriter, dump, read_estimator, read_list
 
 
@@ -204,6 +206,26 @@ def test_what_is_no_list_is_refused_in_one_line(tmp_path, content, message):
         list(read_list(tmp_path / "a.pkl"))
     assert str(tmp_path / "a.pkl") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_text_of_no_unicode_is_refused(tmp_path):
+    content = pickle.dumps([(np.zeros(2), np.str_("s"))], protocol=4)
+    assert content.count(b"s\0\0\0") == 1
+    (tmp_path / "a.pkl").write_bytes(content.replace(b"s\0\0\0", b"\xff\xff\xff\x7f"))
+    with pytest.raises(InputError, match="damaged"):
+        list(read_list(tmp_path / "a.pkl"))
+    with pytest.raises(InputError, match="damaged"):
+        list(read_list(pickled(tmp_path / "a.pkl", [(np.zeros(2), "\ud800")])))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_no_list_and_no_record(tmp_path):
+    os.mkfifo(tmp_path / "a.pkl")
+    with pytest.raises(InputError, match="pipe"):
+        list(read_list(tmp_path / "a.pkl"))
+    os.mkfifo(tmp_path / "b.pkl.json")
+    with pytest.raises(InputError, match="pipe"):
+        provenance.read(tmp_path / "b.pkl")
 
 
 def test_a_list_cut_anywhere_is_refused(tmp_path, items):

@@ -1,10 +1,14 @@
 """What may be trained on, by what the lists' records say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from countermeasure import records
 from countermeasure.errors import InputError
 from countermeasure.gmm.models import model_files
+from countermeasure.lists import provenance
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import scoring, training
 from lists import write_described
@@ -91,3 +95,24 @@ def test_lists_of_another_kind_than_the_models_are_not_scored(tmp_path):
     protocol.write_text("".join(f"S U{i} - - {('bonafide', 'spoof')[i % 2]}\n" for i in range(N_FILES)))
     with pytest.raises(InputError, match=r"holds file scores, but the models of .* were trained on frame scores"):
         scoring.score_fusion(tmp_path / "eval", *model_files(tmp_path / "model"), protocol, tmp_path / "scores.txt")
+
+
+@pytest.mark.parametrize("with_record", [True, False])
+def test_silence_among_frame_scores_is_refused_by_name(tmp_path, with_record):
+    write_list(tmp_path / "lists" / "a-bon-train.pkl", "frame scores", n_rows=177)
+    silence = write_list(tmp_path / "lists" / "train-silence.pkl", "features", feature="silence", n_rows=1, n_columns=2)
+    if not with_record:
+        records.path_of(silence).unlink()
+    with pytest.raises(InputError, match=r"train-silence\.pkl: .*file-level fusion only"):
+        training.train_fusion(tmp_path / "lists", tmp_path / "model", SMALL)
+
+
+def test_a_setting_that_one_side_has_and_the_other_has_not_is_named(tmp_path):
+    options = {"n_columns": 3}
+    data = write_list(tmp_path / "train.pkl", "features", **options)
+    training.train(data, tmp_path / "model", SMALL)
+    record = provenance.read(data)
+    assert record is not None
+    provenance.write(data, replace(record, feature={**record.feature, "more": None}))
+    with pytest.raises(InputError, match="with more None"):
+        scoring.write_frame_scores("train", data, tmp_path / "model", "mfcc", tmp_path / "scores")

@@ -11,7 +11,6 @@ Its LLR of a mean frame is the mean of its LLRs over frames: one fitted to a row
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,8 +18,7 @@ import numpy as np
 
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Parameters
-
-_SIDE = re.compile(r"(.*)-(bon|sp)((?:-filelevel)?)")
+from countermeasure.lists.names import SIDES, score_column
 
 
 class Linear(NamedTuple):
@@ -78,10 +76,10 @@ def pairing(names: Sequence[str]) -> np.ndarray:
     place = {name: d for d, name in enumerate(names) if list(names).count(name) == 1}
     combined = []
     for d, name in enumerate(names):
-        side = _SIDE.fullmatch(name)
-        other = place.get(f"{side[1]}-{'sp' if side[2] == 'bon' else 'bon'}{side[3]}") if side else None
-        if side and other is not None and name in place:
-            if side[2] == "sp":
+        column = score_column(name)
+        other = place.get(column.other) if column else None
+        if column and other is not None and name in place:
+            if column.side == SIDES[1]:
                 continue  # is in the difference already
             combined.append(np.eye(len(names))[d] - np.eye(len(names))[other])
         else:

@@ -445,9 +445,9 @@ class Table(AbstractContextManager):
         is_there = np.all([each.form != _ABSENT for each in self._lists], axis=0)
         uneven = np.flatnonzero(is_there & (rows != rows[0]).any(axis=0))
         if uneven.size:
-            raise InputError(
-                f"{self.name(uneven[0])} has {_listed(self.paths, rows[:, uneven[0]].tolist())} frames; {_MISALIGNED}"
-            )
+            self._refuse_whole_files(rows[:, is_there])
+            counts = _listed(self.paths, rows[:, uneven[0]].tolist())
+            raise InputError(f"{self.name(uneven[0])} has rows: {counts}; {_MISALIGNED}")
         self.n_rows = np.where(is_there, rows[0], 0)
         columns = np.sum([each.n_columns for each in self._lists], axis=0)[is_there]
         self.n_columns = int(columns[0]) if columns.size else 0
@@ -457,6 +457,15 @@ class Table(AbstractContextManager):
             what = f"has {n} dimensions, those before it {self.n_columns}" if n else "has no dimensions"
             i = np.flatnonzero(is_there)[unlike[0]]
             raise InputError(f"{_names(self.paths)}: {self.name(i)} {what}; make the list again")
+
+    def _refuse_whole_files(self, rows: np.ndarray) -> None:
+        """Name the lists that have a row a recording beside such that have a row a frame; array [lists, items]."""
+        whole = [str(path) for path, counts in zip(self.paths, rows, strict=True) if (counts == 1).all()]
+        if whole:
+            raise InputError(
+                f"{', '.join(whole)}: describes whole recordings, a row each, as silence and file scores do, and takes "
+                "part in file-level fusion only; take it out of the folder, or fuse at file level"
+            )
 
     def _joined_labels(self) -> list[str | None]:
         """Return the labels that the lists agree on."""

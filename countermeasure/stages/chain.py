@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,12 @@ from countermeasure.features import features
 from countermeasure.features.types import N_CEPSTRA, Window
 from countermeasure.gmm.mixture import Kernel
 from countermeasure.gmm.models import Model, model_files, read_pair
+from countermeasure.lists import names
 
 # What ASVspoof's recordings have; for models that do not say.
 USUAL_RATE = 16000
 _WIDTH = 3 * N_CEPSTRA
 _WIDTH_OF_SILENCE = 2
-_SCORE_COLUMN = re.compile(r"(?P<model>.+)-(?P<side>bon|sp)(?P<whole>-filelevel)?")
 
 
 class Pair(NamedTuple):
@@ -290,17 +289,17 @@ class _Loader:
         """Return where a fusion's column comes from."""
         if entry is not None and entry.get("kind") == "features":
             return _Source(self._recorded_feature(folder, entry))
-        found = _SCORE_COLUMN.fullmatch(column)
+        found = names.score_column(column)
         if not found:
             if entry is None and features.is_name(column):
                 return _Source(column)
             raise InputError(
                 f"{folder}: its column {column!r} does not tell which model gave it; such names end in -bon or -sp"
             )
-        provider = self._provider(folder, found["model"], (entry or {}).get("model"))
+        provider = self._provider(folder, found.model, (entry or {}).get("model"))
         self._member(provider)
-        whole = bool(found["whole"]) if entry is None else entry.get("kind") == "file scores"
-        return _Source(folder=provider, side=("bon", "sp").index(found["side"]), whole=whole)
+        whole = found.whole_files if entry is None else entry.get("kind") == "file scores"
+        return _Source(folder=provider, side=names.SIDES.index(found.side), whole=whole)
 
     def _provider(self, folder: Path, name: str, training_id: str | None) -> Path:
         """Return the folder of the model that gave a column: one of those given, else one beside the fusion's."""

@@ -21,8 +21,8 @@ from countermeasure import compute, versions
 from countermeasure.cli import Progress, log
 from countermeasure.errors import InputError
 from countermeasure.features import features
-from countermeasure.files import replace_when_whole, scratch_file
-from countermeasure.lists import provenance
+from countermeasure.files import refuse_overwriting, replace_when_whole, scratch_file
+from countermeasure.lists import names, provenance
 from countermeasure.lists.unfinished import Entry, UnfinishedList, remove_unfinished
 from countermeasure.options import SPLITS
 from countermeasure.speech import audio
@@ -121,12 +121,14 @@ def extract(
         differ in sampling rate.
     """
     _check_arguments(data_split, data_path, ftype, dtype)
+    lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
+    for path in (path for each in lists for path in (each.path, provenance.path_of(each.path), each.skipped_path)):
+        refuse_overwriting(path, label_path)
     trials = read_protocol(label_path, protocol_format, protocol_subset)
     if trials.note:
         log(trials.note)
     if trials.form.label is None:
         log(f"{label_path}: no line has a label: a blind set, good for scoring and not for training")
-    lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
     n_jobs = n_jobs or _worthwhile_jobs(len(trials) * len(lists))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(compute.workers(n_jobs, dask, processes=True))
@@ -269,7 +271,7 @@ class _List:
 
     def __init__(self, folder: Path, split: str, name: str, dtype: str, skip_bad: bool):
         self.split, self.name, self.dtype, self.skip_bad = split, name, dtype, skip_bad
-        self.path = folder / f"{split}-{name}.pkl"
+        self.path = folder / names.feature_list(split, name)
         self.skipped_path = folder / f"{split}-{name}.skipped.txt"
 
     @contextlib.contextmanager

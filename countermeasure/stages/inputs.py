@@ -9,7 +9,7 @@ from pathlib import Path
 from countermeasure.cli import log
 from countermeasure.errors import InputError
 from countermeasure.features import types
-from countermeasure.lists import fusion
+from countermeasure.lists import fusion, names
 from countermeasure.options import SPLITS
 
 _TWIN_FOLDERS = {"test": "eval", "eval": "test"}
@@ -97,11 +97,10 @@ def _work(folder: Path) -> Path:
 def _candidates(folder: Path, whole_files: bool) -> Iterator[Path]:
     """Yield the lists that could be in a folder ``experiment/NAME/SPLIT``."""
     split = _split(folder)
-    ending = "-filelevel" if whole_files else ""
     ensemble = _work(folder)
-    yield from sorted(ensemble.glob(f"*/{split}/*-{split}{ending}.pkl"))
+    yield from sorted(ensemble.glob(f"*/{split}/{names.score_list('*', '*', split, whole_files)}"))
     if whole_files:
-        silence = ensemble.parent / "data" / split / f"{split}-silence.pkl"
+        silence = ensemble.parent / "data" / split / names.feature_list(split, "silence")
         if silence.is_file():
             yield silence
 

@@ -10,23 +10,23 @@ from pathlib import Path
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.gmm import models
-from countermeasure.lists import provenance
+from countermeasure.lists import names, provenance
 
 
-def outdated(work: Path, names: Sequence[str]) -> Iterator[str]:
+def outdated(work: Path, folders: Sequence[str]) -> Iterator[str]:
     """Yield the models, of those named, that are not the ones that gave the score lists of the same name.
 
     Parameters
     ----------
     work : Path
         The folder with ``model`` and ``ensemble``.
-    names : sequence of str
-        Folders' names in both. What is not there, or says nothing about itself, is passed over.
+    folders : sequence of str
+        Names in both. What is not there, or says nothing about itself, is passed over.
     """
-    for name in names:
+    for name in folders:
         with contextlib.suppress(InputError):
             now = models.read_model(work / "model" / name / models.BONAFIDE_FILE).record.get("training_id")
-            lists = (work / "ensemble" / name).glob(f"*/{name}-bon-*.pkl")
+            lists = (work / "ensemble" / name).glob(f"*/{names.score_list(name, names.SIDES[0], '*')}")
             records = [provenance.read(path) for path in lists]
             then = {record.model["training_id"] for record in records if record and record.model.get("training_id")}
             if now and then - {now}:
@@ -35,9 +35,9 @@ def outdated(work: Path, names: Sequence[str]) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Say on stderr which models are newer than the fusions that were made with them."""
-    work, *names = sys.argv[1:] if argv is None else argv
+    work, *folders = sys.argv[1:] if argv is None else argv
     program = Path(sys.argv[0]).name
-    for name in outdated(Path(work), names):
+    for name in outdated(Path(work), folders):
         cli.log(
             f"{program}: model/{name} is not the model that the lists in ensemble/{name} and the fusions "
             "were made with; score with it and train the fusions anew to have all of one kind"

@@ -18,7 +18,7 @@ from countermeasure.cli import log, progress
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Kernel, Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair
-from countermeasure.lists import fusion, provenance
+from countermeasure.lists import names, provenance
 from countermeasure.lists.frames import Located, Table
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.stages.inputs import given_columns, given_list
@@ -151,7 +151,7 @@ def write_frame_scores(
     dask: str | None = None,
 ) -> None:
     """Write the log-likelihood of every frame of a feature list under both models of a folder."""
-    outputs = _score_lists(output_path, data_split, model_name)
+    outputs = _score_lists(output_path, data_split, model_name, whole_files=False)
     inputs = _Inputs.of_list(data_path, model_files(model_path))
     inputs.refuse_as(outputs)
     with _opened(inputs, n_jobs, dask) as scorer:
@@ -168,7 +168,7 @@ def write_file_scores(
     dask: str | None = None,
 ) -> None:
     """Write the mean frame log-likelihood of every file of a folder's stacked score lists."""
-    outputs = _score_lists(output_path, data_split, model_name, "-filelevel")
+    outputs = _score_lists(output_path, data_split, model_name, whole_files=True)
     inputs = _Inputs.of_fusion(data_dir, model_files(model_path), whole_files=False)
     inputs.refuse_as(outputs)
     with _opened(inputs, n_jobs, dask) as scorer:
@@ -216,20 +216,10 @@ def _check_outputs(inputs: _Inputs, label_path: _Path, output_path: _Path, plot:
         plots.check_folder(plot)
 
 
-def _score_lists(output_path: _Path, split: str, model_name: str, ending: str = "") -> list[Path]:
-    """Return the paths of the lists of scores under the two models.
-
-    Raises
-    ------
-    InputError
-        When the models' name is none that a fusion would find.
-    """
-    if not model_name or model_name.startswith(".") or Path(model_name).name != model_name:
-        raise InputError(
-            f"--model_name {model_name!r}: the lists' names begin with it; give a name that is not empty, does not "
-            "begin with a dot and has no folder in it"
-        )
-    return [Path(output_path) / split / f"{model_name}-{side}-{split}{ending}.pkl" for side in ("bon", "sp")]
+def _score_lists(output_path: _Path, split: str, model_name: str, whole_files: bool) -> list[Path]:
+    """Return the paths of the lists of scores under the two models."""
+    names.check_model_name(model_name)
+    return [Path(output_path) / split / names.score_list(model_name, side, split, whole_files) for side in names.SIDES]
 
 
 class _Scorer(NamedTuple):
@@ -260,7 +250,7 @@ class _Scorer(NamedTuple):
         record = self.table.record
         if record is None or len(self.table.paths) == 1:
             return record
-        columns = [fusion.column_name(path.name) for path in self.table.paths]
+        columns = [names.column(path.name) for path in self.table.paths]
         return replace(record, feature={"type": "fusion", "columns": columns})
 
 
@@ -405,10 +395,10 @@ def _joined_trials(table: Table, trials: Protocol, label_path: _Path) -> tuple[n
     skipped = set(table.record.skipped if table.record else ())
     absent = [trials[place].utterance for place in np.flatnonzero(items < 0).tolist()]
     absent = [utterance for utterance in absent if utterance not in skipped]
-    for names, told in ((strangers, f"not in {label_path}"), (absent, f"in {label_path}, but not in the list")):
-        if names:
+    for some, told in ((strangers, f"not in {label_path}"), (absent, f"in {label_path}, but not in the list")):
+        if some:
             raise InputError(
-                f"{what}: {names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {told}; "
+                f"{what}: {some[0]}{f' and {len(some) - 1} more' * (len(some) > 1)}: {told}; "
                 "give the protocol that the list was made from"
             )
     known = np.array([*(_CODES.get(label, _OTHER) for label in table.labels), _NO_LABEL], np.int8)[items]

@@ -28,7 +28,7 @@ def check_columns(model: Model, columns: Sequence[str], data_dir: str | os.PathL
         return
     missing = [name for name in expected if name not in columns]
     extra = [name for name in columns if name not in expected]
-    told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} too many"] * bool(extra)
+    told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} besides"] * bool(extra)
     raise InputError(
         f"{data_dir}: {' and '.join(told)}; the model was trained on {', '.join(expected)}, "
         "and the folder must hold these lists and no other"
