@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import numpy.typing as npt
 
 from countermeasure.errors import InputError
 from tDCF_python.eval_metrics import compute_eer, compute_tDCF, obtain_asv_error_rates
@@ -70,20 +69,18 @@ def _scores(path: str | os.PathLike[str], *keys: str) -> list[Floats]:
     """Return the scores of each key's lines."""
     found: dict[str, list[str]] = {key: [] for key in keys}
     with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            fields = line.split()
-            if fields and (len(fields) < 2 or fields[-2] not in found):
-                raise InputError(f"{path}:{number}: {line.strip()[:80]!r}; expected a line that ends in KEY SCORE")
-            if fields:
-                found[fields[-2]].append(fields[-1])
+        rows = [(number, fields) for number, line in enumerate(lines, 1) if (fields := line.split())]
+    for number, fields in rows:
+        if len(fields) < 2 or fields[-2] not in found:
+            line = " ".join(fields)[:80]
+            raise InputError(
+                f"{path}:{number}: {line!r}; a line ends in KEY SCORE here, score_eval.py knows other forms"
+            )
+        found[fields[-2]].append(fields[-1])
     for key, words in found.items():
         if not words:
             raise InputError(f"{path}: no {key} trial in it; error rates need all of {', '.join(keys)}")
     try:
-        return [_numbers(words) for words in found.values()]
+        return [np.array(words, np.float64) for words in found.values()]
     except ValueError as error:
         raise InputError(f"{path}: a score is no number ({error}); lines end in KEY SCORE") from None
-
-
-def _numbers(words: list[str]) -> npt.NDArray[np.float64]:
-    return np.array(words, np.float64)

@@ -1,7 +1,8 @@
 """The metrics, as pure functions of scores.
 
 Everywhere a higher score means bona fide (for speaker verification: the claimed speaker), and
-error rates are fractions from 0 to 1.
+error rates are fractions from 0 to 1. All functions of scores raise `InputError` when a class is
+empty or a score is not finite.
 
 Sources
 -------
@@ -204,11 +205,6 @@ def ranking(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> Rank
         For a verification system, those of the targets.
     spoof_scores : array_like, shape [n_spoof]
         For a verification system, those of the nontargets.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
     """
     bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
     scores = np.concatenate([bonafide, spoof])
@@ -234,13 +230,7 @@ def eer_point(curve: DetCurve) -> Point:
 
 
 def eer(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:
-    """Return the equal error rate, as a fraction, and its threshold.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
-    """
+    """Return the equal error rate, as a fraction, and its threshold."""
     point = eer_point(det_curve(bonafide_scores, spoof_scores))
     return point.value, point.threshold
 
@@ -260,13 +250,7 @@ def min_costs(curve: DetCurve, costs: Mapping[str, LinearCost]) -> dict[str, flo
 
 
 def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:
-    """Return a countermeasure's (P_miss, P_fa) at a threshold: accepted is what scores above it.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
-    """
+    """Return a countermeasure's (P_miss, P_fa) at a threshold: accepted is what scores above it."""
     bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
     return float(np.mean(bonafide <= threshold)), float(np.mean(spoof > threshold))
 
@@ -276,11 +260,6 @@ def asv_rates(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayLike, spo
 
     By the organisers' convention it accepts what scores at or above the threshold, where a
     countermeasure accepts what scores above.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
     """
     targets, nontargets = checked(target_scores, "target"), checked(nontarget_scores, "nontarget")
     error_rate, threshold = eer(targets, nontargets)
@@ -342,8 +321,7 @@ def dcf(costs: Costs = COSTS) -> LinearCost:
 
     (C_miss·(1 − P_spoof)·P_miss + C_fa·P_spoof·P_fa) / min(C_miss·(1 − P_spoof), C_fa·P_spoof).
     """
-    miss, alarm = costs.c_miss * (1 - costs.p_spoof), costs.c_fa * costs.p_spoof
-    return LinearCost(0.0, miss / min(miss, alarm), alarm / min(miss, alarm))
+    return tandem_cost(0.0, costs.c_miss * (1 - costs.p_spoof), costs.c_fa * costs.p_spoof)
 
 
 def bayes_threshold(costs: Costs = COSTS) -> float:
@@ -352,13 +330,7 @@ def bayes_threshold(costs: Costs = COSTS) -> float:
 
 
 def actual_dcf(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike, costs: Costs = COSTS) -> float:
-    """Return the normalised detection cost at `bayes_threshold`: what scores cost if taken as LLRs.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
-    """
+    """Return the normalised detection cost at `bayes_threshold`: what scores cost if taken as LLRs."""
     p_miss, p_fa = rates_at(bayes_threshold(costs), bonafide_scores, spoof_scores)
     return dcf(costs)(p_miss, p_fa)
 
@@ -367,11 +339,6 @@ def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
     """Return the cost of log-likelihood ratios, in bits: 0 perfect, 1 no information.
 
     (mean log2(1 + exp(−s)) over bona fide + mean log2(1 + exp(s)) over spoof) / 2.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
     """
     bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
     return float(np.mean(np.logaddexp(0, -bonafide)) + np.mean(np.logaddexp(0, spoof))) / (2 * math.log(2))

@@ -70,7 +70,7 @@ def test_official_figures(capsys, legacy, expected):
     ("content", "message"),
     [
         ("a - bonafide 1\nb A01 spoof x\n", "is no number"),
-        ("a - bonafide 1\nb A01 real 0\n", r"cm\.txt:2: 'b A01 real 0'; expected a line that ends in KEY SCORE"),
+        ("a - bonafide 1\nb A01 real 0\n", r"cm\.txt:2: 'b A01 real 0'; a line ends in KEY SCORE"),
         ("a - bonafide 1\n", "no spoof trial"),
     ],
 )
