@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -236,6 +237,13 @@ def positive(text: str) -> int:
 def dask_address(text: str) -> str:
     """Parse the address of a Dask scheduler or ``local:N``, for argparse."""
     name, _, n = text.partition(":")
-    if "://" not in text and not (name == "local" and n.isdecimal() and int(n) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither tcp://HOST:PORT nor local:N, N from 1 on")
+    if name == "local":
+        if not re.fullmatch("[0-9]{1,4}", n) or not 1 <= int(n) <= _MOST_LOCAL:
+            raise argparse.ArgumentTypeError(f"{text!r}: local:N takes from 1 to {_MOST_LOCAL} processes")
+    elif not _SCHEDULER.fullmatch(text) or not 1 <= int(text.rpartition(":")[2]) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither tcp://HOST:PORT, such as tcp://node1:8786, nor local:N")
     return text
+
+
+_MOST_LOCAL = 256  # processes; each needs some 100 MB
+_SCHEDULER = re.compile(r"(tcp|tls|ws|wss|ucx)://([\w.-]+|\[[0-9a-fA-F:.%\w]+\]):\d{1,5}", re.ASCII)

@@ -297,8 +297,13 @@ def test_a_lost_scheduler_ends_the_run_with_one_line_and_the_checkpoint_kept(dat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--dask", "somewhere"), "'somewhere' is neither tcp://HOST:PORT nor local:N"),
-        (("--dask", "local:0"), "'local:0' is neither"),
+        (("--dask", "somewhere"), "'somewhere' is neither tcp://HOST:PORT"),
+        (("--dask", "local:0"), "'local:0': local:N takes from 1 to"),
+        (("--dask", "local:999999999999"), "local:N takes from 1 to"),
+        (("--dask", "tcp://"), "'tcp://' is neither"),
+        (("--dask", "tcp://node1"), "'tcp://node1' is neither"),
+        (("--dask", "tcp://node1:99999"), "'tcp://node1:99999' is neither"),
+        (("--dask", "gopher://node1:8786"), "is neither tcp://HOST:PORT"),
         (("--dask", "local:2", "--n_jobs", "2"), "not allowed with argument"),
     ],
 )
