@@ -81,6 +81,7 @@ def _serve() -> dict[str, Any] | None:
             os.dup2(complaints, 2)
             os.dup2(os.open(os.devnull, os.O_RDWR), 1)
             os.dup2(1, 0)
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
             job["steps"] = steps
             return job
         os.close(complaints)
@@ -147,9 +148,9 @@ def _import_all():
 
     from countermeasure import versions
 
-    for path in [*ROOT.glob("countermeasure/*.py"), *ROOT.glob("tDCF_python/*.py")]:
+    for path in [*ROOT.glob("countermeasure/**/*.py"), *ROOT.glob("tDCF_python/*.py")]:
         if not path.stem.startswith("__"):
-            importlib.import_module(f"{path.parent.name}.{path.stem}")
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     heavy = ("sklearn.mixture", "soundfile", "spafe", "scipy.signal", "matplotlib.pyplot")
     for name in (*heavy, "csv", "email.parser", "encodings.utf_8_sig"):
         with contextlib.suppress(ImportError):

@@ -149,7 +149,12 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(name, workplace, la
     (workplace / "out").mkdir(exist_ok=True)
     for path in [*folders, workplace / "out"]:
         path.chmod(0o555)
-    # To root no folder is locked, so it becomes nobody, who reaches the files by relative paths.
+    # To root no folder is locked, so it becomes nobody, who reaches the files by relative paths, and in whose
+    # eyes the suite is there only if everybody may look into all folders above it.
+    if os.geteuid() == 0 and not all(folder.stat().st_mode & 0o001 for folder in Path(__file__).resolve().parents):
+        for path in [*folders, workplace / "out"]:
+            path.chmod(0o755)
+        pytest.skip("runs as root, and the checkout is in a folder that only root can read")
     workplace.chmod(0o755)
     ended = launcher.run(workplace, name, *WRITERS[name], uid=65534 if os.geteuid() == 0 else None)
     for path in [workplace / "out", *folders]:
