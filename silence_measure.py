@@ -19,11 +19,40 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def get_silence(signal: "ArrayLike", rate: int) -> "NDArray[int64]":
-    """Return the leading and trailing silence of a recording in samples, see `countermeasure.speech.silence`."""
-    from countermeasure.speech.silence import get_silence
+def get_silence(
+    signal: "ArrayLike",
+    rate: int,
+    power_th: float | None = None,
+    frame_length: int | None = None,
+    hop_length: int | None = None,
+) -> "NDArray[int64]":
+    """Return the leading and trailing silence of a recording in samples, see `countermeasure.speech.silence`.
 
-    return get_silence(signal, rate)
+    Parameters
+    ----------
+    signal : array [n_samples]
+        In [-1, 1).
+    rate : int
+        Sampling rate in Hz.
+    power_th, frame_length, hop_length : float, int, int or None
+        Mean power above which a frame is loud, samples in a frame, and samples from one frame to the next. The
+        definition of the feature type ``silence`` fixes them at 1e-4, 512 and 256; None stands for these.
+
+    Raises
+    ------
+    InputError
+        For other values than the definition's.
+    """
+    from countermeasure.speech import silence
+
+    fixed = {"power_th": silence.LOUD_POWER, "frame_length": silence.FRAME, "hop_length": silence.HOP}
+    given = {"power_th": power_th, "frame_length": frame_length, "hop_length": hop_length}
+    for name, value in given.items():
+        if value is not None and value != fixed[name]:
+            raise InputError(
+                f"get_silence: {name} {value}; it is {fixed[name]} by the definition of silence, leave the argument out"
+            )
+    return silence.get_silence(signal, rate)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,17 +68,21 @@ def main(argv: list[str] | None = None) -> int:
     """Run the script with the given arguments (default: the command line's)."""
     arguments = build_parser().parse_args(argv)
     from countermeasure.speech import audio
+    from countermeasure.speech.silence import Meter
 
     bad = []
     paths = _recordings(Path(arguments.path))
     for path in paths:
+        meter = Meter()
         try:
-            recording = audio.read(path)
+            with audio.stream(path) as stream:
+                for piece in stream.pieces:
+                    meter.add(piece)
         except InputError as error:
             cli.log(str(error))
             bad.append(path)
             continue
-        leading, trailing = get_silence(recording.signal, recording.rate)
+        leading, trailing = meter.result()
         print(path, leading, trailing)
     if bad:
         raise InputError(f"{len(bad)} of {len(paths)} recordings cannot be used, first {bad[0]}; see above")
@@ -59,11 +92,11 @@ def main(argv: list[str] | None = None) -> int:
 def _recordings(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    from countermeasure.stages.detection import SUFFIXES, is_recording
+    from countermeasure.speech import audio
 
-    found = sorted(p for p in path.iterdir() if is_recording(p.name))
+    found = sorted(p for p in path.iterdir() if audio.is_recording(p.name))
     if not found:
-        raise InputError(f"{path}: no recording in this folder; its files end in none of {' '.join(SUFFIXES)}")
+        raise InputError(f"{path}: no recording in this folder; its files end in none of {' '.join(audio.SUFFIXES)}")
     return found
 
 

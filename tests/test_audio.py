@@ -1,9 +1,15 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
+import overflowing_flac
 from countermeasure.errors import InputError
-from countermeasure.speech import audio
+from countermeasure.speech import audio, flac
+
+ASVSPOOF_2021 = Path(__file__).resolve().parents[2] / "shared/data/asvspoof2021"
 
 
 @pytest.fixture
@@ -45,40 +51,111 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path):
     assert recording.n_channels == 2
 
 
+def read_whole(path):
+    return audio.read(path, path.read_bytes())
+
+
+def streamed(path):
+    with audio.stream(path) as found:
+        pieces = list(found.pieces)
+        return audio.Recording(np.concatenate(pieces), found.rate, found.n_channels, found.md5_matches)
+
+
+def by_libsndfile(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(flac, "miniaudio", lambda: None)
+        return audio.read(path)
+
+
 @pytest.mark.parametrize("n_channels", [1, 2, 5])
 @pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 96000])
-def test_both_decoders_of_flac_give_the_same(tmp_path, rng, n_channels, subtype, rate):
+@pytest.mark.parametrize("rate", [8000, 96000])
+def test_all_decoders_of_flac_give_the_same(tmp_path, monkeypatch, rng, n_channels, subtype, rate):
     pytest.importorskip("miniaudio", reason="the second decoder of FLAC, miniaudio, is not installed")
     path = tmp_path / "a.flac"
     soundfile.write(path, rng.uniform(-1, 1, size=(5000, n_channels)), rate, subtype)
-    quick = audio._decoded_flac(path.read_bytes())
-    slow = audio.read(path)
-    assert quick is not None
-    assert quick.signal.dtype == slow.signal.dtype
-    np.testing.assert_array_equal(quick.signal, slow.signal)
-    assert quick[1:] == slow[1:] == (rate, n_channels)
+    slow = by_libsndfile(path, monkeypatch)
+    whole = read_whole(path)
+    told = flac.info(path.read_bytes())
+    with path.open("rb") as file:
+        samples = np.concatenate(list(flac.pieces(file, told)))
+    np.testing.assert_array_equal(whole.signal, slow.signal)
+    np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0])
+    assert flac.md5_matches(samples, told)
+    assert whole[1:] == slow[1:] == (rate, n_channels, None)
 
 
-def test_damaged_flac_is_never_read_as_something_else(tmp_path, rng):
-    # Where the quick decoder has a doubt the other one decides; what it takes itself is what is in the file.
-    pytest.importorskip("miniaudio", reason="the second decoder of FLAC, miniaudio, is not installed")
+@pytest.mark.parametrize("read", [read_whole, streamed])
+def test_damaged_flac_is_refused_or_read_as_what_it_was(tmp_path, rng, read):
     path = tmp_path / "a.flac"
     soundfile.write(path, 0.1 * rng.normal(size=5000), 16000)
     good = path.read_bytes()
     whole, taken = audio.read(path), 0
-    for _ in range(500):
+    for _ in range(200):
         content = bytearray(good)
         # The first 42 bytes promise rate and length, which nothing in a FLAC file confirms.
         for place in rng.integers(42, len(content), size=rng.integers(1, 4)):
             content[place] = rng.integers(256)
         if rng.random() < 0.2:
             content = content[: rng.integers(len(content))]
-        quick = audio._decoded_flac(bytes(content))
-        if quick:
-            taken += 1
-            np.testing.assert_array_equal(quick.signal, whole.signal)
-    assert 0 < taken < 400
+        path.write_bytes(content)
+        try:
+            recording = read(path)
+        except InputError:
+            continue
+        taken += 1
+        np.testing.assert_array_equal(recording.signal, whole.signal)
+    assert 0 < taken < 160
+
+
+@pytest.fixture
+def overflowing(rng):
+    samples = rng.integers(-32700, 32700, size=300_000) // 8
+    samples[[5, 70_000, 299_999]] = 32768
+    return samples
+
+
+@pytest.mark.parametrize("read", [read_whole, streamed])
+@pytest.mark.parametrize("md5", [None, bytes(16), b"some other bytes"])
+def test_flac_beyond_its_bits_wraps_around(tmp_path, overflowing, read, md5):
+    pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
+    path = tmp_path / "a.flac"
+    overflowing_flac.write(path, overflowing, md5=md5)
+    recording = read(path)
+    np.testing.assert_array_equal(recording.signal, overflowing_flac.wrapped(overflowing) / 32768)
+    assert recording.md5_matches is not (md5 == b"some other bytes")
+
+
+@pytest.mark.parametrize("read", [read_whole, streamed])
+def test_flac_beyond_its_bits_is_refused_where_it_is_damaged(tmp_path, overflowing, read):
+    path = tmp_path / "a.flac"
+    overflowing_flac.write(path, overflowing)
+    content = bytearray(path.read_bytes())
+    for damaged in (content[: len(content) // 2], content[:-9000] + b"\0" * 40 + content[-8960:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"a\.flac: cannot be read as audio \(.*flac decoder"):
+            read(path)
+
+
+def test_names_the_decoder_that_is_missing(tmp_path, monkeypatch, overflowing):
+    path = tmp_path / "a.flac"
+    overflowing_flac.write(path, overflowing)
+    with pytest.raises(InputError, match=r"a\.flac: .*flac decoder.*ASVspoof 2021.*pip install miniaudio"):
+        by_libsndfile(path, monkeypatch)
+
+
+@pytest.mark.skipif(not ASVSPOOF_2021.is_dir(), reason=f"no recordings of ASVspoof 2021 in {ASVSPOOF_2021}")
+def test_reads_all_of_asvspoof_2021_in_every_way():
+    miniaudio = pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
+    found = []
+    for path in sorted((ASVSPOOF_2021 / "flac").iterdir()):
+        expected = np.array(miniaudio.flac_read_file_s16(os.fspath(path)).samples) / 32768
+        for recording in (read_whole(path), streamed(path)):
+            np.testing.assert_array_equal(recording.signal, expected)
+            found.append(recording.md5_matches)
+    assert found[::2] == found[1::2]
+    # None is refused by libsndfile before 1.2.1.
+    assert (found.count(None), found.count(True), found.count(False)) in [(30, 20, 14), (64, 0, 0)]
 
 
 def test_a_promise_of_hours_takes_no_memory(tmp_path, signal):
@@ -97,6 +174,13 @@ def test_finds_flac_before_wav(tmp_path):
     assert audio.find(tmp_path, "LA_1") == tmp_path / "LA_1.wav"
     (tmp_path / "LA_1.flac").touch()
     assert audio.find(tmp_path, "LA_1") == tmp_path / "LA_1.flac"
+
+
+def test_finds_a_file_by_its_very_name_first(tmp_path):
+    for name in ("a.wav", "a.wav.flac", "b", "b.flac"):
+        (tmp_path / name).touch()
+    assert audio.find(tmp_path, "a.wav") == tmp_path / "a.wav"
+    assert audio.find(tmp_path, "b") == tmp_path / "b.flac"
 
 
 def test_names_what_is_missing(tmp_path):
@@ -128,14 +212,27 @@ def test_refuses_what_is_no_audio(tmp_path, content):
         audio.read(tmp_path / "a.flac")
 
 
-@pytest.mark.parametrize("name", ["a.flac", "a.wav"])
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.999])
-def test_refuses_recordings_that_are_cut_short(tmp_path, signal, name, part):
-    soundfile.write(tmp_path / name, signal, 16000)
-    whole = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(whole[: int(len(whole) * part)])
-    with pytest.raises(InputError, match=rf"{name}: (is cut short|cannot be read)"):
-        audio.read(tmp_path / name)
+FORMATS = [
+    ("FLAC", "PCM_16", None), ("WAV", "PCM_16", None), ("WAV", "FLOAT", "BIG"), ("WAVEX", "PCM_24", None),
+    ("RF64", "PCM_16", None), ("W64", "PCM_16", None), ("AIFF", "PCM_16", None), ("AIFF", "FLOAT", None),
+    ("AU", "PCM_16", None), ("AU", "PCM_16", "LITTLE"), ("CAF", "PCM_16", None), ("OGG", "VORBIS", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "subtype", "endian"), FORMATS)
+@pytest.mark.parametrize("name", ["a.wav", "a.sound"])
+def test_refuses_recordings_that_are_cut_short_whatever_their_name(tmp_path, rng, kind, subtype, endian, name):
+    path = tmp_path / name
+    soundfile.write(path, 0.1 * rng.normal(size=40_001), 16000, subtype, endian, format=kind)
+    whole = path.read_bytes()
+    for read in (read_whole, streamed):
+        assert len(read(path).signal) == 40_001
+    for part in (0.1, 0.5, 0.98):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        for read in (read_whole, streamed):
+            with pytest.raises(InputError, match=rf"{name}: (is cut short|cannot be read)"):
+                read(path)
+    path.write_bytes(whole)
 
 
 def test_reads_wav_of_unknown_length(tmp_path, signal):
@@ -152,3 +249,21 @@ def test_refuses_samples_that_are_not_finite(tmp_path, value):
     soundfile.write(tmp_path / "a.wav", np.array([0.0, 0.1, value], np.float32), 16000, "FLOAT")
     with pytest.raises(InputError, match=r"a\.wav: sample 2 is not a finite number"):
         audio.read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_refuses_floats_on_another_scale(tmp_path, signal, subtype):
+    for scale in (1, 1.005):  # what dither and rounding add
+        soundfile.write(tmp_path / "a.wav", scale * signal, 16000, subtype)
+        np.testing.assert_allclose(audio.read(tmp_path / "a.wav").signal, scale * signal, rtol=1e-6)
+    for scale in (1.1, 32768):
+        soundfile.write(tmp_path / "a.wav", scale * signal, 16000, subtype)
+        for read in (read_whole, streamed):
+            with pytest.raises(InputError, match=r"a\.wav: sample \d+ is .* from -1 to 1; divide by 32768"):
+                read(tmp_path / "a.wav")
+
+
+@pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="this libsndfile knows no MP3")
+def test_loud_mp3_may_overshoot(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", np.sign(np.sin(np.arange(32000) / 9)), 16000)
+    assert np.abs(audio.read(tmp_path / "a.mp3").signal).max() > 1.01

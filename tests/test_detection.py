@@ -15,6 +15,7 @@ import soundfile
 
 import corpus
 import gmm_detect
+import overflowing_flac
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.features import features
@@ -109,6 +110,28 @@ def test_scores_are_those_of_the_test_scripts(work, capsys, name):
     found = {Path(each["file"]).stem: each["llr"] for each in objects(out)}
     assert list(found) == sorted(expected)
     np.testing.assert_allclose([found[name] for name in expected], list(expected.values()), atol=1e-4)
+
+
+def test_flac_that_libsndfile_refuses_is_judged_and_counted(work, capsys, tmp_path, recordings):
+    pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
+    signal = np.round(32768 * soundfile.read(recordings[0])[0]).astype(int)
+    signal[len(signal) // 2] = 32768
+    overflowing_flac.write(tmp_path / "a.flac", signal)
+    soundfile.write(tmp_path / "a.wav", overflowing_flac.wrapped(signal).astype(np.int16), 16000)
+    overflowing_flac.write(tmp_path / "b.flac", signal, md5=b"some other bytes")
+    found = detect(capsys, work / "model" / "mfcc", tmp_path, output="json")
+    flac, wav, other = objects(found.out)
+    assert flac["llr"] == wav["llr"] == other["llr"]
+    if "decoded by miniaudio" in found.err:  # libsndfile before 1.2.1 reads them
+        assert "FLAC files that libsndfile refuses, decoded by miniaudio: 2" in found.err
+        assert found.err.count("have not the MD5") == 1
+    detect(capsys, work / "model" / "mfcc", tmp_path / "a.flac", frames=tmp_path / "a.png")
+
+
+def test_floats_on_another_scale_are_refused(work, capsys, tmp_path, recordings):
+    signal, rate = soundfile.read(recordings[0])
+    soundfile.write(tmp_path / "a.wav", 32768 * signal, rate, "FLOAT")
+    assert "divide by 32768" in detect(capsys, work / "model" / "mfcc", tmp_path / "a.wav", status=2).err
 
 
 @pytest.mark.parametrize("name", [FRAMES, WITH_SILENCE])

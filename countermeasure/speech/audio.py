@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
-import sys
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
+from countermeasure.speech import flac
+from countermeasure.speech.lengths import check_length
 
-SUFFIXES = (".flac", ".wav")
+# What is taken for a recording in a folder. Not every libsndfile reads all of them, and none the last row: that is
+# said of each file, rather than passing it over.
+SUFFIXES = (
+    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
+    *(".sph", ".m4a", ".aac", ".wma", ".amr"),
+)
+_TRIAL_SUFFIXES = (".flac", ".wav")
 # Samples of a stream that are read at once.
 _PIECE = 1 << 18
-# Memory for so many samples is taken because a file promises them; for more, only as they come.
-_MOST_SAMPLES = 1 << 25
-_FLAC_HEADER = 42  # mark and first metadata block, in bytes
 _NEVER_IN_IDS = frozenset("\\:\0")
+# Floats may exceed 1 by rounding and dither: one step of 8 bits. More comes from another scale, mostly 16-bit integers.
+_LARGEST_FLOAT = 1 + 2**-7
 
 
 class Recording(NamedTuple):
@@ -36,15 +40,26 @@ class Recording(NamedTuple):
         Sampling rate in Hz.
     n_channels : int
         Of the file; `signal` is their mean.
+    md5_matches : bool or None
+        Of a FLAC file that libsndfile refuses and miniaudio decodes: whether its samples have the MD5 that it states.
+        None for all others.
     """
 
     signal: NDArray[np.float32]
     rate: int
     n_channels: int
+    md5_matches: bool | None = None
+
+
+def is_recording(name: str) -> bool:
+    """Tell whether a file of this name in a folder is taken for a recording."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
 def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
     """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``, else without ending.
+
+    An utterance that has an ending, as a CSV's files do, is first looked for by this very name.
 
     Raises
     ------
@@ -54,14 +69,15 @@ def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
     if utterance.startswith("/") or ".." in utterance.split("/") or not _NEVER_IN_IDS.isdisjoint(utterance):
         raise InputError(f"utterance {utterance!r} leads out of the audio folder; give names or paths below it")
     place = os.path.join(data_path, utterance)
-    for suffix in (*SUFFIXES, ""):  # a CSV names files with their ends
-        if os.path.isfile(place + suffix):  # which takes a name that is too long for one that is not there
-            return Path(place + suffix)
+    endings = ("", *_TRIAL_SUFFIXES) if is_recording(os.path.basename(utterance)) else (*_TRIAL_SUFFIXES, "")
+    for ending in endings:
+        if os.path.isfile(place + ending):  # which takes a name that is too long for one that is not there
+            return Path(place + ending)
     raise InputError(f"{place}: {'no such file' if Path(place).suffix else 'neither .flac nor .wav is there'}")
 
 
 def read(path: str | os.PathLike[str], content: bytes = b"") -> Recording:
-    """Read a FLAC or WAV file; several channels become their mean.
+    """Read a recording of any format that libsndfile knows; several channels become their mean.
 
     Parameters
     ----------
@@ -73,68 +89,75 @@ def read(path: str | os.PathLike[str], content: bytes = b"") -> Recording:
     ------
     InputError
         When the file is missing, no audio, empty, cut short or damaged, or holds samples that are not
-        finite.
+        finite or, as floats, beyond -1 to 1.
     """
-    recording = _decoded_flac(content)
-    if recording:
-        return recording
-    with _opened(path) as file:
-        if file.frames * file.channels > _MOST_SAMPLES:  # which may be no more than a damaged file's promise
-            signal = np.concatenate(list(_pieces(path, file)))
-        else:
-            samples = file.read(dtype="float32", always_2d=True)
-            _check_length(path, len(samples), file.frames)
-            signal = _mixed_down(path, samples, 0)
-        return Recording(signal, file.samplerate, file.channels)
+    told = flac.info(content)
+    if told and (samples := flac.decode(content, told)) is not None:
+        # What wraps around becomes the lowest number: only where it is there libsndfile need be asked.
+        is_refused = samples.min() == -1 and _libsndfile_refuses(path)
+        md5_matches = flac.md5_matches(samples, told) if is_refused else None
+        return Recording(_mean_of_channels(samples), told.rate, told.n_channels, md5_matches)
+    with stream(path) as found:
+        pieces = list(found.pieces)
+        signal = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return Recording(signal, found.rate, found.n_channels, found.md5_matches)
 
 
-def _decoded_flac(content: bytes) -> Recording | None:
-    """Decode a FLAC file by miniaudio, in 60 % of libsndfile's time; None where it is not there or has any doubt.
-
-    Samples are the same, FLAC is lossless. What is damaged, and what to say of it, is for libsndfile to tell.
-    """
-    stream_info = content[18:26]  # of the first metadata block, which is always this one
-    if content[:4] != b"fLaC" or len(content) < _FLAC_HEADER or not (miniaudio := _miniaudio()):
-        return None
-    fields = int.from_bytes(stream_info, "big")
-    rate, n_channels, n_samples = fields >> 44, (fields >> 41 & 7) + 1, fields & (1 << 36) - 1
-    if not rate or not 0 < n_samples * n_channels <= _MOST_SAMPLES:
-        return None
-    try:
-        decoded = miniaudio.flac_read_f32(content)
-    except miniaudio.DecodeError:
-        return None
-    samples = np.frombuffer(decoded.samples, np.float32)
-    if (decoded.sample_rate, decoded.nchannels, len(samples)) != (rate, n_channels, n_samples * n_channels):
-        return None
-    return Recording(_mean_of_channels(samples.reshape(-1, n_channels)), rate, n_channels)
-
-
-@lru_cache(maxsize=1)
-def _miniaudio() -> Any:
-    try:
-        import miniaudio
-    except ImportError:
-        return None
-    return miniaudio
-
-
-class Stream(NamedTuple):
+class Stream:
     """A recording that is read piece by piece.
 
     Attributes
     ----------
     pieces : iterator of array [n], float32
-        The samples in order, in [-1, 1) where the file holds integers; several channels are their mean.
-        Raises as `read` does, at the end where the file is cut short.
+        The samples in order, as those of `Recording`. Raises as `read` does, at the end where the file is cut short.
     rate : int
         Sampling rate in Hz.
     n_channels : int
+    md5_matches : bool or None
+        As that of `Recording`, once all pieces were read.
     """
 
-    pieces: Iterator[NDArray[np.float32]]
-    rate: int
-    n_channels: int
+    def __init__(self, path: str | os.PathLike[str], file: Any):
+        self.rate: int = file.samplerate
+        self.n_channels: int = file.channels
+        self.md5_matches: bool | None = None
+        self.pieces = self._pieces(path, file)
+
+    def _pieces(self, path: str | os.PathLike[str], file: Any) -> Iterator[NDArray[np.float32]]:
+        import soundfile
+
+        n = 0
+        is_float = file.subtype in ("FLOAT", "DOUBLE")
+        try:
+            # Not `file.blocks`, which trusts the promised length.
+            while len(samples := file.read(_PIECE, dtype="float32", always_2d=True)):
+                _check_values(path, samples, n, is_float)
+                yield _mean_of_channels(samples)
+                n += len(samples)
+        except soundfile.SoundFileError as error:
+            if not (told := _flac_info(path)):
+                raise
+            if not flac.miniaudio():
+                raise InputError(
+                    f"{path}: cannot be read as audio ({_reason(error)}); copy it again. If it is whole, as the files "
+                    "of ASVspoof 2021 are that libsndfile refuses, `pip install miniaudio`, which reads them"
+                ) from None
+            with open(path, "rb") as content:
+                n_flac = 0
+                checksum = flac.Checksum(told)
+                for samples in flac.pieces(content, told):
+                    checksum.add(samples)
+                    if len(rest := samples[max(0, n - n_flac) :]):
+                        yield _mean_of_channels(rest)
+                    n_flac += len(samples)
+            if n_flac != told.n_samples:
+                raise
+            self.md5_matches = checksum.matches()
+            return
+        if n < file.frames:
+            raise InputError(f"{path}: is cut short ({n} of {file.frames} samples); copy it again")
+        if not n:
+            raise InputError(f"{path}: holds no samples")
 
 
 @contextlib.contextmanager
@@ -146,18 +169,8 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
     InputError
         As `read`.
     """
-
     with _opened(path) as file:
-        yield Stream(_pieces(path, file), file.samplerate, file.channels)
-
-
-def _pieces(path: str | os.PathLike[str], file: Any) -> Iterator[NDArray[np.float32]]:
-    n = 0
-    # Not `file.blocks`, which trusts the promised length.
-    while len(samples := file.read(_PIECE, dtype="float32", always_2d=True)):
-        yield _mixed_down(path, samples, n)
-        n += len(samples)
-    _check_length(path, n, file.frames)
+        yield Stream(path, file)
 
 
 @contextlib.contextmanager
@@ -165,55 +178,58 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Open an audio file, and make errors from now on the caller's."""
     import soundfile
 
-    # On POSIX a name is bytes, and need not be UTF-8.
-    name = os.fspath(path) if sys.platform == "win32" else os.fsencode(path)
     try:
         if not os.path.isfile(path):
             raise InputError(f"{path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
-        if Path(path).suffix.lower() == ".wav":
-            _check_riff_length(path)
-        with soundfile.SoundFile(name) as file:
+        check_length(path)
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # a name is bytes, and need not be UTF-8
             yield file
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except soundfile.SoundFileError as error:
-        reason = str(error).removeprefix(f"Error opening {name!r}: ").rstrip(".")
-        raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again, or convert it to FLAC") from None
+        raise InputError(
+            f"{path}: cannot be read as audio ({_reason(error)}); copy it again, or convert it to FLAC"
+        ) from None
 
 
-def _check_length(path: str | os.PathLike[str], n: int, promised: int) -> None:
-    if n < promised:
-        raise InputError(f"{path}: is cut short ({n} of {promised} samples); copy it again")
-    if not n:
-        raise InputError(f"{path}: holds no samples")
+def _reason(error: Exception) -> str:
+    """Return what libsndfile says, without the file's name."""
+    return getattr(error, "error_string", str(error)).rstrip(".")
 
 
-def _mixed_down(path: str | os.PathLike[str], samples: NDArray[np.float32], n_before: int) -> NDArray[np.float32]:
-    signal = _mean_of_channels(samples)
-    if not np.isfinite(signal).all():
-        place = n_before + np.flatnonzero(~np.isfinite(signal))[0]
+def _flac_info(path: str | os.PathLike[str]) -> flac.Info | None:
+    try:
+        with open(path, "rb") as file:
+            return flac.info(file.read(flac.HEADER))
+    except OSError:
+        return None
+
+
+def _libsndfile_refuses(path: str | os.PathLike[str]) -> bool:
+    """Tell whether libsndfile ends with an error where miniaudio has decoded the whole file."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            while len(file.read(_PIECE, dtype="float32")):
+                pass
+    except soundfile.SoundFileError:
+        return True
+    return False
+
+
+def _check_values(path: str | os.PathLike[str], samples: NDArray[np.float32], n_before: int, is_float: bool) -> None:
+    if not np.isfinite(samples).all():
+        place = n_before + np.flatnonzero(~np.isfinite(samples).all(axis=1))[0]
         raise InputError(f"{path}: sample {place} is not a finite number")
-    return signal
+    if is_float and np.abs(samples).max() > _LARGEST_FLOAT:
+        beyond = np.abs(samples).max(axis=1)
+        place = np.flatnonzero(beyond > _LARGEST_FLOAT)[0]
+        raise InputError(
+            f"{path}: sample {n_before + place} is {beyond[place]:.6g} in size, but floats go from -1 to 1; divide by "
+            "32768 if they are 16-bit values, else lower the level"
+        )
 
 
 def _mean_of_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-
-
-def _check_riff_length(path: str | os.PathLike[str]) -> None:
-    """Raise for a WAV file whose data chunk promises more than is there; libsndfile reads on silently."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if file.read(4) != b"RIFF":
-            return
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            name, length = struct.unpack("<4sI", file.read(8))
-            position += 8
-            # Programs that write to a pipe cannot know the length and leave the largest one there.
-            if name == b"data" and position + length > size and length < 0x7FFFFF00:
-                raise InputError(
-                    f"{path}: is cut short ({size - position} of {length} bytes of samples); copy it again"
-                )
-            position += length + length % 2

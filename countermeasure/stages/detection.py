@@ -28,12 +28,6 @@ from countermeasure.stages.calibration import Calibration
 from countermeasure.stages.chain import Chain, Score
 from countermeasure.trials.protocol import BONAFIDE, SPOOF
 
-# What is taken for a recording in a folder. Not all of it can be read by every libsndfile, or at all: that is
-# said of each file, rather than passing it over.
-SUFFIXES = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
-    *(".sph", ".m4a", ".aac", ".wma", ".amr"),
-)
 _STDIN = "-"
 # Points of the spectrum that tells whether there is an upper half of the band, and the share of the power that
 # is nothing: 70 dB down, where speech has 20 to 50 dB and rounding to 16 bits leaves 75.
@@ -162,12 +156,7 @@ def _below(folder: str) -> Iterator[str]:
     """Yield the recordings below a folder in order of their paths."""
     for path, folders, names in os.walk(folder):
         folders.sort()
-        yield from (os.path.join(path, name) for name in sorted(names) if is_recording(name))
-
-
-def is_recording(name: str) -> bool:
-    """Tell whether a file of this name in a folder is taken for a recording."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+        yield from (os.path.join(path, name) for name in sorted(names) if audio.is_recording(name))
 
 
 # -- one recording -------------------------------------------------------------------------------------
@@ -213,6 +202,7 @@ class _Judge:
         self._calibration = calibration.read(models.folder)
         self.threshold = _threshold(self._calibration, threshold)
         self.n_scored = 0
+        self._n_refused = 0
         self._notes: dict[str, int] = {}
         cli.log(_introduction(models, self._calibration, threshold))
 
@@ -228,6 +218,9 @@ class _Judge:
         with audio.stream(path) as stream:
             seen = _Seen()
             score = models.score(seen.resampled(resampled(seen.samples(stream.pieces), stream.rate, models.rate)))
+        self._n_refused += stream.md5_matches is not None
+        if stream.md5_matches is False:
+            self._note("with another MD5 than the file states", f"{path}: its samples have not the MD5 that it states")
         if seen.low == seen.high:
             raise InputError(f"{path}: digital silence (all samples are the same); there is nothing to judge")
         if stream.rate < models.rate:
@@ -270,6 +263,8 @@ class _Judge:
 
     def conclude(self) -> None:
         """Say how many recordings the warnings were about."""
+        if self._n_refused:
+            cli.log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {self._n_refused:,}")
         for kind, n in self._notes.items():
             if n > 1:
                 cli.log(f"warning: {kind}, with an unreliable score: {n:,} of {self.n_scored:,} recordings")
