@@ -81,7 +81,7 @@ def _serve() -> dict[str, Any] | None:
             os.dup2(complaints, 2)
             os.dup2(os.open(os.devnull, os.O_RDWR), 1)
             os.dup2(1, 0)
-            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
             job["steps"] = steps
             return job
         os.close(complaints)
