@@ -34,7 +34,12 @@ def stand_in(dtype: str, tasks: list[extraction._Task]) -> list[extraction._Resu
     """Return for each task what the features of a very short recording would be."""
     return [
         extraction._Result(
-            task.utterance, bytes(32), 16000, 1, 800, {name: FEATURE for name, known in task.known.items() if not known}
+            task.utterance,
+            bytes(32),
+            rate=16000,
+            n_channels=1,
+            n_samples=800,
+            found={name: FEATURE for name, known in task.known.items() if not known},
         )
         for task in tasks
     ]

@@ -70,6 +70,8 @@ class Record:
         Utterances shorter than one window, filled up with zeros.
     mixed_down : list of str
         Utterances of several channels, of which the list has the mean.
+    wrong_md5 : list of str
+        Utterances whose FLAC file libsndfile refuses, and whose samples have not the MD5 that it states.
     utterances : list of str
         In the list's order.
     speakers : list of (str or None)
@@ -96,6 +98,7 @@ class Record:
     skipped: list[str] = field(default_factory=list)
     padded: list[str] = field(default_factory=list)
     mixed_down: list[str] = field(default_factory=list)
+    wrong_md5: list[str] = field(default_factory=list)
     utterances: list[str] = field(default_factory=list)
     speakers: list[str | None] = field(default_factory=list)
     n_frames: list[int] = field(default_factory=list)

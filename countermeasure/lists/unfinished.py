@@ -36,10 +36,10 @@ from countermeasure.lists.pickles import LETTERS, LIST_END, LIST_START, Index, L
 from countermeasure.trials.protocol import Protocol
 
 _HEAD = struct.Struct("<4sII")  # mark, length of what follows, its checksum
-# Place, label, digest, rate, channels, samples, rows, columns, where the data begin, the items' checksum. Then the
-# utterance.
-_FIELDS = struct.Struct("<Qc32sIHQIIQ32s")
-_MARK = b"CMj2"
+# Place, label, digest, rate, channels, samples, MD5 (1, 0, -1: None), rows, columns, where the data begin, the items'
+# checksum. Then the utterance.
+_FIELDS = struct.Struct("<Qc32sIHQbIIQ32s")
+_MARK = b"CMj3"
 _LABELS = {letter.encode(): label for label, letter in LETTERS.items()}
 
 
@@ -56,8 +56,8 @@ class Entry(NamedTuple):
         SHA-256 of the audio file.
     rate : int
         In Hz.
-    n_channels, n_samples : int
-        Of the recording.
+    n_channels, n_samples, md5_matches
+        Of the recording, see `audio.Recording`.
     shape : tuple of int
         Of the feature.
     start : int
@@ -70,6 +70,7 @@ class Entry(NamedTuple):
     rate: int
     n_channels: int
     n_samples: int
+    md5_matches: bool | None
     shape: tuple[int, int]
     start: int
 
@@ -158,6 +159,7 @@ class UnfinishedList(AbstractContextManager):
         rate: int,
         n_channels: int,
         n_samples: int,
+        md5_matches: bool | None,
         feature: NDArray[np.floating],
     ) -> None:
         """Append the feature of the recording at a place; it replaces an earlier one."""
@@ -167,7 +169,8 @@ class UnfinishedList(AbstractContextManager):
         before, after = around_array(self._n_items, feature.shape, self._dtype, trial.label)
         start = self._size + len(before)
         self._write_items(b"".join((before, np.ascontiguousarray(feature, self._dtype).data.cast("B"), after)))
-        about = digest, rate, n_channels, n_samples, rows, columns, start, self._checksum.digest()
+        md5 = -1 if md5_matches is None else int(md5_matches)
+        about = digest, rate, n_channels, n_samples, md5, rows, columns, start, self._checksum.digest()
         letter = LETTERS[trial.label].encode()
         self._write_note(_FIELDS.pack(place, letter, *about) + trial.utterance.encode())
         self._in_order = self._in_order and place > self._last
@@ -330,8 +333,9 @@ class UnfinishedList(AbstractContextManager):
 
 
 def _entry(note: bytes) -> Entry:
-    place, label, digest, rate, n_channels, n_samples, rows, columns, start, _ = _FIELDS.unpack_from(note)
-    return Entry(place, _LABELS[label], digest, rate, n_channels, n_samples, (rows, columns), start)
+    place, label, digest, rate, n_channels, n_samples, md5, rows, columns, start, _ = _FIELDS.unpack_from(note)
+    md5_matches = None if md5 < 0 else bool(md5)
+    return Entry(place, _LABELS[label], digest, rate, n_channels, n_samples, md5_matches, (rows, columns), start)
 
 
 def _utterance(note: bytes) -> str:

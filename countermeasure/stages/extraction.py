@@ -62,6 +62,7 @@ class _Result(NamedTuple):
     rate: int = 0
     n_channels: int = 0
     n_samples: int = 0
+    md5_matches: bool | None = None
     found: dict[str, NDArray[np.floating]] = {}  # noqa: RUF012  never changed
     problem: str | None = None
 
@@ -256,7 +257,8 @@ def _compute(loaded: _Loaded, dtype: str) -> _Result:
         found = features.extract(recording.signal, recording.rate, missing, dtype)
     except InputError as error:
         return _Result(task.utterance, digest, problem=f"{task.utterance}: {error}")
-    return _Result(task.utterance, digest, recording.rate, recording.n_channels, len(recording.signal), found)
+    about = recording.rate, recording.n_channels, len(recording.signal), recording.md5_matches
+    return _Result(task.utterance, digest, *about, found)
 
 
 def _hex(digest: bytes | None) -> str:
@@ -308,13 +310,15 @@ class _List:
             return self.unfinished.entries(kept())
 
         rate = next(entries()).rate
-        padded, mixed_down, n_frames = array("I"), array("I"), []
+        padded, mixed_down, wrong_md5, n_frames = array("I"), array("I"), array("I"), []
         for entry in entries():
             n_frames.append(entry.shape[0])
             if features.is_padded(self.name, entry.n_samples, rate):
                 padded.append(entry.place)
             if entry.n_channels > 1:
                 mixed_down.append(entry.place)
+            if entry.md5_matches is False:
+                wrong_md5.append(entry.place)
         list_sha256, index = self.unfinished.finish(kept)
         record = provenance.Record(
             kind="features",
@@ -329,6 +333,7 @@ class _List:
             skipped=list(_utterances(trials, problems)),
             padded=list(_utterances(trials, padded)),
             mixed_down=list(_utterances(trials, mixed_down)),
+            wrong_md5=list(_utterances(trials, wrong_md5)),
             utterances=list(_utterances(trials, kept())),
             speakers=[trials[place].speaker for place in kept()],
             n_frames=n_frames,
@@ -405,7 +410,7 @@ def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
 def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
     """Compute what the lists lack, then finish them."""
     problems = _Problems()
-    mixed_down = array("I")
+    mixed_down, refused, wrong_md5 = array("I"), array("I"), array("I")
     under_way: deque[Entry | None] = deque()  # what was known of each recording before, from the first list
 
     def known() -> Iterator[dict[str, bytes | None]]:
@@ -432,11 +437,18 @@ def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
                 _keep(lists, place, result)
                 if about.n_channels > 1:
                     mixed_down.append(place)
+                if about.md5_matches is not None:
+                    refused.append(place)
+                if about.md5_matches is False:
+                    wrong_md5.append(place)
             yield _hex(result.digest)
 
     audio_sha256 = provenance.combined_sha256(kept())
     if mixed_down:
         log(f"several channels, of which the mean is taken: {_named(source.trials, mixed_down)}")
+    if refused:
+        other = f"; {len(wrong_md5):,} have not the MD5 that they state, see the record" if wrong_md5 else ""
+        log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {_named(source.trials, refused)}{other}")
     if problems:
         _report(problems, source, skip_bad)
     for each in lists:
@@ -447,7 +459,7 @@ def _keep(lists: list[_List], place: int, result: _Result) -> None:
     """Add what was found out about a recording to the lists."""
     for each in lists:
         if each.name in result.found:
-            about = result.digest or b"", result.rate, result.n_channels, result.n_samples
+            about = result.digest or b"", result.rate, result.n_channels, result.n_samples, result.md5_matches
             each.unfinished.add(place, *about, result.found[each.name])
 
 

@@ -349,7 +349,7 @@ def lying_entry(rng, content):
         at += head.size + length
     i = rng.randrange(len(pieces))
     pieces[i] = rng.choice(BYTES)(rng, pieces[i])
-    return b"".join(head.pack(b"CMj2", len(piece), zlib.crc32(piece)) + piece for piece in pieces)
+    return b"".join(head.pack(b"CMj3", len(piece), zlib.crc32(piece)) + piece for piece in pieces)
 
 
 MUTATORS = {

@@ -1,0 +1,120 @@
+"""FLAC files that libsndfile refuses, as half of ASVspoof 2021's, through extraction, scoring and detection."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import overflowing_flac
+from countermeasure.errors import InputError
+from countermeasure.lists import provenance
+from countermeasure.options import TrainingOptions
+from countermeasure.stages import detection
+from countermeasure.stages.extraction import extract
+from countermeasure.stages.scoring import score_list
+from countermeasure.stages.training import train
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared/data/asvspoof2021"
+
+
+def set_of(folder, rng, n=6):
+    """Write n recordings of which the first half go beyond 16 bits, as FLAC and WAV; the first states another MD5."""
+    lines = []
+    for kind in ("flac", "wav"):
+        (folder / kind).mkdir()
+    for i in range(n):
+        samples = np.round(3000 * rng.normal(size=20_000)).astype(int)
+        samples[10_000 + 300 * i] = 32768 if i < n // 2 else 32767
+        md5 = b"some other bytes" if i == 0 else None
+        overflowing_flac.write(folder / "flac" / f"LA_E_{i}.flac", samples, md5=md5)
+        soundfile.write(folder / "wav" / f"LA_E_{i}.wav", overflowing_flac.wrapped(samples).astype(np.int16), 16000)
+        lines.append(f"LA_E_{i},{'bonafide' if i % 2 else 'spoof'}\n")
+    (folder / "protocol.csv").write_text("file,label\n" + "".join(lines))
+
+
+def features_of(path):
+    with path.open("rb") as file:
+        return [feature for feature, _ in pickle.load(file)]
+
+
+def test_extraction_takes_them_counts_them_and_names_wrong_md5(tmp_path, rng, capsys):
+    pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
+    set_of(tmp_path, rng)
+    protocol = tmp_path / "protocol.csv"
+    (found,) = extract("eval", tmp_path / "flac", protocol, tmp_path / "a", ["lfcc"], n_jobs=1)
+    said = capsys.readouterr().err
+    (expected,) = extract("eval", tmp_path / "wav", protocol, tmp_path / "b", ["lfcc"], n_jobs=1)
+    assert found.read_bytes() == expected.read_bytes()
+    if "decoded by miniaudio" in said:  # libsndfile before 1.2.1 reads them
+        assert "FLAC files that libsndfile refuses, decoded by miniaudio: 3 (LA_E_0, LA_E_1, LA_E_2); 1 " in said
+        assert provenance.read(found).wrong_md5 == ["LA_E_0"]
+
+
+def test_what_to_install_is_said_where_miniaudio_is_missing(tmp_path, rng):
+    set_of(tmp_path, rng)
+    try:
+        soundfile.read(tmp_path / "flac" / "LA_E_0.flac")
+    except soundfile.SoundFileError:
+        pass
+    else:
+        pytest.skip("this libsndfile reads such files; only 1.2.1 and newer refuse them")
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "miniaudio.py").write_text("raise ImportError('not here')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "stub")}
+    for command in (
+        [
+            *("gmm_data_processing.py", "--data_split", "eval", "--data_path", str(tmp_path / "flac"), "--label_path"),
+            *(
+                str(tmp_path / "protocol.csv"),
+                "--output_path",
+                str(tmp_path / "out"),
+                "--ftype",
+                "lfcc",
+                "--n_jobs",
+                "1",
+            ),
+        ],
+        ["silence_measure.py", str(tmp_path / "flac" / "LA_E_0.flac")],
+    ):
+        run = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert run.returncode == 2, run.stderr
+        assert "`pip install miniaudio`" in run.stderr
+        assert "Traceback" not in run.stderr
+    assert not (tmp_path / "out" / "eval-lfcc.pkl").exists()
+
+
+def test_cut_ones_are_refused(tmp_path, rng):
+    set_of(tmp_path, rng)
+    path = tmp_path / "flac" / "LA_E_1.flac"
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(InputError, match=r"1 of 6 recordings cannot be used: 1 \(LA_E_1\)"):
+        extract("eval", tmp_path / "flac", tmp_path / "protocol.csv", tmp_path / "a", ["lfcc"], n_jobs=1)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no recordings of ASVspoof 2021 in {DATA}")
+def test_real_ones_score_the_same_by_list_and_by_recording(tmp_path, capsys):
+    miniaudio = pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
+    flac, protocol = DATA / "flac", DATA / "protocol.csv"
+    (tmp_path / "wav").mkdir()
+    for path in flac.iterdir():
+        samples = np.array(miniaudio.flac_read_file_s16(os.fspath(path)).samples, np.int16)
+        soundfile.write(tmp_path / "wav" / f"{path.stem}.wav", samples, 16000)
+    (found,) = extract("eval", flac, protocol, tmp_path / "a", ["lfcc"], n_jobs=1)
+    (expected,) = extract("eval", tmp_path / "wav", protocol, tmp_path / "b", ["lfcc"], n_jobs=1)
+    assert len(features_of(found)) == 32
+    assert found.read_bytes() == expected.read_bytes()
+    models = tmp_path / "model"
+    train(found, models, TrainingOptions(n_components=4, max_iter=5))
+    score_list(found, models / "bon.gmm", models / "sp.gmm", protocol, tmp_path / "scores.txt")
+    by_list = {line.split()[1]: float(line.split()[-1]) for line in (tmp_path / "scores.txt").read_text().splitlines()}
+    capsys.readouterr()
+    detection.detect([str(models)], [str(flac)], output="json")
+    by_recording = {Path(o["file"]).stem: o["llr"] for o in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert by_recording == pytest.approx(by_list, abs=1e-4)
