@@ -159,8 +159,8 @@ class UnfinishedList(AbstractContextManager):
         rate: int,
         n_channels: int,
         n_samples: int,
-        md5_matches: bool | None,
         feature: NDArray[np.floating],
+        md5_matches: bool | None = None,
     ) -> None:
         """Append the feature of the recording at a place; it replaces an earlier one."""
         trial = self._trials[place]

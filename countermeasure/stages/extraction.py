@@ -459,8 +459,8 @@ def _keep(lists: list[_List], place: int, result: _Result) -> None:
     """Add what was found out about a recording to the lists."""
     for each in lists:
         if each.name in result.found:
-            about = result.digest or b"", result.rate, result.n_channels, result.n_samples, result.md5_matches
-            each.unfinished.add(place, *about, result.found[each.name])
+            about = result.digest or b"", result.rate, result.n_channels, result.n_samples
+            each.unfinished.add(place, *about, result.found[each.name], result.md5_matches)
 
 
 def _report(problems: _Problems, source: _Source, skip_bad: bool) -> None:
