@@ -1,7 +1,5 @@
-import os
+import io
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -16,8 +14,6 @@ from countermeasure.evaluation.results import ATTACK
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.score_files import CmScores
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
 
 def scores(seed=0, n=240, shift=2.0, attacks=("A01", "A02", "A03")):
     rng = np.random.default_rng(seed)
@@ -31,6 +27,12 @@ def scores(seed=0, n=240, shift=2.0, attacks=("A01", "A02", "A03")):
 def study(n_systems=1, name="system-{}", asv=LA_EVAL, **kwargs):
     systems = {name.format(k): scores(k, shift=1.5 + 0.4 * k, **kwargs) for k in range(n_systems)}
     return run_study(systems, asv, by=[ATTACK], bootstrap=50)
+
+
+def svg(figure):
+    file = io.BytesIO()
+    plots.write(figure, file, "svg")
+    return file.getvalue()
 
 
 def drawn_words(figure):
@@ -99,11 +101,9 @@ def test_pictures_are_written_in_both_formats(tmp_path):
             assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_scores_give_the_same_svg(tmp_path):
-    for folder in ("a", "b"):
-        plots.save_all(plots.pictures(study()), tmp_path / folder)
-    for path in (tmp_path / "a").glob("*.svg"):
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+def test_the_same_scores_give_the_same_svg():
+    first, second = ({name: svg(figure) for name, figure in plots.pictures(study()).items()} for _ in range(2))
+    assert first == second
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,19 @@ def test_the_same_scores_give_the_same_svg(tmp_path):
         ([1e6, 2e6], [-1e6, 1.5e6]),
     ],
 )
-def test_extreme_scores_can_be_drawn(tmp_path, bonafide, spoof):
+def test_extreme_scores_can_be_drawn(bonafide, spoof):
     n = len(bonafide) + len(spoof)
     names = np.arange(n).astype(bytes)
     is_bonafide = np.arange(n) < len(bonafide)
     cm = CmScores("x", "0", names, np.array(bonafide + spoof), is_bonafide, np.where(is_bonafide, b"", b"A01"), names)
-    plots.save_all(plots.pictures(run_study({"s": cm}, by=[ATTACK])), tmp_path)
+    for figure in plots.pictures(run_study({"s": cm}, by=[ATTACK])).values():
+        svg(figure)
+
+
+def test_names_are_words():
+    """Neither formulas nor letters that the font lacks end a run."""
+    content = study(name="a$x^$b 語音")
+    svg(plots.pictures(content)["det"])
 
 
 def test_points_of_the_det_curve_lie_where_they_should():
@@ -168,27 +175,3 @@ def test_page_without_asv_and_attacks():
     assert "min t-DCF needs" in text
     assert text.count("<svg") == 3
     assert "By attack" not in text
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize("dark", [False, True])
-def test_page_renders_in_a_browser(tmp_path, dark):
-    from matplotlib.image import imread
-
-    content = study(2)
-    path, picture = tmp_path / "out.html", tmp_path / "out.png"
-    path.write_text(outputs.to_html(content, plots.pictures(content)), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    options += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
-    options += ["--window-size=1200,2400", f"--screenshot={picture}", *(["--force-dark-mode"] if dark else [])]
-    command = [str(BROWSER), *options, path.as_uri()]
-    subprocess.run(command, check=True, capture_output=True, timeout=60, env={**os.environ, "HOME": str(tmp_path)})
-    pixels = imread(picture)[..., :3]
-    background = pixels[5, 5]
-    assert (background.mean() < 0.2) == dark
-    inked = np.abs(pixels - background).max(axis=2) > 0.3
-    # Words, tables and curves: something on every tenth of the page, and not all of it.
-    assert all(stripe.any() for stripe in np.array_split(inked, 10))
-    assert 0.005 < inked.mean() < 0.5
-    blue = np.array([0, 0x72, 0xB2]) / 255
-    assert (np.abs(pixels - blue).max(axis=2) < 0.02).sum() > 500  # the first system's curve is there
