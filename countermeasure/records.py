@@ -35,6 +35,11 @@ def found_path(path: str | os.PathLike[str]) -> Path:
     return beside if beside.exists() else path_of(Path(path).resolve())
 
 
+def text(value: str) -> str:
+    """Return text that a record can hold: names of files may be any bytes, and those that are no UTF-8 are escaped."""
+    return value.encode(errors="backslashreplace").decode()
+
+
 def write(path: str | os.PathLike[str], record: Any) -> None:
     """Write a record, a dataclass, to a file of JSON, an entry a line."""
     entries = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}

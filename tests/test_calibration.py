@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,12 +11,15 @@ from scipy.stats import norm
 
 from countermeasure import cli, files
 from countermeasure.errors import InputError
+from countermeasure.gmm import calibration
+from countermeasure.gmm.calibration import Calibration, fit
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, write_model
-from countermeasure.stages import calibration
-from countermeasure.stages.calibration import Calibration, calibrate, fit
+from countermeasure.stages.calibration import calibrate
 from countermeasure.trials.score_files import ScoreRecord, write_record
 from tDCF_python import metrics
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -243,7 +250,7 @@ def test_what_is_written_is_read(models):
     "change",
     [
         {"slope": 0}, {"slope": -1.0}, {"slope": "1"}, {"slope": float("nan")}, {"slope": True}, {"offset": 1e999},
-        {"prior": 1}, {"criterion": "other"}, {"threshold": None}, {"eer": 2}, {"eer_over": "files"}, {"n_spoof": 0},
+        {"prior": 1}, {"criterion": "other"}, {"threshold": None}, {"eer": 2}, {"eer_over": 1}, {"n_spoof": 0},
         {"n_bonafide": 1.5}, {"score_sha256": ""}, {"models_sha256": "0"}, {"format": 2}, {"format": "1"},
         {"more": 1}, {"score_file": ["a"]},
     ],
@@ -277,3 +284,38 @@ def test_probabilities_do_not_overflow(models):
     found = made(models)
     assert [found.probability(llr) for llr in (-1e300, 1e300)] == [0, 1]
     assert found.probability(1 / 3) == pytest.approx(0.5)
+
+
+# -- names that are no text, and pipes -----------------------------------------------------------------
+
+
+def test_a_score_file_whose_name_is_not_utf8(rng, tmp_path, models):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
+    try:
+        score_file(path, *draw(rng, 40, 40))
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    done = subprocess.run(
+        [sys.executable, ROOT / "gmm_calibrate.py", "--cm_score", path, "--model_path", models],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert calibration.read(models)
+    assert "caf" in (models / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+@pytest.mark.parametrize("name", ["model/calibration.json", "model/README.md", "dev.txt.json"])
+def test_pipes_are_not_waited_for(rng, tmp_path, models, name):
+    path = score_file(tmp_path / "dev.txt", *draw(rng, 40, 40))
+    os.mkfifo(tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, ROOT / "gmm_calibrate.py", "--cm_score", path, "--model_path", models],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (2 if name == "model/calibration.json" else 0)

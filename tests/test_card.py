@@ -3,10 +3,12 @@ import pytest
 
 import corpus
 from countermeasure import files
+from countermeasure.gmm import calibration
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, write_model
 from countermeasure.options import LogisticOptions, TrainingOptions
-from countermeasure.stages import calibration, card
+from countermeasure.stages import card
+from countermeasure.stages.calibration import calibrate
 from countermeasure.stages.extraction import extract
 from countermeasure.stages.scoring import write_frame_scores
 from countermeasure.stages.training import train, train_fusion
@@ -33,12 +35,11 @@ def test_training_writes_a_card_that_says_what_the_models_are(lists, trained):
     text = (trained / card.FILE).read_text()
     assert text.startswith(card.MARK + "\n# Base model: mfcc\n")
     assert "| bona fide | 6 | " in text
-    assert "- Split: train, 16,000 Hz" in text
-    assert "- Speakers: 3" in text
-    assert f"- SHA-256 of the list `mfcc`: `{files.sha256(lists / 'train-mfcc.pkl')}`" in text
+    assert "- split: train\n- sampling rate, Hz: 16000\n- speakers: 3" in text
+    assert f"- SHA-256 of `mfcc`: {files.sha256(lists / 'train-mfcc.pkl')}" in text
     assert "- filter_bank: mel" in text
     assert "`n_components` 2" in text
-    assert "None yet." in text
+    assert "None yet" in text
     assert "gmm_calibrate.py" in text
     assert "neural vocoders" in text
     assert "`silence`" not in text
@@ -77,18 +78,18 @@ def test_a_folder_of_that_name_is_left_alone(trained):
 def test_calibration_brings_the_figures(trained, tmp_path, rng):
     lines = [f"S{i} U{i} - {'- bonafide' if i % 2 else 'A01 spoof'} {2 * (i % 2) + rng.normal()}" for i in range(80)]
     (tmp_path / "dev.txt").write_text("\n".join(lines))
-    calibration.calibrate(tmp_path / "dev.txt", trained)
+    calibrate(tmp_path / "dev.txt", trained)
     found = calibration.read(trained)
     text = (trained / card.FILE).read_text()
     assert f"EER: {100 * found.eer:.2f} %" in text
-    assert f"- Threshold: {found.threshold:.6f}" in text
-    assert "None yet." not in text
+    assert f"- threshold: {found.threshold:.6f}" in text
+    assert "None yet" not in text
 
 
 def test_stale_figures_are_not_told(lists, trained, tmp_path, rng):
     lines = [f"S{i} U{i} - {'- bonafide' if i % 2 else 'A01 spoof'} {2 * (i % 2) + rng.normal()}" for i in range(80)]
     (tmp_path / "dev.txt").write_text("\n".join(lines))
-    calibration.calibrate(tmp_path / "dev.txt", trained)
+    calibrate(tmp_path / "dev.txt", trained)
     train(lists / "train-mfcc.pkl", trained, TrainingOptions(n_components=3, max_iter=3))
     text = (trained / card.FILE).read_text()
     assert "belongs to other models" in text
@@ -101,15 +102,15 @@ def test_the_card_of_a_fusion_names_its_columns_and_what_silence_learns(lists, t
     train_fusion(folder, tmp_path / "fusion", OPTIONS)
     text = (tmp_path / "fusion" / card.FILE).read_text()
     assert "# Fusion of 2 score columns" in text
-    assert "- `mfcc-bon`: frame scores, mfcc" in text
+    assert "- `mfcc-bon`: mfcc" in text
     assert "silence" not in text
     assert "| passes |" in text
     for side in ("bon", "sp"):
         digest = files.sha256(folder / f"mfcc-{side}-train.pkl")
-        assert f"- SHA-256 of the list `mfcc-{side}`: `{digest}`" in text
+        assert f"- SHA-256 of `mfcc-{side}`: {digest}" in text
     train_fusion(folder, tmp_path / "regression", LogisticOptions())
     text = (tmp_path / "regression" / card.FILE).read_text()
-    assert "logistic regression on rows of other models' scores" in text
+    assert "Logistic regression on the mean row of each recording" in text
     assert "| passes |" not in text
     for path in lists.glob("train-silence.pkl*"):
         (tmp_path / "silent").mkdir(exist_ok=True)

@@ -19,12 +19,13 @@ import overflowing_flac
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.features import features
+from countermeasure.gmm import calibration
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, write_model
 from countermeasure.lists import names
 from countermeasure.options import TrainingOptions
 from countermeasure.speech.resampling import resample
-from countermeasure.stages import calibration, chain, detection
+from countermeasure.stages import chain, detection
 from countermeasure.stages.extraction import extract
 from countermeasure.stages.scoring import score_fusion, score_list, write_file_scores, write_frame_scores
 from countermeasure.stages.training import train, train_fusion

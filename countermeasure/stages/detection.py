@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from countermeasure import cli, compute, files
 from countermeasure.errors import InputError
+from countermeasure.gmm import calibration
+from countermeasure.gmm.calibration import Calibration
 from countermeasure.gmm.models import model_files
 from countermeasure.speech import audio
 from countermeasure.speech.resampling import resampled
-from countermeasure.stages import calibration, chain
-from countermeasure.stages.calibration import Calibration
+from countermeasure.stages import chain
 from countermeasure.stages.chain import Chain, Score
 from countermeasure.trials.protocol import BONAFIDE, SPOOF
 

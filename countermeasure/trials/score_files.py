@@ -305,9 +305,7 @@ def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt
 
 def write_record(path: str | os.PathLike[str], record: ScoreRecord) -> None:
     """Write the record of a score file beside it."""
-    # A fusion's columns are names of files, which need not be UTF-8.
-    inputs = [name.encode(errors="backslashreplace").decode() for name in record.inputs]
-    records.write(records.path_of(path), replace(record, inputs=inputs))
+    records.write(records.path_of(path), replace(record, inputs=[records.text(name) for name in record.inputs]))
 
 
 def read_record(path: str | os.PathLike[str], score_sha256: str) -> ScoreRecord | None:

@@ -1,0 +1,179 @@
+"""Calibration: what a model's LLRs are worth, and the threshold that follows; kept beside the models.
+
+A mixture takes frames for independent, so its LLRs are far too large. Logistic regression on development scores
+makes them
+
+    log P(bona fide | s) / P(spoof | s) = slope · s + offset + log prior / (1 − prior),
+
+where `prior` is the share of bona fide speech (N. Brümmer and J. du Preez, Computer Speech & Language 2006).
+Both classes weigh the same in the fit of slope and offset; the prior enters threshold and probability only.
+Targets are Platt's, (n + 1) / (n + 2) and 1 / (n + 2) (J. Platt, 1999): they keep the slope finite where the
+classes do not overlap. They follow each class's own number of trials and not the prior, since at a skewed prior
+the few relabelled trials of one class would outweigh all of the other.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermeasure import files, records
+from countermeasure.errors import InputError
+from countermeasure.gmm.models import model_files
+from countermeasure.lists import provenance
+
+FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The calibration of a folder's models.
+
+    Attributes
+    ----------
+    slope : float > 0
+    offset : float
+        In nats.
+    prior : float
+        Share of bona fide speech on which probabilities and the Bayes threshold rest.
+    criterion : {'bayes', 'eer'}
+        Whether the threshold is where both classes are equally probable, or that of the EER.
+    threshold : float
+        For LLRs as they come from the models; a recording is accepted as bona fide when its LLR is greater.
+    eer, eer_low, eer_high : float
+        Of the development scores, with its interval of 95 %.
+    eer_over : {'speakers', 'trials'}
+        What the interval was drawn over.
+    n_bonafide, n_spoof : int
+        Trials.
+    score_file : str
+        Name of the file with the scores, without its folder.
+    score_sha256 : str
+        Of that file.
+    models_sha256 : str
+        Of the models, see `models_sha256`.
+    format : int
+    """
+
+    slope: float
+    offset: float
+    prior: float
+    criterion: Literal["bayes", "eer"]
+    threshold: float
+    eer: float
+    eer_low: float
+    eer_high: float
+    eer_over: str
+    n_bonafide: int
+    n_spoof: int
+    score_file: str
+    score_sha256: str
+    models_sha256: str
+    format: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "slope": self.slope > 0,
+            "prior": 0 < self.prior < 1,
+            "eer": 0 <= self.eer_low <= self.eer_high <= 1 and 0 <= self.eer <= 1,
+            "n_bonafide": self.n_bonafide > 0,
+            "n_spoof": self.n_spoof > 0,
+            "score_sha256": len(self.score_sha256) == 64,
+        }
+        for name, holds in ranges.items():
+            if not holds:
+                raise ValueError(f"{name} is out of range")
+
+    def probability(self, llr: float) -> float:
+        """Return the probability that a recording with this LLR is bona fide."""
+        log_odds = self.slope * llr + self.offset + logit(self.prior)
+        return (1 + math.tanh(log_odds / 2)) / 2
+
+
+def logit(p: float) -> float:
+    """Return the log odds of a probability."""
+    return math.log(p / (1 - p))
+
+
+def models_sha256(folder: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 over those of a folder's models: a calibration is of these and of no others."""
+    return sha256_of_pair(*model_files(folder))
+
+
+def sha256_of_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 over those of two models."""
+    return provenance.combined_sha256(map(files.sha256, (bonafide_path, spoof_path)))
+
+
+def read(folder: str | os.PathLike[str]) -> Calibration | None:
+    """Read the calibration of a folder's models; None where there is none.
+
+    Raises
+    ------
+    InputError
+        When it is damaged, or was made for other models than those that are there now.
+    """
+    path = Path(folder) / FILE
+    try:
+        found = records.checked(Calibration, records.read(path))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{path}: is no calibration ({error}); delete it or run gmm_calibrate.py again") from None
+    if found.models_sha256 != models_sha256(folder):
+        raise InputError(f"{path}: was made for other models than those of the folder; run gmm_calibrate.py again")
+    return found
+
+
+def write(folder: str | os.PathLike[str], calibration: Calibration) -> None:
+    """Write the calibration of a folder's models."""
+    records.write(Path(folder) / FILE, calibration)
+
+
+def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope and offset that make LLRs calibrated ones, whatever the share of bona fide speech.
+
+    Parameters
+    ----------
+    llrs : array [n_trials]
+        Finite.
+    is_bonafide : array of bool [n_trials]
+        With both classes, which weigh the same however many trials they have.
+
+    Raises
+    ------
+    InputError
+        When the scores do not rise from spoof to bona fide speech.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = llrs.mean(), llrs.std()
+    slope = 0.0
+    if scale > 0:
+        target, weight = np.empty(len(llrs)), np.empty(len(llrs))
+        for members, extreme in ((is_bonafide, 1), (~is_bonafide, 0)):
+            n = np.count_nonzero(members)
+            target[members] = (n * extreme + 1) / (n + 2)
+            weight[members] = len(llrs) / (2 * n)
+        z = (llrs - mean) / scale
+        # scikit-learn knows no targets between 0 and 1, so each trial is there once for either class. The large C
+        # leaves practically no penalty.
+        model = LogisticRegression(C=1e8, tol=1e-8, max_iter=1000)
+        model.fit(
+            np.concatenate([z, z])[:, None],
+            np.repeat([1, 0], len(z)),
+            np.concatenate([weight * target, weight * (1 - target)]),
+        )
+        slope = float(model.coef_[0, 0]) / scale
+    if not slope > 0:
+        raise InputError(
+            "bona fide trials do not score higher than spoofed ones on average, so there is nothing to calibrate; "
+            "are these the scores of a trained model on its development set?"
+        )
+    return slope, float(model.intercept_[0]) - slope * mean
