@@ -15,7 +15,7 @@ from numpy.lib import format
 
 from countermeasure import versions
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole
+from countermeasure.files import read_regular, replace_when_whole
 from countermeasure.gmm import em
 from countermeasure.gmm.mixture import Parameters, Statistics
 
@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str], record: dict[str, Any]) -> tuple[em.State
     path = Path(path)
     if not path.exists():
         return None
-    content = path.read_bytes()
+    content = read_regular(path)
     damaged = InputError(f"{path}: the checkpoint is damaged; start over with --restart")
     try:
         a = _arrays(content)
