@@ -90,12 +90,19 @@ def test_what_to_install_is_said_where_miniaudio_is_missing(tmp_path, rng):
     assert not (tmp_path / "out" / "eval-lfcc.pkl").exists()
 
 
-def test_cut_ones_are_refused(tmp_path, rng):
+def test_cut_ones_are_refused_and_the_next_run_knows_the_others(tmp_path, rng, capsys):
+    pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
     set_of(tmp_path, rng)
     path = tmp_path / "flac" / "LA_E_1.flac"
-    path.write_bytes(path.read_bytes()[:-5000])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5000])
+    call = "eval", tmp_path / "flac", tmp_path / "protocol.csv", tmp_path / "a", ["lfcc"]
     with pytest.raises(InputError, match=r"1 of 6 recordings cannot be used: 1 \(LA_E_1\)"):
-        extract("eval", tmp_path / "flac", tmp_path / "protocol.csv", tmp_path / "a", ["lfcc"], n_jobs=1)
+        extract(*call, n_jobs=1)
+    path.write_bytes(whole)
+    (found,) = extract(*call, n_jobs=1)
+    is_refusing = "decoded by miniaudio" in capsys.readouterr().err
+    assert provenance.read(found).wrong_md5 == ["LA_E_0"] * is_refusing
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no recordings of ASVspoof 2021 in {DATA}")

@@ -442,7 +442,7 @@ def test_an_unfinished_list_ends_at_its_first_torn_item(tmp_path, rng, damage):
     with opened(path, "LA_9 LA_8 LA_1 LA_0") as unfinished:
         assert places_of(unfinished) == [0, *expected]
         (entry,) = unfinished.entries([0])
-        assert entry[:7] == (0, "spoof", bytes(32), 16000, 1, 1000, (5, 60))
+        assert entry[:8] == (0, "spoof", bytes(32), 16000, 1, 1000, None, (5, 60))
         unfinished.finish(lambda: [0, *expected])
         unfinished.remove()
     assert loaded(path) == list_of(rows, [3, 1, 0][: 1 + len(expected)])
