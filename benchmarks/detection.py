@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from countermeasure.gmm.models import BONAFIDE_FILE, SPOOF_FILE
-from countermeasure.speech.resampling import resample, resampled
+from countermeasure.speech.resampling import resampled
 from countermeasure.stages import chain
 
 ROOT = Path(__file__).resolve().parents[1]

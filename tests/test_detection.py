@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from soxr import resample
 
 import corpus
 import gmm_detect
@@ -24,7 +25,6 @@ from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, write_model
 from countermeasure.lists import names
 from countermeasure.options import TrainingOptions
-from countermeasure.speech.resampling import resample
 from countermeasure.stages import chain, detection
 from countermeasure.stages.extraction import extract
 from countermeasure.stages.scoring import score_fusion, score_list, write_file_scores, write_frame_scores
