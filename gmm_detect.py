@@ -4,9 +4,8 @@
 For each recording a line with its log-likelihood ratio (LLR; higher = more bona fide), the decision at
 a threshold, and the probability of bona fide speech where gmm_calibrate.py has calibrated the models.
 Any format that libsndfile reads (WAV, FLAC, MP3, OGG, ...); several channels become their mean; other
-sampling rates than the models' are resampled (polyphase FIR filter: Kaiser-windowed sinc of 64 zero
-crossings a side, cut-off at 95 % of the band, 100 dB). A recording without the upper part of the band, as a
-telephone call is, has an unreliable score, and a warning says so.
+sampling rates than the models' are resampled by soxr. A recording without the upper part of the band, as
+a telephone call is, has an unreliable score, and a warning says so.
 Exit status 0: all were scored; 2: some were not, each of which is named on stderr.
 
 Examples:

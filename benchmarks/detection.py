@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from countermeasure.gmm.models import BONAFIDE_FILE, SPOOF_FILE
 from countermeasure.speech.resampling import resampled
@@ -77,7 +78,7 @@ def main() -> None:
         jobs: dict[str, list[list[str]]] = {}
         for other in (rate, 8000, 44100, 48000, 96000):
             path = folder / f"{other}.wav"
-            soundfile.write(path, resample(signal, rate, other), other)
+            soundfile.write(path, soxr.resample(signal, rate, other), other)
             jobs[f"gmm_detect.py, {other} Hz"] = [[*detect, str(path)]]
         protocol = folder / "protocol.txt"
         protocol.write_text(f"S {rate} - A01 spoof\n")
