@@ -33,7 +33,7 @@ export PYTHON=$PWD/.venv/bin/python WORK=$PWD/demo_output
 if [ -z "${LA:-}" ]; then
     LA=$WORK/LA
     echo "== making synthetic speech"
-    "$PYTHON" make_demo_data.py --output_path "$LA" ${JOBS:+--n_jobs "$JOBS"}
+    "$PYTHON" examples/demo_data/make_demo_data.py --output_path "$LA" ${JOBS:+--n_jobs "$JOBS"}
     about="on synthetic speech: these figures show that the pipeline works, no more"
 else
     about="on $LA"

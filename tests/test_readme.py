@@ -68,7 +68,7 @@ def test_a_wrong_command_would_be_noticed():
 
 def test_every_script_has_a_command():
     named = {words[0] for words in PYTHON_COMMANDS}
-    others = {"make_demo_data.py", "silence_measure.py"}  # demo.sh runs the one, the other is a look at one's files
+    others = {"silence_measure.py"}  # a look at one's files
     assert named == {name for name in SCRIPTS if name.endswith(".py")} - others
 
 

@@ -42,7 +42,6 @@ WRITERS = {
                    "LA/ASVspoof2019_LA_eval/flac/LA_E_1000000.flac"],
     "score_eval": ["--cm_score", "scores.txt", "--plot", "out/plots", "--report", "out/report.html", "--json",
                    "out/all.json", "--csv", "out/all.csv"],
-    "make_demo_data": ["--output_path", "out", "--n_bonafide", 1, 1, 1, "--n_jobs", 1],
 }  # fmt: skip
 # The models that are in the folder before, for a script that writes beside them.
 THERE_BEFORE = {"gmm_calibrate": "model/lfcc"}

@@ -1,0 +1,1 @@
+"""Examples: data of your own, and the demo's data set."""

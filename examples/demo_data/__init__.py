@@ -1,0 +1,1 @@
+"""The demo's data set: synthetic speech, and three ways to fake it."""

@@ -1,0 +1,127 @@
+"""The demo's synthetic data set."""
+
+import filecmp
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+from countermeasure.trials.protocol import read_protocol
+from examples.demo_data import attacks, voice
+
+ROOT = Path(__file__).resolve().parent.parent
+SPLITS = {"train": "trn", "dev": "trl", "eval": "trl"}
+SIZES = (6, 2, 12)
+
+
+def make(folder, *options):
+    command = [sys.executable, "examples/demo_data/make_demo_data.py", "--output_path", str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def protocol_path(folder, split):
+    return folder / f"ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{split}.{SPLITS[split]}.txt"
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "LA"
+    done = make(folder, "--n_jobs", "2", "--n_bonafide", *map(str, SIZES))
+    assert done.returncode == 0, done.stderr
+    assert "SYNTHETIC" in done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trials(data_set):
+    return {split: list(read_protocol(protocol_path(data_set, split))) for split in SPLITS}
+
+
+def test_protocols_name_the_recordings_and_nothing_else(data_set, trials):
+    for split, n_bonafide in zip(SPLITS, SIZES, strict=True):
+        labels = [trial.label for trial in trials[split]]
+        assert (labels.count("bonafide"), labels.count("spoof")) == (n_bonafide, 2 * n_bonafide)
+        recordings = {path.stem for path in (data_set / f"ASVspoof2019_LA_{split}" / "flac").iterdir()}
+        assert recordings == {trial.utterance for trial in trials[split]}
+
+
+def test_speakers_are_disjoint_and_one_attack_is_in_eval_only(trials):
+    speakers = [{trial.speaker for trial in trials[split]} for split in SPLITS]
+    assert len(set.union(*speakers)) == sum(map(len, speakers))
+    found = {split: {trial.attack for trial in trials[split]} - {None} for split in SPLITS}
+    assert found["train"] == found["dev"] == {"A01", "A02"}
+    assert found["eval"] == set(attacks.ATTACKS) == {"A01", "A02", "A03"}
+
+
+def test_recordings_are_16_khz_mono_flac_of_a_few_seconds_and_not_clipped(data_set):
+    for path in data_set.rglob("*.flac"):
+        info = soundfile.info(path)
+        assert (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_16", 16000, 1)
+        assert 1.2 < info.duration < 4
+        assert 0 < np.abs(soundfile.read(path)[0]).max() <= 0.95 + 1 / 32768
+
+
+def test_same_seed_gives_same_bytes_for_any_number_of_processes(data_set, tmp_path):
+    assert make(tmp_path, "--n_jobs", "1", "--n_bonafide", *map(str, SIZES)).returncode == 0
+    names = [str(path.relative_to(data_set)) for path in data_set.rglob("*") if path.is_file()]
+    assert len(names) == 3 * sum(SIZES) + 4
+    assert filecmp.cmpfiles(data_set, tmp_path, names, shallow=False) == (names, [], [])
+
+
+def test_a_whole_set_is_kept_and_a_broken_one_is_made_again(tmp_path):
+    sizes = ("--n_bonafide", "1", "1", "1", "--n_jobs", "1")
+    assert make(tmp_path, *sizes).returncode == 0
+    recording = min(tmp_path.rglob("*.flac"))
+    before, time = recording.read_bytes(), recording.stat().st_mtime_ns
+    assert "nothing to do" in make(tmp_path, *sizes).stderr
+    assert recording.stat().st_mtime_ns == time
+    protocol_path(tmp_path, "eval").unlink()  # as after a run that was killed
+    recording.write_bytes(b"half")
+    assert make(tmp_path, *sizes).returncode == 0
+    assert recording.read_bytes() == before
+
+
+def test_another_data_set_in_the_folder_is_not_touched(tmp_path):
+    theirs = protocol_path(tmp_path, "dev")
+    theirs.parent.mkdir()
+    theirs.write_text("LA_0039 LA_D_2834763 - - bonafide\n")
+    done = make(tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+
+
+@pytest.mark.parametrize("options", [("--seed", "-1"), ("--n_bonafide", "1", "0", "1"), ("--n_jobs", "0")])
+def test_numbers_out_of_range_are_refused(tmp_path, options):
+    done = make(tmp_path / "new", *options)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def spectrum(signal):
+    """Mean power in 25 bands of 320 Hz, in dB."""
+    power = scipy.signal.welch(signal, nperseg=512)[1][1:251]
+    return 10 * np.log10(power.reshape(25, 10).mean(axis=1))
+
+
+@pytest.mark.parametrize("name", attacks.ATTACKS)
+def test_spoofs_say_what_the_speaker_says(name):
+    speaker = voice.draw_speaker(np.random.default_rng(0))
+    said = voice.speak(speaker, 1.5, np.random.default_rng(1))
+    spoof = attacks.ATTACKS[name].spoof(speaker, 1.5, np.random.default_rng(1))
+    assert len(spoof) == len(said)
+    assert np.std(spoof) == pytest.approx(1, rel=0.01)
+    assert not np.array_equal(spoof, said)
+    assert np.sqrt(np.mean((spectrum(spoof) - spectrum(said)) ** 2)) < 6  # dB
+    loud = [np.convolve(x**2, np.ones(1600), "same") for x in (said, spoof)]
+    assert np.corrcoef(np.log(np.maximum(loud, 1e-3)))[0, 1] > 0.8
+
+
+def test_filter_of_unit_response_is_the_identity(rng):
+    signal = rng.normal(size=8000)
+    np.testing.assert_allclose(voice.filter_by_steps(np.ones((101, 641)), signal), signal, atol=1e-12)
