@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 from countermeasure import cli, options
-from tDCF_python.defaults import FEWEST_REPLICATES, FEWEST_SPEAKERS, LA_EVAL_NAME, N_REPLICATES
+from tDCF_python.defaults import FEWEST_SPEAKERS, LA_EVAL_NAME
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,17 +66,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--bootstrap",
         nargs="?",
         type=_count,
-        const=N_REPLICATES,
+        const=True,
         metavar="N",
-        help="intervals of 95 %% from N resampled sets, and each further system compared with the first "
-        f"(default: none; in a report or with --plot, and without a number: {N_REPLICATES})",
+        help="intervals of 95 %%, and each further system compared with the first (default: only in a report or with "
+        "--plot); nothing is resampled any more, so a number other than 0 (none) makes no difference",
     )
     parser.add_argument(
         "--bootstrap_over",
         choices=["speakers", "trials"],
-        help=f"what is drawn (default: speakers, or trials where fewer than {FEWEST_SPEAKERS} speakers are named)",
+        help=f"what intervals are over: speakers, at least {FEWEST_SPEAKERS} of either class, or trials (default: "
+        "speakers, or trials where not every trial names its speaker)",
     )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", metavar="N", help="makes no difference: intervals need no random numbers any more")
     parser.add_argument(
         "--threshold_from",
         nargs="+",
@@ -99,20 +100,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--json - and --csv - would print one into the other; give one of them a file")
     from countermeasure.evaluation.command import evaluate_files
 
+    del args.seed
     evaluate_files(**vars(args))
     return 0
 
 
-def _count(word: str) -> int:
-    if not word.isdecimal() or 0 < int(word) < FEWEST_REPLICATES:
-        raise argparse.ArgumentTypeError(f"{word!r} is neither 0 nor a number from {FEWEST_REPLICATES} on")
-    return int(word)
-
-
-def _seed(word: str) -> int:
+def _count(word: str) -> bool:
     if not word.isdecimal():
         raise argparse.ArgumentTypeError(f"{word!r} is no integer from 0 on")
-    return int(word)
+    return int(word) > 0
 
 
 def _truth(word: str) -> bool:

@@ -1,7 +1,7 @@
 """How long the evaluation takes and how much memory it needs, on made-up scores of any size.
 
     python -m benchmarks.evaluation                     # the size of ASVspoof 2019 LA's evaluation set
-    python -m benchmarks.evaluation --trials 1000000 --bootstrap 0
+    python -m benchmarks.evaluation --trials 1000000
 
 Run from the checkout. Process times, without imports; beside reading stands NumPy's own text reader as the yardstick.
 """
@@ -25,7 +25,8 @@ from countermeasure.evaluation.asv import LA_EVAL
 from countermeasure.evaluation.results import ATTACK, SPEAKER
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.score_files import CmScores, read_cm_scores, write_scores
-from tDCF_python import resampling
+from tDCF_python import intervals
+from tDCF_python.evaluation import cost_functions
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
@@ -54,7 +55,6 @@ def timed(what: str, work: Callable[[], T]) -> T:
 def main() -> int:
     parser = cli.parser(__doc__)
     parser.add_argument("--trials", type=int, default=71237, help="trials of the made-up file (default: 71237)")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="resampled sets; 0: none (default: 1000)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scores.txt"
@@ -73,23 +73,21 @@ def main() -> int:
         timed("plain report", lambda: tables.text(run_study({"s": scores}, LA_EVAL)))
         timed("tables by attack", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[ATTACK])))
         timed("tables by speaker", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
-        if args.bootstrap:
-            bootstraps(scores, args.bootstrap)
+        with_intervals(scores)
     return 0
 
 
-def bootstraps(scores: CmScores, n_replicates: int) -> None:
-    for over in (resampling.SPEAKERS, resampling.TRIALS):
-        units = resampling.choose_units(scores.speakers, scores.utterances, over)
+def with_intervals(scores: CmScores) -> None:
+    costs = cost_functions(LA_EVAL.rates)
+    for over in (intervals.SPEAKERS, intervals.TRIALS):
+        units = intervals.choose_units(scores.speakers, scores.utterances, over)
         timed(
-            f"EER of {n_replicates:,} bootstraps over {over}",
-            lambda units=units: resampling.replicates(  # type: ignore[misc]
-                scores.scores, scores.bonafide, units, {}, n_replicates, 0
-            ),
+            f"intervals of all figures over {over}",
+            lambda units=units: intervals.influences(scores.scores, scores.bonafide, units, costs),  # type: ignore[misc]
         )
     timed(
         "all figures by attack, with intervals",
-        lambda: run_study({"s": scores}, LA_EVAL, by=[ATTACK], bootstrap=n_replicates),
+        lambda: run_study({"s": scores}, LA_EVAL, by=[ATTACK], with_intervals=True),
     )
 
 

@@ -33,11 +33,11 @@ from countermeasure.options import SPLITS, LogisticOptions, TrainingOptions
 from countermeasure.stages import scoring, training
 from countermeasure.trials.protocol import Trial, read_protocol
 from countermeasure.trials.score_files import read_cm_scores
-from tDCF_python import metrics, resampling
+from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER
+from tDCF_python.intervals import Influence, Interval
 
 N_HANDS = 4
-N_BOOTSTRAPS = 1000
 REFERENCE = "member best on dev"
 SHOWN = "logistic regression on train, l2 1"
 Division = dict[str, np.ndarray]
@@ -152,13 +152,10 @@ class Corpus:
         """Print EERs and their differences from the reference, with intervals of 95 %."""
         is_bonafide = self.is_bonafide[items]
         utterances = np.array([trial.utterance for trial in self.trials])[items]
-        units = resampling.choose_units(self.speakers[items].astype("S"), utterances.astype("S"))
+        units = intervals.choose_units(self.speakers[items].astype("S"), utterances.astype("S"))
 
-        def drawn(name: str) -> np.ndarray:
-            return 100 * np.mean(
-                [resampling.replicates(one[name], is_bonafide, units, {}, N_BOOTSTRAPS, 0)[EER] for one in repetitions],
-                axis=0,
-            )
+        def influence(name: str) -> Influence:
+            return intervals.mean([intervals.influences(one[name], is_bonafide, units, {})[EER] for one in repetitions])
 
         def eer(name: str) -> float:
             return float(np.mean([rate(one[name], is_bonafide) for one in repetitions]))
@@ -166,21 +163,31 @@ class Corpus:
         print(f"\n{title}: {len(items)} trials, intervals over {units.over}\n")
         print(f"| system | EER | 95 % | less the {REFERENCE} | 95 % |\n|---|---|---|---|---|")
         for name in repetitions[0]:
-            whole, difference = (resampling.interval(v) for v in (drawn(name), drawn(name) - drawn(REFERENCE)))
+            whole, (difference, _) = (
+                intervals.interval(influence(name)),
+                intervals.compare(influence(REFERENCE), influence(name)),
+            )
             print(
-                f"| {name} | {eer(name):.1f} % | {whole.low:.1f} to {whole.high:.1f} "
-                f"| {eer(name) - eer(REFERENCE):+.1f} | {difference.low:+.1f} to {difference.high:+.1f} |",
+                f"| {name} | {eer(name):.1f} % | {span(whole)} | {eer(name) - eer(REFERENCE):+.1f} "
+                f"| {span(difference, '+')} |",
                 flush=True,
             )
+
+
+def span(found: Interval, sign: str = "") -> str:
+    """Return an interval in percent, or the reason why there is none."""
+    if found.low is None or found.high is None:
+        return found.reason
+    return f"{100 * found.low:{sign}.1f} to {100 * found.high:{sign}.1f}"
 
 
 def subsets(corpus: Corpus, args: argparse.Namespace, folder: Path) -> None:
     """Print the EER in rotation of fusions by logistic regression, averaged over sets of members of one size."""
     sizes = range(2, len(args.ftype) + 1)
     found: dict[str, dict[int, list[float]]] = {}
-    drawn: dict[int, list[np.ndarray]] = {n: [] for n in sizes}
+    influences: dict[str, dict[int, list[Influence]]] = {name: {n: [] for n in sizes} for name in (SHOWN, REFERENCE)}
     utterances = np.array([trial.utterance for trial in corpus.trials]).astype("S")
-    units = resampling.choose_units(corpus.speakers.astype("S"), utterances)
+    units = intervals.choose_units(corpus.speakers.astype("S"), utterances)
     for seed in range(args.repetitions):
         options = TrainingOptions(n_components=args.n_components, seed=seed)
         bench = Bench(corpus, options, args.folds, folder)
@@ -193,11 +200,8 @@ def subsets(corpus: Corpus, args: argparse.Namespace, folder: Path) -> None:
                     for name, scores in _fused(corpus, division, {k: v[:, members] for k, v in of.items()}).items():
                         tested.setdefault(name, np.full(len(corpus.trials), np.nan))[division["eval"]] = scores
                 rates = {name: rate(scores, corpus.is_bonafide) for name, scores in tested.items()}
-                pair = (
-                    resampling.replicates(tested[name], corpus.is_bonafide, units, {}, N_BOOTSTRAPS, 0)[EER]
-                    for name in (SHOWN, REFERENCE)
-                )
-                drawn[n].append(100 * np.subtract(*pair))
+                for name in (SHOWN, REFERENCE):
+                    influences[name][n].append(intervals.influences(tested[name], corpus.is_bonafide, units, {})[EER])
                 alone = [rates.pop(f"member {k}") for k in range(n)]
                 rates = {"average member": float(np.mean(alone)), "member best in the test": min(alone), **rates}
                 for name, value in rates.items():
@@ -207,9 +211,10 @@ def subsets(corpus: Corpus, args: argparse.Namespace, folder: Path) -> None:
     print(f"\n| members | {' | '.join(map(str, sizes))} |\n|---|{'---|' * len(sizes)}")
     for name, by_size in found.items():
         print(f"| {name} | {' | '.join(f'{np.mean(by_size[n]):.1f} %' for n in sizes)} |")
-    intervals = [resampling.interval(np.mean(drawn[n], axis=0)) for n in sizes]
+    reference, shown = ([intervals.mean(influences[name][n]) for n in sizes] for name in (REFERENCE, SHOWN))
+    differences = [intervals.compare(*pair)[0] for pair in zip(reference, shown, strict=True)]
     print(f"\n{SHOWN}, less the {REFERENCE}, 95 % over {units.over}:")
-    print(", ".join(f"{n} members {one.low:+.1f} to {one.high:+.1f}" for n, one in zip(sizes, intervals, strict=True)))
+    print(", ".join(f"{n} members {span(one, '+')}" for n, one in zip(sizes, differences, strict=True)))
 
 
 def _fused(corpus: Corpus, division: Division, llrs: dict[str, np.ndarray]) -> Systems:

@@ -2,6 +2,4 @@
 
 LA_EVAL_NAME = "asvspoof2019-la-eval"  # --asv_score: the error rates of that set's ASV scores
 LA_EVAL_FILE = "ASVspoof2019_LA_eval_asv_scores.txt"  # these scores as other tools ship them
-N_REPLICATES = 1000  # resampled sets of a bootstrap
-FEWEST_REPLICATES = 1000  # below, the ends of an interval are a matter of chance, and p cannot get small
-FEWEST_SPEAKERS = 10  # below, trials are drawn unless speakers are asked for
+FEWEST_SPEAKERS = 5  # of either class; below, there is no interval over them

@@ -14,7 +14,6 @@ C_llr: N. Brümmer and J. du Preez, Computer Speech & Language 20, 2006.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -241,12 +240,6 @@ def min_cost(curve: DetCurve, cost: LinearCost) -> Point:
     values = cost(p_miss, p_fa)
     at = int(np.argmin(values))
     return Point(float(values[at]), float(curve.thresholds[at]), float(p_miss[at]), float(p_fa[at]))
-
-
-def min_costs(curve: DetCurve, costs: Mapping[str, LinearCost]) -> dict[str, float]:
-    """Return the least values of several costs, without the points where they are reached."""
-    p_miss, p_fa = curve.p_miss, curve.p_fa
-    return {name: float(cost(p_miss, p_fa).min()) for name, cost in costs.items()}
 
 
 def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:

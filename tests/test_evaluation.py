@@ -17,9 +17,8 @@ from countermeasure.evaluation.asv import LA_EVAL
 from countermeasure.evaluation.results import ATTACK, SPEAKER
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.score_files import CmScores, read_cm_scores
-from tDCF_python import metrics, resampling
-from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, cost_functions, evaluate
-from tDCF_python.resampling import Units
+from tDCF_python import metrics
+from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, evaluate
 
 ROOT = Path(__file__).parents[1]
 LA = ROOT.parent / "shared" / "data" / "asvspoof2019"
@@ -139,70 +138,36 @@ def test_a_speaker_stands_alone(file):
 # --- intervals and comparisons
 
 
-def test_speakers_are_drawn_whole():
-    """A bootstrap worked out speaker by speaker, from the same draws."""
-    rng = np.random.default_rng(7)
-    codes = np.repeat(np.arange(10), 20)
-    bonafide = np.tile([True, False], 100)
-    scores = rng.normal(0, 1, 200) + bonafide + 0.5 * (codes % 3)
-    cost = cost_functions(LA_EVAL.rates)
-    found = resampling.replicates(scores, bonafide, Units("speakers", codes), cost, 20, seed=3)
-    draws = np.random.default_rng(3)
-    for k in range(20):
-        times = draws.multinomial(10, np.full(10, 0.1))
-        sample = np.concatenate([np.flatnonzero(codes == unit) for unit in np.repeat(np.arange(10), times)])
-        curve = metrics.det_curve(scores[sample][bonafide[sample]], scores[sample][~bonafide[sample]])
-        for name in cost:
-            assert found[name][k] == pytest.approx(metrics.min_cost(curve, cost[name]).value)
-        # Copies of a trial are rejected together, so the EER may be off by part of one trial's share.
-        assert found[EER][k] == pytest.approx(metrics.eer_point(curve).value, abs=times.max() / 100)
+@pytest.mark.parametrize(("speakers", "has_interval"), [(5, True), (4, False)])
+def test_too_few_speakers_have_no_interval(file, capsys, speakers, has_interval):
+    path = file(speakers=speakers)
+    _, out = run(capsys, "--cm_score", path, "--bootstrap")
+    assert ("[" in out) == has_interval
+    assert ("too few speakers for an interval, which needs 5 of either class" in out) != has_interval
+    _, out = run(capsys, "--cm_score", path, "--bootstrap", "--bootstrap_over", "trials")
+    assert "[" in out
 
 
-def test_interval_over_trials_has_the_binomial_width():
-    """With well separated thresholds in between, P_miss is a binomial share; so is min DCF here."""
-    bonafide_scores, spoof_scores = np.r_[np.full(900, 2.0), np.full(100, -2.0)], np.full(1000, -1.0)
-    scores = np.r_[bonafide_scores, spoof_scores] + np.arange(2000) * 1e-9
-    bonafide = np.arange(2000) < 1000
-    drawn = resampling.replicates(scores, bonafide, Units("trials", np.arange(2000)), {"c": metrics.dcf()}, 2000, 0)
-    # At the best threshold nothing but the 100 low bona fide scores is wrong: 1.9 · P_miss.
-    assert np.mean(drawn["c"]) == pytest.approx(0.19, abs=0.002)
-    assert np.std(drawn["c"]) == pytest.approx(1.9 * np.sqrt(0.1 * 0.9 / 1000), rel=0.06)
+def test_trials_without_speakers_stand_for_themselves(file):
+    unnamed = ["- " + line.split(" ", 1)[1] for line in lines(seed=1)]
+    scores = {"named": read_cm_scores(file("a.txt")), "unnamed": read_cm_scores(file("b.txt", unnamed))}
+    study = run_study(scores, with_intervals=True)
+    assert [system.units.over for system in study.systems] == ["speakers", "trials"]
+    assert any(note.startswith("unnamed: not every trial names its speaker") for note in study.notes)
+    assert "unnamed is not compared with named: their files name different speakers" in study.notes
 
 
-def test_every_draw_has_both_classes():
-    codes = np.array([0, 0, 1, 2, 3])
-    bonafide = np.array([True, True, False, False, False])  # one speaker has all bona fide trials
-    found = resampling.replicates(np.arange(5.0), bonafide, Units("speakers", codes), {}, 200, 0)
-    assert np.isfinite(found[EER]).all()
-
-
-@pytest.mark.parametrize(("speakers", "over"), [(10, "speakers"), (9, "trials")])
-def test_speakers_are_drawn_from_ten_on(file, speakers, over):
-    study = run_study({"s": read_cm_scores(file(speakers=speakers))}, bootstrap=1000)
-    assert getattr(study.systems[0].resampling, "over", None) == over
-    assert any("fewer than 10 speakers" in note for note in study.notes) == (over == "trials")
-
-
-@pytest.mark.parametrize("few", [2, 3])
-def test_few_speakers_are_noted_once(file, few):
-    numbers = [5] * few + [12] * (3 - few)
-    scores = {f"s{k}": read_cm_scores(file(f"{k}.txt", speakers=number, seed=k)) for k, number in enumerate(numbers)}
-    notes = [note for note in run_study(scores, bootstrap=100).notes if "fewer than 10 speakers" in note]
-    assert len(notes) == 1
-    assert notes[0].startswith({2: "s0, s1: fewer than", 3: "fewer than"}[few])
-
-
-def test_draws_depend_on_the_seed_and_not_on_the_order_of_lines(file):
+def test_intervals_do_not_depend_on_the_order_of_lines(file):
     content = lines(n=120)
     first = read_cm_scores(file("a.txt", content))
     turned = read_cm_scores(file("b.txt", content[::-1]))
     for over in ("speakers", "trials"):
-        a, b, other = (
-            run_study({"s": scores}, bootstrap=1000, bootstrap_over=over, seed=seed).systems[0].replicates[EER]
-            for scores, seed in ((first, 1), (turned, 1), (first, 2))
+        a, b = (
+            run_study({"s": scores}, with_intervals=True, intervals_over=over).systems[0].pooled.intervals
+            for scores in (first, turned)
         )
-        np.testing.assert_array_equal(a, b)
-        assert (a != other).any()
+        for figure in (EER, MIN_DCF):
+            assert (a[figure].low, a[figure].high) == pytest.approx((b[figure].low, b[figure].high))
 
 
 def test_a_clear_difference_is_told_from_noise(file):
@@ -211,7 +176,7 @@ def test_a_clear_difference_is_told_from_noise(file):
         "same": read_cm_scores(file("b.txt", n=1200, seed=1)),
         "worse": read_cm_scores(file("c.txt", n=1200, seed=2, noise=6.0)),
     }
-    study = run_study(scores, LA_EVAL, bootstrap=1000)
+    study = run_study(scores, LA_EVAL, with_intervals=True)
     same, worse, *costs = study.comparisons
     assert (same.system, worse.system, worse.reference) == ("same", "worse", "base")
     assert same.interval.low < 0 < same.interval.high
@@ -229,7 +194,7 @@ def test_a_clear_difference_is_told_from_noise(file):
 
 def test_other_trials_are_not_compared(file):
     scores = {"a": read_cm_scores(file("a.txt")), "b": read_cm_scores(file("b.txt", n=200))}
-    study = run_study(scores, bootstrap=1000)
+    study = run_study(scores, with_intervals=True)
     assert study.comparisons == ()
     assert study.notes == ("b is not compared with a: their files have different trials",)
 
@@ -246,7 +211,7 @@ def test_trials_with_contradicting_labels_are_not_compared(file):
         "one": read_cm_scores(file("c.txt", one[::-1])),
         "turned": read_cm_scores(file("d.txt", lines()[::-1])),
     }
-    study = run_study(scores, bootstrap=100)
+    study = run_study(scores, with_intervals=True)
     assert {comparison.system for comparison in study.comparisons} == {"turned"}
     assert "swapped is not compared with a: their files give 300 of 300 trials different labels, first LA_E_0" in (
         study.notes
@@ -256,21 +221,10 @@ def test_trials_with_contradicting_labels_are_not_compared(file):
 
 def test_no_difference_is_called_none(file):
     scores = {name: read_cm_scores(file()) for name in "ab"}
-    sentences = tables.sentences(run_study(scores, bootstrap=1000))
+    sentences = tables.sentences(run_study(scores, with_intervals=True))
     interval = "(95 % interval of the difference +0.000 to +0.000; p = 1.000)"
     assert sentences[0] == f"b and a have the same EER {interval}."
     assert "have the same min DCF" in sentences[1]
-
-
-def test_p_value_by_hand():
-    differences = np.r_[np.full(97, 1.0), -1.0, -1.0]
-    assert resampling.p_value(differences) == pytest.approx(2 * 3 / 100)
-    assert resampling.p_value(np.zeros(99)) == 1
-
-
-def test_holm_by_hand():
-    # Smallest times 3, next times 2, last times 1, never falling.
-    assert resampling.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
 
 
 # --- thresholds from elsewhere
@@ -454,9 +408,9 @@ def test_json_on_standard_output(capsys, file):
 
 def test_signature_names_what_moves_a_figure(file):
     scores = read_cm_scores(file())
-    study = run_study({"s": scores}, LA_EVAL, bootstrap=1000, seed=5)
+    study = run_study({"s": scores}, LA_EVAL, with_intervals=True)
     line = study.signature(study.systems[0])
-    for part in ("P_spoof:0.05", "C_fa:10", scores.sha256[:12], "trials=", "over:12 speakers,seed:5", __version__):
+    for part in ("P_spoof:0.05", "C_fa:10", scores.sha256[:12], "trials=", "over:12 speakers", __version__):
         assert part in line
 
 
@@ -468,7 +422,11 @@ def test_signature_names_what_moves_a_figure(file):
         (["a - bonafide nan\n"], [], "not finite"),
         (["a 1\n"], [], "--protocol"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--by", "speaker"], "no trial names its speaker"),
-        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--bootstrap", "--bootstrap_over", "speakers"], "at least two"),
+        (
+            ["a - bonafide 1\n", "b A01 spoof 0\n"],
+            ["--bootstrap", "--bootstrap_over", "speakers"],
+            "trials that name them",
+        ),
         (["a - bonafide 1e308\n", "b A01 spoof 0\n"], ["--bootstrap"], "score 1e.308 of a is beyond ±1e.100"),
         (["a - bonafide 0\n", "b A01 spoof -1e308\n"], ["--json", "-"], "score -1e.308 of b is beyond"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--name", "x", "y"], "2 names for 1 score files"),
@@ -496,11 +454,19 @@ def test_files_that_are_not_there_and_folders_say_what_to_give(file, tmp_path, o
     assert str(caught.value).startswith(f"{tmp_path}: is a folder; ")
 
 
-@pytest.mark.parametrize("seed", ["-1", "x", "1.5"])
-def test_seeds_are_integers_from_0_on(file, capsys, seed):
+@pytest.mark.parametrize("number", ["-1", "x", "1.5"])
+def test_numbers_after_bootstrap_are_integers_from_0_on(file, capsys, number):
     with pytest.raises(SystemExit, match="2"):
-        score_eval.main(["--cm_score", str(file()), "--bootstrap", "--seed", seed])
-    assert f"argument --seed: {seed!r} is no integer from 0 on" in capsys.readouterr().err
+        score_eval.main(["--cm_score", str(file()), "--bootstrap", number])
+    assert f"argument --bootstrap: {number!r} is no integer from 0 on" in capsys.readouterr().err
+
+
+def test_numbers_of_old_commands_make_no_difference(file, capsys):
+    plain, *others = (
+        run(capsys, "--cm_score", file(), *options)[1]
+        for options in (["--bootstrap"], ["--bootstrap", "10", "--seed", "3"], [], ["--bootstrap", "0"])
+    )
+    assert plain == others[0] != others[1] == others[2]
 
 
 @pytest.mark.parametrize("source", ["cm.txt", "asv.txt", "protocol.txt", "dev.txt"])
@@ -557,7 +523,7 @@ def test_plain_report_loads_neither_scipy_nor_matplotlib(file):
         "import sys, score_eval; score_eval.main(sys.argv[1:]); "
         "sys.exit('scipy' in sys.modules or 'matplotlib' in sys.modules)"
     )
-    assert script("-c", code, "--cm_score", file(), "--by", "attack", "--bootstrap").returncode == 0
+    assert script("-c", code, "--cm_score", file(), "--by", "attack").returncode == 0
 
 
 @needs_la

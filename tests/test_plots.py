@@ -26,7 +26,7 @@ def scores(seed=0, n=240, shift=2.0, attacks=("A01", "A02", "A03")):
 
 def study(n_systems=1, name="system-{}", asv=LA_EVAL, **kwargs):
     systems = {name.format(k): scores(k, shift=1.5 + 0.4 * k, **kwargs) for k in range(n_systems)}
-    return run_study(systems, asv, by=[ATTACK], bootstrap=50)
+    return run_study(systems, asv, by=[ATTACK], with_intervals=True)
 
 
 def svg(figure):

@@ -14,7 +14,7 @@ from countermeasure.evaluation.results import ATTACK
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.protocol import Trial, read_protocol
 from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
-from tDCF_python.defaults import LA_EVAL_FILE, LA_EVAL_NAME, N_REPLICATES
+from tDCF_python.defaults import LA_EVAL_FILE, LA_EVAL_NAME
 
 
 def evaluate_files(
@@ -27,9 +27,8 @@ def evaluate_files(
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
     by: Sequence[str] = (),
-    bootstrap: int | None = None,
+    bootstrap: bool | None = None,
     bootstrap_over: str | None = None,
-    seed: int = 0,
     threshold_from: Sequence[str] | None = None,
     plot: str | None = None,
     report: str | None = None,
@@ -71,9 +70,8 @@ def evaluate_files(
         system,
         legacy=legacy,
         by=by,
-        bootstrap=(N_REPLICATES if illustrated else 0) if bootstrap is None else bootstrap,
-        bootstrap_over=bootstrap_over,
-        seed=seed,
+        with_intervals=illustrated if bootstrap is None else bootstrap,
+        intervals_over=bootstrap_over,
         threshold_from=dict(zip(names, others, strict=False)),
         watch=lambda items: cli.progress(items, len(items), "evaluating", "systems"),
     )
@@ -86,7 +84,7 @@ def plot_scores(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
     """Write the pictures of one score file, as ``score_eval.py --plot`` does."""
     scores = read_cm_scores(path)
     by = [ATTACK] if (scores.attacks != b"").any() else []
-    outputs.write(run_study({Path(path).stem: scores}, by=by, bootstrap=N_REPLICATES), plot=str(folder))
+    outputs.write(run_study({Path(path).stem: scores}, by=by, with_intervals=True), plot=str(folder))
 
 
 def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]:

@@ -109,7 +109,7 @@ def to_json(study: Study) -> str:
                 "attacks": [asdict(group) for group in system.attacks],
                 "speakers": [asdict(group) for group in system.speakers],
                 "threshold_from": [asdict(applied) for applied in system.applied],
-                "resampling": asdict(system.resampling) if system.resampling else None,
+                "units": {"over": system.units.over, "n": len(system.units)} if system.units else None,
             }
             for system in study.systems
         ],

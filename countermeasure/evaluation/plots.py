@@ -333,7 +333,7 @@ def _attacks(systems: Sequence[_Drawn]) -> Figure:
         axes.set_ylim(0, top)
     _label_left(panels, "EER, %")
     handles: list[Artist] = [Patch(facecolor=FAINT, edgecolor=INK, hatch="////", label="all attacks pooled")]
-    if any(system.result.resampling for system in systems):
+    if any(system.result.units for system in systems):
         handles.append(Line2D([], [], color=INK, linewidth=1.1, label="95 % interval"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
@@ -347,7 +347,8 @@ def _bars(axes: Axes, groups: Sequence[Group], colour: str, with_values: bool) -
     axes.bar(range(last), values[:-1], width=0.72, color=colour, edgecolor=colour, linewidth=0.8)
     axes.bar(last, values[-1], width=0.72, color=FAINT, edgecolor=INK, hatch="////", linewidth=0.8)
     for k, group in enumerate(groups):
-        if interval := group.intervals.get(EER):
+        interval = group.intervals.get(EER)
+        if interval and interval.low is not None and interval.high is not None:
             ends = [100 * interval.low, 100 * interval.high]
             axes.plot([k, k], ends, color=INK, linewidth=1.1, marker="_", markersize=5)
             tops[k] = max(tops[k], ends[1])

@@ -10,8 +10,8 @@ from countermeasure import __version__
 from countermeasure.evaluation.asv import AsvSystem
 from countermeasure.trials.score_files import CmScores
 from tDCF_python.evaluation import Evaluation, tdcf_problem
-from tDCF_python.metrics import AsvRates, Costs, Floats
-from tDCF_python.resampling import Interval, Resampling
+from tDCF_python.intervals import Influence, Interval, Units
+from tDCF_python.metrics import AsvRates, Costs
 
 POOLED = "pooled"
 ATTACK = "attack"
@@ -31,7 +31,7 @@ class Group:
     evaluation : Evaluation or None
         None where a class is empty.
     intervals : mapping from a figure's name in `Evaluation` to Interval
-        Empty where nothing was resampled.
+        Empty where none were asked for.
     """
 
     kind: str
@@ -88,8 +88,9 @@ class SystemResult:
     attacks, speakers : tuple of Group
         Empty where they were not asked for.
     applied : tuple of AppliedThreshold
-    resampling : Resampling or None
-    replicates : mapping from a figure's name to ndarray, shape [n_replicates]
+    units : Units or None
+        What intervals are over.
+    influences : mapping from a figure's name to Influence
         Of the pooled figures.
     """
 
@@ -100,8 +101,8 @@ class SystemResult:
     attacks: tuple[Group, ...]
     speakers: tuple[Group, ...]
     applied: tuple[AppliedThreshold, ...]
-    resampling: Resampling | None
-    replicates: Mapping[str, Floats] = field(repr=False)
+    units: Units | None
+    influences: Mapping[str, Influence] = field(repr=False)
 
     def groups(self, kind: str) -> tuple[Group, ...]:
         """Return the groups of one kind, the pooled one last; none if they were not asked for."""
@@ -172,7 +173,7 @@ class Study:
 
     def signature(self, system: SystemResult) -> str:
         """Return one line with everything that can move a system's figures."""
-        c, drawn = self.costs, system.resampling
+        c, units = self.costs, system.units
         parts = [
             "EER=step",
             f"t-DCF=2019+revisited,shown:{'2019' if self.legacy else 'revisited'}" if self.asv else None,
@@ -182,7 +183,7 @@ class Study:
             f"trials={system.pooled.n_bonafide}+{system.pooled.n_spoof}",
             f"asv={self.asv.source}" if self.asv else None,
             f"threshold_from=sha256:{system.applied[0].sha256[:12]}" if system.applied else None,
-            f"bootstrap={drawn.n_replicates},over:{drawn.n_units} {drawn.over},seed:{drawn.seed}" if drawn else None,
+            f"intervals=Korn-Graubard,over:{len(units)} {units.over}" if units else None,
             f"suite={__version__}",
         ]
         return "|".join(part for part in parts if part)

@@ -19,11 +19,11 @@ from countermeasure.evaluation.results import (
     SystemResult,
 )
 from countermeasure.trials.score_files import Bools, CmScores
-from tDCF_python import metrics, resampling
+from tDCF_python import intervals, metrics
 from tDCF_python.defaults import FEWEST_SPEAKERS
 from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, evaluate, tdcf_name, tdcf_problem
+from tDCF_python.intervals import Influence, Units
 from tDCF_python.metrics import COSTS, AsvRates, Floats
-from tDCF_python.resampling import Resampling, Units
 
 # No detector's score is beyond; sums and pictures of what is would overflow.
 _LARGEST_SCORE = 1e100
@@ -35,9 +35,8 @@ def run_study(
     *,
     legacy: bool = True,
     by: Sequence[str] = (),
-    bootstrap: int = 0,
-    bootstrap_over: str | None = None,
-    seed: int = 0,
+    with_intervals: bool = False,
+    intervals_over: str | None = None,
     threshold_from: Mapping[str, CmScores] | None = None,
     watch: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> Study:
@@ -52,11 +51,10 @@ def run_study(
         Which t-DCF is compared, and shown where there is room for one.
     by : sequence of {'attack', 'speaker'}
         What to break the figures down by.
-    bootstrap : int
-        Resampled sets for intervals and comparisons; 0: neither.
-    bootstrap_over : {'speakers', 'trials'}, optional
-        What is drawn; by default speakers, where there are enough.
-    seed : int
+    with_intervals : bool
+        Give intervals and comparisons.
+    intervals_over : {'speakers', 'trials'}, optional
+        By default speakers, where every trial names one.
     threshold_from : mapping from system to CmScores, optional
         Scores, of a development set for instance, whose thresholds are applied.
     watch : callable, optional
@@ -66,7 +64,7 @@ def run_study(
     ------
     InputError
         When a system has no trial of a class or a score beyond ±1e100, when groups are asked for that
-        no trial names, or speakers cannot be drawn.
+        no trial names, or intervals over speakers where not every trial names one.
     """
     problem = tdcf_problem(asv.rates) if asv else None
     usable = None if problem else asv
@@ -74,12 +72,11 @@ def run_study(
     for name in watch(list(systems)):
         scores = systems[name]
         _refuse_unusable(scores)
-        units, plan = None, None
-        if bootstrap:
-            units = resampling.choose_units(scores.speakers, scores.utterances, bootstrap_over)
-            plan = Resampling(units.over, int(units.codes.max()) + 1, bootstrap, seed)
+        units = None
+        if with_intervals:
+            units = intervals.choose_units(scores.speakers, scores.utterances, intervals_over)
         applied = _applied(scores, threshold_from[name]) if threshold_from else ()
-        results.append(_system(name, scores, usable, by, units, plan, applied))
+        results.append(_system(name, scores, usable, by, units, applied))
     comparable, not_compared = _comparable(results)
     comparisons = [
         comparison
@@ -87,17 +84,10 @@ def run_study(
         for comparison in _compare(results[0], comparable, figure)
     ]
     notes = [note for result in results for note in _notes(result, usable)]
-    if bootstrap_over is None:
-        notes += _notes_on_draws(results)
+    notes += _notes_on_units(results, intervals_over)
     notes += not_compared
     if problem:
         notes.append(problem)
-    least = bootstrap and resampling.least_p(bootstrap) * len(comparable)
-    if comparable and least >= 1 - resampling.LEVEL:
-        notes.append(
-            f"p of {len(comparable)} comparisons cannot fall below {least:.3f} with {bootstrap} resampled sets; "
-            "take more (--bootstrap), or fewer systems"
-        )
     return Study(tuple(results), tuple(comparisons), asv, legacy, COSTS, tuple(dict.fromkeys(notes)))
 
 
@@ -107,19 +97,18 @@ def _system(
     asv: AsvSystem | None,
     by: Sequence[str],
     units: Units | None,
-    plan: Resampling | None,
     applied: tuple[AppliedThreshold, ...],
 ) -> SystemResult:
     """Evaluate one system, over all trials and group by group."""
     everything = np.ones(len(scores.scores), bool)
-    pooled, replicates = _group(POOLED, POOLED, scores, everything, asv.rates if asv else None, units, plan)
+    pooled, influences = _group(POOLED, POOLED, scores, everything, asv.rates if asv else None, units)
     groups: dict[str, tuple[Group, ...]] = {
-        kind: tuple(_group(kind, *member, units, plan)[0] for member in _members(scores, kind, asv)) for kind in by
+        kind: tuple(_group(kind, *member, units)[0] for member in _members(scores, kind, asv)) for kind in by
     }
     if pooled.evaluation is None:  # `_refuse_unusable` has seen to that
         raise InputError(f"{scores.path}: a class is empty")
     attacks, speakers = groups.get(ATTACK, ()), groups.get(SPEAKER, ())
-    return SystemResult(name, scores, pooled.evaluation, pooled, attacks, speakers, applied, plan, replicates)
+    return SystemResult(name, scores, pooled.evaluation, pooled, attacks, speakers, applied, units, influences)
 
 
 def _group(
@@ -129,23 +118,21 @@ def _group(
     trials: Bools,
     asv: AsvRates | None,
     units: Units | None,
-    plan: Resampling | None,
-) -> tuple[Group, dict[str, Floats]]:
-    """Return the figures of some of a file's trials, and their replicates."""
+) -> tuple[Group, dict[str, Influence]]:
+    """Return the figures of some of a file's trials, and what their intervals come from."""
     values, bonafide = scores.scores[trials], scores.bonafide[trials]
     n_bonafide = int(np.count_nonzero(bonafide))
     n_spoof = len(values) - n_bonafide
     if not n_bonafide or not n_spoof:
         return Group(kind, name, n_bonafide, n_spoof, None, {}), {}
-    replicates: dict[str, Floats] = {}
-    if units and plan:
-        # One speaker alone leaves nothing to draw but trials.
-        drawn = Units(resampling.TRIALS, np.arange(len(values))) if kind == SPEAKER else units.of(trials)
-        costs = cost_functions(asv)
-        replicates = resampling.replicates(values, bonafide, drawn, costs, plan.n_replicates, plan.seed)
-    intervals = {figure: resampling.interval(found) for figure, found in replicates.items()}
+    influences: dict[str, Influence] = {}
+    if units:
+        # Of one speaker alone there are only trials.
+        own = Units(intervals.TRIALS, np.arange(len(values))) if kind == SPEAKER else units.of(trials)
+        influences = intervals.influences(values, bonafide, own, cost_functions(asv))
+    found = {figure: intervals.interval(influence) for figure, influence in influences.items()}
     evaluation = evaluate(values[bonafide], values[~bonafide], asv)
-    return Group(kind, name, n_bonafide, n_spoof, evaluation, intervals), replicates
+    return Group(kind, name, n_bonafide, n_spoof, evaluation, found), influences
 
 
 def _members(
@@ -184,13 +171,14 @@ def _classes(scores: CmScores) -> tuple[Floats, Floats]:
 
 
 def _comparable(results: Sequence[SystemResult]) -> tuple[list[SystemResult], list[str]]:
-    """Return the further systems that have the first one's trials, labels and draws, and why others have not."""
+    """Return the further systems that have the first one's trials, labels and units, and why others have not."""
     first, *others = results
     comparable, notes = [], []
     order = np.argsort(first.scores.utterances)
     trials, labels = first.scores.utterances[order], first.scores.bonafide[order]
+    codes = first.units.codes[order] if first.units else order
     for other in others:
-        if not (first.replicates and other.replicates):
+        if first.units is None or other.units is None:
             continue
         order = np.argsort(other.scores.utterances)
         if not np.array_equal(trials, other.scores.utterances[order]):
@@ -200,7 +188,7 @@ def _comparable(results: Sequence[SystemResult]) -> tuple[list[SystemResult], li
                 f"give {contradicting.size:,} of {len(trials):,} trials different labels, "
                 f"first {trials[contradicting[0]].decode()}"
             )
-        elif first.resampling != other.resampling:
+        elif first.units.over != other.units.over or not np.array_equal(codes, other.units.codes[order]):
             problem = "name different speakers"
         else:
             comparable.append(other)
@@ -210,19 +198,21 @@ def _comparable(results: Sequence[SystemResult]) -> tuple[list[SystemResult], li
 
 
 def _compare(reference: SystemResult, systems: Sequence[SystemResult], figure: str) -> list[Comparison]:
-    drawn = [system.replicates[figure] - reference.replicates[figure] for system in systems]
-    p_values = resampling.holm([resampling.p_value(differences) for differences in drawn])
+    if any(system.influences[figure].reason for system in systems):
+        return []
+    found = [intervals.compare(reference.influences[figure], system.influences[figure]) for system in systems]
+    p_values = intervals.holm([p for _, p in found])
     return [
         Comparison(
             reference.name,
             system.name,
             figure,
             getattr(system.evaluation, figure).value - getattr(reference.evaluation, figure).value,
-            resampling.interval(differences),
+            interval,
             p,
             len(systems),
         )
-        for system, differences, p in zip(systems, drawn, p_values, strict=True)
+        for system, (interval, _), p in zip(systems, found, p_values, strict=True)
     ]
 
 
@@ -238,16 +228,23 @@ def _refuse_unusable(scores: CmScores) -> None:
         )
 
 
-def _notes_on_draws(results: Sequence[SystemResult]) -> list[str]:
-    """Return what there is to say of trials that were drawn for lack of speakers, once for all systems."""
-    names = [result.name for result in results if result.resampling and result.resampling.over == resampling.TRIALS]
-    if not names:
-        return []
-    of = f"{', '.join(names)}: " if len(names) < len(results) else ""
-    return [
-        f"{of}fewer than {FEWEST_SPEAKERS} speakers are named, so intervals are over trials; "
-        "they say nothing of other speakers and are likely too narrow"
-    ]
+def _notes_on_units(results: Sequence[SystemResult], asked_for: str | None) -> Iterator[str]:
+    """Yield what there is to say of intervals over trials, or over too few units, once for all systems."""
+    over_trials = [result.name for result in results if result.units and result.units.over == intervals.TRIALS]
+    if over_trials and asked_for is None:
+        yield (
+            f"{_of(over_trials, results)}not every trial names its speaker, so intervals are over trials; "
+            "they say nothing of other speakers and are likely too narrow"
+        )
+    reasons = {name: found.influences[EER].reason for found in results if found.units for name in [found.name]}
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        few = [name for name, its in reasons.items() if its == reason]
+        hint = "; --bootstrap_over trials gives those over trials" if intervals.SPEAKERS in reason else ""
+        yield f"{_of(few, results)}{reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
+
+
+def _of(names: Sequence[str], results: Sequence[SystemResult]) -> str:
+    return f"{', '.join(names)}: " if len(names) < len(results) else ""
 
 
 def _notes(result: SystemResult, asv: AsvSystem | None) -> Iterator[str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from countermeasure.evaluation.results import ATTACK, SPEAKER, Comparison, Group, Study, SystemResult
 from tDCF_python.defaults import LA_EVAL_NAME
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, MIN_TDCF_REVISITED, tdcf_name
+from tDCF_python.intervals import LEVEL
 from tDCF_python.metrics import Point
-from tDCF_python.resampling import LEVEL
 
 NONE = "-"
 FIGURES = {
@@ -111,20 +111,19 @@ def systems(study: Study) -> Table:
 
 
 def intervals(study: Study) -> Table | None:
-    """Return every system's figures with their intervals; None where nothing was resampled."""
-    drawn = [system.resampling for system in study.systems if system.resampling]
-    if not drawn:
+    """Return every system's figures with their intervals; None where none were asked for."""
+    units = [f"{len(system.units):,} {system.units.over}" for system in study.systems if system.units]
+    if not units:
         return None
-    figures = [figure for figure in FIGURES if figure in study.systems[0].replicates]
+    figures = [figure for figure in FIGURES if figure in study.systems[0].influences]
     header = [["system", *(FIGURES[figure] for figure in figures)], ["", *_units(figures)]]
     rows = [[system.name, *(_cell(system.pooled, figure, True) for figure in figures)] for system in study.systems]
-    units = [f"{plan.n_units:,} {plan.over}" for plan in drawn]
     over = f" over {units[0]}"
     if len(set(units)) > 1:
         over = ""
-        for row, cell in zip([*header, *rows], ["drawn", "", *units], strict=True):
+        for row, cell in zip([*header, *rows], ["over", "", *units], strict=True):
             row.append(cell)
-    return Table(f"{percent(LEVEL, 0)} intervals, bootstrap of {drawn[0].n_replicates:,}{over}", header, rows)
+    return Table(f"{percent(LEVEL, 0)} intervals{over}", header, rows)
 
 
 def applied(study: Study) -> Table | None:
@@ -181,7 +180,7 @@ def text(study: Study, brief: bool = False) -> str:
         Leave out what was computed for pictures alone: groups, intervals and comparisons.
     """
     first = study.systems[0]
-    extended = not brief and (first.resampling or first.attacks or first.speakers)
+    extended = not brief and (first.units or first.attacks or first.speakers)
     parts: list[str | Table | None] = []
     if len(study.systems) == 1:
         parts += [plain(study), systems(study) if first.applied or extended else None]
@@ -222,7 +221,7 @@ def _several_by_group(shown: Sequence[SystemResult], figure: str, kind: str) -> 
 
 
 def _sentence(found: Comparison) -> str:
-    name, low, high = FIGURES[found.figure], found.interval.low, found.interval.high
+    name, low, high = FIGURES[found.figure], found.interval.low or 0, found.interval.high or 0
     if found.figure == EER:
         size, span = f"{100 * abs(found.difference):.3f} points", f"{100 * low:+.3f} to {100 * high:+.3f}"
     else:
@@ -244,7 +243,7 @@ def _cell(group: Group | None, figure: str, with_interval: bool = False) -> str:
     scale, digits = (100, 3) if figure == EER else (1, 4)
     cell = f"{scale * point.value:.{digits}f}"
     interval = group.intervals.get(figure) if with_interval else None
-    if interval is None:
+    if interval is None or interval.low is None or interval.high is None:
         return cell
     return f"{cell} [{scale * interval.low:.{digits - 1}f}, {scale * interval.high:.{digits - 1}f}]"
 

@@ -46,10 +46,11 @@ class Calibration:
         Whether the threshold is where both classes are equally probable, or that of the EER.
     threshold : float
         For LLRs as they come from the models; a recording is accepted as bona fide when its LLR is greater.
-    eer, eer_low, eer_high : float
-        Of the development scores, with its interval of 95 %.
+    eer : float
+    eer_low, eer_high : float or None
+        Of the development scores, with its interval of 95 %; None where there are too few speakers for one.
     eer_over : {'speakers', 'trials'}
-        What the interval was drawn over.
+        What the interval is over.
     n_bonafide, n_spoof : int
         Trials.
     score_file : str
@@ -67,8 +68,8 @@ class Calibration:
     criterion: Literal["bayes", "eer"]
     threshold: float
     eer: float
-    eer_low: float
-    eer_high: float
+    eer_low: float | None
+    eer_high: float | None
     eer_over: str
     n_bonafide: int
     n_spoof: int
@@ -81,7 +82,7 @@ class Calibration:
         ranges = {
             "slope": self.slope > 0,
             "prior": 0 < self.prior < 1,
-            "eer": 0 <= self.eer_low <= self.eer_high <= 1 and 0 <= self.eer <= 1,
+            "eer": 0 <= (self.eer_low or 0) <= self.eer <= (1 if self.eer_high is None else self.eer_high) <= 1,
             "n_bonafide": self.n_bonafide > 0,
             "n_spoof": self.n_spoof > 0,
             "score_sha256": len(self.score_sha256) == 64,

@@ -14,8 +14,8 @@ from countermeasure.stages import card
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_cm_scores, read_record
-from tDCF_python import metrics, resampling
-from tDCF_python.defaults import N_REPLICATES
+from tDCF_python import intervals, metrics
+from tDCF_python.evaluation import EER
 
 _FEW = 30  # trials of a class, with which figures are rough
 
@@ -66,9 +66,11 @@ def calibrate(
     except InputError as error:
         raise InputError(f"{cm_score}: {error}") from None
     eer, eer_threshold = metrics.eer(bonafide, spoof)
-    units = resampling.choose_units(found.speakers, found.utterances)
-    drawn = resampling.replicates(found.scores, found.bonafide, units, {}, N_REPLICATES, seed=0)
-    interval = resampling.interval(drawn["eer"])
+    units = intervals.choose_units(found.speakers, found.utterances)
+    interval = intervals.interval(intervals.influences(found.scores, found.bonafide, units, {})[EER])
+    span = interval.reason
+    if interval.low is not None and interval.high is not None:
+        span = f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
     threshold = eer_threshold if criterion == "eer" else -(offset + logit(prior)) / slope
     calibration = Calibration(
         slope=slope,
@@ -96,7 +98,7 @@ def calibrate(
     print(
         f"threshold {threshold:.6f} ({criterion}, prior {prior:g})\n"
         f"calibrated LLR = {slope:.6g} * LLR {'-' if offset < 0 else '+'} {abs(offset):.6g}\n"
-        f"EER {100 * eer:.5f} % ({100 * interval.low:.2f} to {100 * interval.high:.2f}) on {len(bonafide)} bona fide "
+        f"EER {100 * eer:.5f} % ({span}) on {len(bonafide)} bona fide "
         f"and {len(spoof)} spoofed trials; C_llr {metrics.cllr(bonafide, spoof):.4f}, "
         f"calibrated {metrics.cllr(slope * bonafide + offset, slope * spoof + offset):.4f}"
     )

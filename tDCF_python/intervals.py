@@ -1,0 +1,337 @@
+"""How far a figure would move with other speakers: confidence intervals and paired comparisons.
+
+Every figure is, near its threshold, a weighted sum of misses and false alarms. What each speaker
+contributes to that sum gives the figure's variance (a sandwich estimate over clusters), since trials
+of one speaker resemble each other; where trials name no speakers, each trial stands for itself.
+
+- The EER's weights are the shares of the two score densities at its threshold.
+- A minimum is found and read off on the same trials, so it flatters. The trials of each of `N_FOLDS`
+  folds are also judged at the threshold that is best on all other folds: this errs about as far to the
+  other side. The interval is centred on the mean of both, and takes the larger of their variances.
+- The interval is that of Clopper and Pearson for a share that was counted on as many independent trials
+  as would give this variance, fewer by Student's t for the few speakers that it was estimated from
+  (Korn and Graubard). It needs no normal distribution, never leaves [0, 1], and has a width at 0 errors.
+
+`benchmarks/intervals.py` measures how often such intervals cover the truth.
+
+Sources: E. Korn and B. Graubard, Confidence intervals for proportions with small expected number of
+positive counts estimated from survey data, Survey Methodology 24, 1998; C. Clopper and E. Pearson,
+Biometrika 26, 1934.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from countermeasure.errors import InputError
+from tDCF_python import metrics
+from tDCF_python.defaults import FEWEST_SPEAKERS
+from tDCF_python.evaluation import EER
+from tDCF_python.metrics import DetCurve, Floats, LinearCost, Ranking
+
+SPEAKERS = "speakers"
+TRIALS = "trials"
+LEVEL = 0.95
+N_FOLDS = 20
+
+_TAIL = (1 - LEVEL) / 2
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval of `LEVEL`, or the reason why there is none.
+
+    Attributes
+    ----------
+    low, high : float or None
+        None together.
+    reason : str
+        Empty where there is an interval.
+    """
+
+    low: float | None
+    high: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Units:
+    """What an interval is over: speakers, or single trials.
+
+    Attributes
+    ----------
+    over : {'speakers', 'trials'}
+    codes : ndarray of int, shape [n_trials]
+        The unit of each trial, numbered in the order of the units' names: two files with the same
+        trials in another order agree in them, which makes comparisons paired.
+    """
+
+    over: str
+    codes: npt.NDArray[np.intp]
+
+    def of(self, trials: npt.NDArray[np.bool_]) -> Units:
+        """Return the units of some of the trials, numbered anew from 0."""
+        return Units(self.over, np.unique(self.codes[trials], return_inverse=True)[1])
+
+    def __len__(self) -> int:
+        return int(self.codes.max()) + 1
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What the interval of one figure is computed from.
+
+    Attributes
+    ----------
+    value : float
+        The figure.
+    corrected : float
+        For a minimum, the mean of it and of its value at thresholds from other folds; else `value`.
+    floor, span : float
+        Of the figure with the best possible scores, and from there to scores that tell nothing.
+    own, others : ndarray, shape [n_units]
+        What each unit adds to the figure, less what is expected of its trials: at the figure's own
+        threshold, and at thresholds from other folds.
+    n_trials : float
+        Trials of the class in which a single error costs most: its share of `span` is 1 in so many.
+    fewest : int
+        Units of the class that has fewer of them.
+    over : {'speakers', 'trials'}
+    """
+
+    value: float
+    corrected: float
+    floor: float
+    span: float
+    own: Floats
+    others: Floats
+    n_trials: float
+    fewest: int
+    over: str
+
+    @property
+    def reason(self) -> str:
+        """Why there is no interval; empty where there is one."""
+        return f"too few {self.over} for an interval" if self.fewest < FEWEST_SPEAKERS else ""
+
+
+def choose_units(
+    speakers: npt.NDArray[np.bytes_], utterances: npt.NDArray[np.bytes_], over: str | None = None
+) -> Units:
+    """Return the speakers, or the trials where some name none.
+
+    Parameters
+    ----------
+    speakers : ndarray of bytes, shape [n_trials]
+        Empty where a trial names none.
+    utterances : ndarray of bytes, shape [n_trials]
+    over : {'speakers', 'trials'}, optional
+        Decides, whether speakers are named or not.
+
+    Raises
+    ------
+    InputError
+        When speakers are asked for and a trial names none.
+    """
+    named = bool((speakers != b"").all())
+    if over == SPEAKERS and not named:
+        raise InputError("intervals over speakers need trials that name them; take them over trials instead")
+    by_speaker = named if over is None else over == SPEAKERS
+    names = speakers if by_speaker else utterances
+    return Units(SPEAKERS if by_speaker else TRIALS, np.unique(names, return_inverse=True)[1])
+
+
+def influences(
+    scores: Floats, bonafide: npt.NDArray[np.bool_], units: Units, costs: Mapping[str, LinearCost]
+) -> dict[str, Influence]:
+    """Return what intervals of the EER and of the minima of costs are computed from.
+
+    Parameters
+    ----------
+    scores : ndarray, shape [n_trials]
+    bonafide : ndarray of bool, shape [n_trials]
+    units : Units
+    costs : mapping from name to LinearCost
+
+    Returns
+    -------
+    dict from name (``'eer'`` and those of `costs`) to Influence
+
+    Raises
+    ------
+    InputError
+        When a class is empty or a score is not finite.
+    """
+    ranked = metrics.ranking(scores[bonafide], scores[~bonafide])
+    trials = _Trials(ranked, np.concatenate([units.codes[bonafide], units.codes[~bonafide]])[ranked.order], units)
+    curve = ranked.curve(np.ones(len(ranked.scores), np.int64))
+    point = metrics.eer_point(curve)
+    rejected = round(point.p_miss * trials.n_bonafide) + round((1 - point.p_fa) * trials.n_spoof)
+    weight = _miss_weight(curve, point.value)
+    found = {EER: trials.influence(LinearCost(0.0, weight, 1 - weight), 1.0, point.value, rejected, rejected)}
+    folds = trials.folds()
+    best = {name: np.empty(N_FOLDS, np.intp) for name in costs}
+    for fold in range(N_FOLDS if costs else 0):
+        others = ranked.curve((folds != fold).astype(np.int64))
+        for name, cost in costs.items():
+            best[name][fold] = _cheapest(others, cost)
+    for name, cost in costs.items():
+        at = _cheapest(curve, cost)
+        value = float(cost(curve.p_miss[at], curve.p_fa[at]))
+        span = min(cost.miss, cost.false_alarm)
+        found[name] = trials.influence(cost, span, value, at, best[name][folds])
+    return found
+
+
+def interval(influence: Influence) -> Interval:
+    """Return a figure's interval, or the reason why there is none."""
+    from scipy.special import betaincinv, stdtrit  # a plain report does without SciPy
+
+    if influence.reason:
+        return Interval(None, None, influence.reason)
+    variance = max(_variance(influence.own), _variance(influence.others)) / influence.span**2
+    share = min(max((influence.corrected - influence.floor) / influence.span, 0.0), 1.0)
+    n = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else influence.n_trials
+    n *= (stdtrit(math.inf, _TAIL) / stdtrit(influence.fewest - 1, _TAIL)) ** 2
+    wrong = share * n
+    low = betaincinv(wrong, n - wrong + 1, _TAIL) if share > 0 else 0.0
+    high = betaincinv(wrong + 1, n - wrong, 1 - _TAIL) if share < 1 else 1.0
+    return Interval(
+        min(influence.value, influence.floor + influence.span * float(low)),
+        max(influence.value, influence.floor + influence.span * float(high)),
+    )
+
+
+def compare(reference: Influence, system: Influence) -> tuple[Interval, float]:
+    """Return the interval of a figure's difference between two systems, and the two-sided p of none.
+
+    A paired t test over the units of the same trials.
+
+    Parameters
+    ----------
+    reference, system : Influence
+        Of the same figure, trials and units; the difference is `system` minus `reference`.
+
+    Returns
+    -------
+    Interval
+    p : float
+        1 where there is no interval.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    if system.reason:
+        return Interval(None, None, system.reason), 1.0
+    difference = system.value - reference.value
+    by_unit = (system.own - reference.own + system.others - reference.others) / 2
+    error = math.sqrt(_variance(by_unit))
+    df = system.fewest - 1
+    half = float(-stdtrit(df, _TAIL)) * error
+    if error == 0:
+        return Interval(difference, difference), float(difference == 0)
+    return Interval(difference - half, difference + half), float(2 * stdtr(df, -abs(difference) / error))
+
+
+def mean(influences: Sequence[Influence]) -> Influence:
+    """Return the influence of a figure's mean over systems on the same trials, over repeated trainings for instance."""
+    first = influences[0]
+    value, corrected = (float(np.mean([getattr(one, name) for one in influences])) for name in ("value", "corrected"))
+    own, others = (np.mean([getattr(one, name) for one in influences], axis=0) for name in ("own", "others"))
+    return replace(first, value=value, corrected=corrected, own=own, others=others)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Return p values corrected for their number.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, k in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        corrected[k] = largest
+    return corrected
+
+
+class _Trials:
+    """Ranked trials and their units."""
+
+    def __init__(self, ranked: Ranking, codes: npt.NDArray[np.intp], units: Units) -> None:
+        self.bonafide, self.codes, self.over, self.n_units = ranked.bonafide, codes, units.over, len(units)
+        self.n_bonafide = int(np.count_nonzero(self.bonafide))
+        self.n_spoof = len(codes) - self.n_bonafide
+        self.fewest = min(len(np.unique(codes[kind])) for kind in (self.bonafide, ~self.bonafide))
+
+    def folds(self) -> npt.NDArray[np.intp]:
+        """Return each trial's fold; trials of a speaker share one, single trials are dealt out class by class."""
+        if self.over == SPEAKERS:
+            return self.codes % N_FOLDS
+        folds = np.empty(len(self.codes), np.intp)
+        for kind in (self.bonafide, ~self.bonafide):
+            members = np.flatnonzero(kind)
+            folds[members[np.argsort(self.codes[members], kind="stable")]] = np.arange(len(members)) % N_FOLDS
+        return folds
+
+    def influence(
+        self,
+        cost: LinearCost,
+        span: float,
+        value: float,
+        rejected: int,
+        rejected_by_others: int | npt.NDArray[np.intp],
+    ) -> Influence:
+        """Return the influence of a figure that rejects so many trials, and by other folds' thresholds."""
+        _, own = self._contributions(cost, rejected)
+        by_others, others = self._contributions(cost, rejected_by_others)
+        return Influence(
+            value,
+            (value + by_others) / 2,
+            cost.constant,
+            span,
+            own,
+            others,
+            min(self.n_bonafide * span / max(cost.miss, span), self.n_spoof * span / max(cost.false_alarm, span)),
+            self.fewest,
+            self.over,
+        )
+
+    def _contributions(self, cost: LinearCost, rejected: int | npt.NDArray[np.intp]) -> tuple[float, Floats]:
+        """Return the cost when each trial is judged by the number of trials that are rejected, and each unit's part."""
+        is_rejected = np.arange(len(self.codes)) < rejected
+        wrong = np.where(self.bonafide, is_rejected, ~is_rejected).astype(np.float64)
+        p_miss, p_fa = float(wrong[self.bonafide].mean()), float(wrong[~self.bonafide].mean())
+        part: Floats = np.where(
+            self.bonafide,
+            cost.miss / self.n_bonafide * (wrong - p_miss),
+            cost.false_alarm / self.n_spoof * (wrong - p_fa),
+        )
+        return cost(p_miss, p_fa), np.bincount(self.codes, part, minlength=self.n_units).astype(np.float64)
+
+
+def _cheapest(curve: DetCurve, cost: LinearCost) -> int:
+    """Return the first point where a cost is least."""
+    return int(np.argmin(cost(curve.p_miss, curve.p_fa)))
+
+
+def _miss_weight(curve: DetCurve, eer: float) -> float:
+    """Return P_miss's weight in a change of the EER: the share of the spoof scores' density at its threshold.
+
+    Counted between the points where either rate is half the EER.
+    """
+    p_miss, p_fa = curve.p_miss, curve.p_fa
+    low = int(np.searchsorted(p_miss, eer / 2))
+    high = len(p_fa) - 1 - int(np.searchsorted(p_fa[::-1], eer / 2))
+    low, high = min(low, high), max(low, high)
+    misses, alarms = float(p_miss[high] - p_miss[low]), float(p_fa[low] - p_fa[high])
+    return alarms / (misses + alarms) if misses + alarms > 0 else 0.5
+
+
+def _variance(by_unit: Floats) -> float:
+    """Return the variance of a sum of independent contributions that are 0 in the mean."""
+    n = len(by_unit)
+    return n / (n - 1) * float(by_unit @ by_unit) if n > 1 else 0.0

@@ -1,0 +1,164 @@
+"""Intervals and paired comparisons on simulated speakers, where the truth is known."""
+
+import numpy as np
+import pytest
+from scipy.stats import beta, norm
+
+from countermeasure.errors import InputError
+from tDCF_python import intervals, metrics
+from tDCF_python.evaluation import EER
+from tDCF_python.intervals import Interval, Units, compare, holm, influences, interval
+from tDCF_python.metrics import LinearCost
+
+COSTS = {"min": metrics.dcf()}
+EASY = LinearCost(0.0, 1.0, 1.0)
+
+
+def corpus(rng, n_speakers=10, n_bonafide=30, n_spoof=90, shift=3.29, shared=0.3):
+    """Return scores, labels and speakers; speakers differ by a share of each class's variance of 1."""
+    codes = np.tile(np.arange(n_speakers), n_bonafide + n_spoof)
+    bonafide = np.arange(len(codes)) < n_speakers * n_bonafide
+    voice = np.where(bonafide, rng.normal(size=n_speakers)[codes], rng.normal(size=n_speakers)[codes])
+    own = rng.normal(size=len(codes))
+    return shift * bonafide + np.sqrt(shared) * voice + np.sqrt(1 - shared) * own, bonafide, codes
+
+
+def truth(shift):
+    """Return the EER and the minimum of `COSTS` for all speakers: two normal densities, `shift` apart."""
+    threshold = np.linspace(-6, shift + 6, 10_001)
+    return norm.cdf(-shift / 2), COSTS["min"](norm.cdf(threshold - shift), norm.sf(threshold)).min()
+
+
+@pytest.mark.parametrize("shift", [3.29, 1.683], ids=["5 % EER", "20 % EER"])
+@pytest.mark.parametrize("n_speakers", [10, 20])
+def test_intervals_over_speakers_cover_the_truth(n_speakers, shift):
+    """At least 90 of 100; percentiles of a bootstrap over 10 speakers cover about 80, for a minimum 73."""
+    rng = np.random.default_rng(n_speakers)
+    covered = np.zeros(2)
+    for _ in range(100):
+        scores, bonafide, codes = corpus(rng, n_speakers, shift=shift)
+        found = influences(scores, bonafide, Units("speakers", codes), COSTS)
+        for k, (name, true) in enumerate(zip((EER, "min"), truth(shift), strict=True)):
+            its = interval(found[name])
+            covered[k] += its.low <= true <= its.high
+    assert (covered >= 90).all(), covered
+
+
+def test_a_minimum_is_corrected_for_being_found_on_the_same_trials():
+    rng = np.random.default_rng(0)
+    _, true = truth(1.683)
+    found = [influences(*_over_trials(corpus(rng, 50, 1, 3, 1.683, 0.0)), COSTS)["min"] for _ in range(100)]
+    bias, corrected = (np.mean([getattr(one, name) for one in found]) - true for name in ("value", "corrected"))
+    assert bias < -0.02
+    assert abs(corrected) < abs(bias) / 2
+
+
+def _over_trials(made):
+    scores, bonafide, _ = made
+    return scores, bonafide, Units("trials", np.arange(len(scores)))
+
+
+def test_a_share_of_independent_trials_has_clopper_and_pearsons_interval():
+    """60 of 1000 bona fide scores lie below all spoofs but one; no other threshold is cheaper than that above these."""
+    scores = np.r_[np.full(60, -2.0), np.full(940, 2.0), np.full(1000, -1.0)] + np.arange(2000) * 1e-9
+    bonafide = np.arange(2000) < 1000
+    found = interval(influences(scores, bonafide, Units("trials", np.arange(2000)), {"cost": EASY})["cost"])
+    expected = beta.ppf(0.025, 60, 941), beta.ppf(0.975, 61, 940)
+    assert (found.low, found.high) == pytest.approx(expected, rel=0.01)
+
+
+def test_speakers_that_differ_widen_the_interval():
+    same, different = (corpus(np.random.default_rng(3), shared=shared) for shared in (0.0, 0.5))
+    widths = []
+    for scores, bonafide, codes in (same, different):
+        for units in (Units("speakers", codes), Units("trials", np.arange(len(codes)))):
+            found = interval(influences(scores, bonafide, units, {})[EER])
+            widths.append(found.high - found.low)
+    assert widths[0] == pytest.approx(widths[1], rel=0.5)
+    assert widths[2] > 2 * widths[3]
+
+
+@pytest.mark.parametrize("over", ["speakers", "trials"])
+def test_no_error_is_no_certain_zero(over):
+    scores = np.r_[np.linspace(1, 2, 20), np.linspace(-2, -1, 20)]
+    bonafide = scores > 0
+    codes = np.arange(40) % 10 if over == "speakers" else np.arange(40)
+    for name, influence in influences(scores, bonafide, Units(over, codes), COSTS).items():
+        found = interval(influence)
+        assert influence.value == found.low == 0
+        # None of 20 trials leaves up to 1 − 0.025 ** (1 / 20) = 17 % open.
+        assert 0.15 < found.high < 0.5, name
+
+
+def test_an_interval_contains_its_figure_and_stays_within_its_bounds():
+    rng = np.random.default_rng(5)
+    revisited = LinearCost(0.1, 1.0, 2.0)
+    for _ in range(50):
+        scores, bonafide, codes = corpus(rng, 6, 2, 3, shift=rng.uniform(-1, 5))
+        for name, influence in influences(scores, bonafide, Units("speakers", codes), {"min": revisited}).items():
+            found = interval(influence)
+            assert (0.1 if name == "min" else 0) <= found.low <= influence.value <= found.high <= 1.1
+
+
+@pytest.mark.parametrize(("n_bonafide", "n_spoof"), [(4, 20), (20, 4)])
+def test_fewer_than_five_speakers_of_a_class_have_no_interval(n_bonafide, n_spoof):
+    codes = np.r_[np.arange(100) % n_bonafide, np.arange(100) % n_spoof]
+    scores, bonafide = np.random.default_rng(0).normal(size=200), np.arange(200) < 100
+    found = influences(scores, bonafide, Units("speakers", codes), COSTS)
+    assert interval(found[EER]) == Interval(None, None, "too few speakers for an interval")
+    assert compare(found["min"], found["min"]) == (Interval(None, None, "too few speakers for an interval"), 1.0)
+
+
+def test_units_are_speakers_where_every_trial_names_one():
+    utterances, speakers = np.array([b"u3", b"u1", b"u2"]), np.array([b"b", b"a", b"b"])
+    found = intervals.choose_units(speakers, utterances)
+    assert (found.over, found.codes.tolist(), len(found)) == ("speakers", [1, 0, 1], 2)
+    unnamed = np.array([b"b", b"", b"b"])
+    found = intervals.choose_units(unnamed, utterances)
+    assert (found.over, found.codes.tolist(), len(found)) == ("trials", [2, 0, 1], 3)
+    assert intervals.choose_units(speakers, utterances, "trials").over == "trials"
+    with pytest.raises(InputError, match="over speakers need trials that name them"):
+        intervals.choose_units(unnamed, utterances, "speakers")
+
+
+# --- comparisons
+
+
+def pair(rng, shift):
+    """Return two systems' scores of the same trials: of the first one's kind, and `shift` worse."""
+    scores, bonafide, codes = corpus(rng)
+    other = np.sqrt(0.5) * scores + np.sqrt(0.5) * corpus(rng)[0] - (3.29 * (np.sqrt(2) - 1) + shift) * bonafide
+    return [influences(one, bonafide, Units("speakers", codes), COSTS) for one in (scores, other)]
+
+
+def test_equal_systems_differ_in_about_one_case_of_twenty():
+    rng = np.random.default_rng(1)
+    p_values = [[compare(a[name], b[name])[1] for name in (EER, "min")] for a, b in (pair(rng, 0) for _ in range(100))]
+    assert (np.sum(np.array(p_values) < 0.05, axis=0) <= 9).all()
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_worse_system_is_found_out():
+    rng = np.random.default_rng(1)
+    found = [[compare(a[name], b[name]) for name in (EER, "min")] for a, b in (pair(rng, 1.2) for _ in range(20))]
+    p_values = np.array([[p for _, p in row] for row in found])
+    assert (np.mean(p_values < 0.05, axis=0) >= 0.9).all()
+    for its, p in found[0]:
+        assert p < 0.05
+        assert its.low > 0
+
+
+def test_a_system_is_equal_to_itself():
+    found = pair(np.random.default_rng(1), 0)[0]
+    assert compare(found["min"], found["min"]) == (Interval(0.0, 0.0), 1.0)
+
+
+def test_the_mean_of_equal_influences_is_theirs():
+    a, b = pair(np.random.default_rng(1), 1.2)
+    assert interval(intervals.mean([a[EER], a[EER]])) == interval(a[EER])
+    assert intervals.mean([a[EER], b[EER]]).value == (a[EER].value + b[EER].value) / 2
+
+
+def test_holm_by_hand():
+    # Smallest times 3, next times 2, last times 1, never falling.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
