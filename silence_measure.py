@@ -92,11 +92,11 @@ def main(argv: list[str] | None = None) -> int:
 def _recordings(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    from countermeasure.speech import audio
+    from countermeasure.speech.places import SUFFIXES, is_recording
 
-    found = sorted(p for p in path.iterdir() if audio.is_recording(p.name))
+    found = sorted(p for p in path.iterdir() if is_recording(p.name))
     if not found:
-        raise InputError(f"{path}: no recording in this folder; its files end in none of {' '.join(audio.SUFFIXES)}")
+        raise InputError(f"{path}: no recording in this folder; its files end in none of {' '.join(SUFFIXES)}")
     return found
 
 

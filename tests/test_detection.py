@@ -502,7 +502,7 @@ def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
     signal[24000:24080] += 0.5
     models = chain.load([work / "model" / "mfcc"])
     score = models.score([signal])
-    frame_picture.draw(tmp_path / "a.png", "a$b$.wav", signal, 16000, score, 0.0, "spoof")
+    frame_picture.draw(tmp_path / "a.png", "a$b$.wav", signal, 16000, score.frames, score.window, 0.0)
     above, below, _ = drawn[0].axes
     (image,) = below.get_images()
     left, right, _, top = image.get_extent()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
 from countermeasure.evaluation import plots
-from countermeasure.stages.chain import Score
+from countermeasure.features.types import Window
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 # The curve is a mean over this many seconds, of longer recordings over this share of them: single frames jump.
 _SMOOTH_S = 0.25
@@ -34,29 +39,29 @@ def check(path: str | os.PathLike[str]) -> None:
 
 def draw(
     path: str | os.PathLike[str],
-    name: str,
+    title: str,
     signal: NDArray[np.float32],
     rate: int,
-    score: Score,
+    frames: NDArray[np.float64],
+    window: Window,
     threshold: float | None,
-    decision: str,
 ) -> None:
     """Draw the frames of a recording.
 
     Parameters
     ----------
     path : path of a PNG, SVG or PDF
-    name : str
-        Of the recording, for the heading.
+    title : str
     signal : array [n_samples]
         As it was scored.
     rate : int
         Sampling rate in Hz.
-    score : Score
-        With frames.
+    frames : array [n_frames]
+        LLR of each frame.
+    window : Window
+        Of these frames.
     threshold : float or None
-        For the LLR of the recording; None where its frames are those of other models.
-    decision : str
+        For their mean; None where the recording is judged by another score.
     """
     with plots.house_style():
         from matplotlib.figure import Figure
@@ -65,52 +70,49 @@ def draw(
         grid = figure.add_gridspec(2, 2, height_ratios=(1, 1.2), width_ratios=(1, 0.018))
         above, below, bar = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (1, 1)))
         duration = len(signal) / rate
-        unit, told = (60, "min") if duration > _MINUTES_FROM_S else (1, "s")
-        _draw_llr(above, score, rate, threshold, duration, unit)
+        unit, unit_name = (60, "min") if duration > _MINUTES_FROM_S else (1, "s")
+        length, hop = (n / rate for n in window.samples(rate))
+        time = np.arange(len(frames)) * hop + length / 2
+        n_smooth = max(1, round(max(_SMOOTH_S, duration * _SMOOTH_SHARE) / hop))
+        _draw_llr(above, time / unit, frames, n_smooth, f"mean over {n_smooth * hop:.2g} s", threshold)
         image = _draw_spectrogram(below, signal, rate, unit)
         figure.colorbar(image, cax=bar, label="level below the loudest, dB")
         bar.grid(False)
         for axes in (above, below):
             axes.set_xlim(0, duration / unit)
         above.tick_params(labelbottom=False)
-        below.set_xlabel(f"time, {told}")
-        shown = os.fsencode(name).decode(errors="replace")
-        figure.suptitle(f"{shown}: {decision}, LLR {_number(score.llr)}", fontsize=10, parse_math=False)
+        below.set_xlabel(f"time, {unit_name}")
+        figure.suptitle(os.fsencode(title).decode(errors="replace"), fontsize=10, parse_math=False)
         plots.save(figure, path)
 
 
-def _draw_llr(axes, score: Score, rate: int, threshold: float | None, duration: float, unit: int) -> None:
-    if score.window is None:
-        raise InputError("the models look at whole files only, so there are no frames to draw")
-    length, hop = score.window.samples(rate)
-    frames = score.frames
-    time = (np.arange(len(frames)) * hop + length / 2) / rate / unit
-    span = max(_SMOOTH_S, duration * _SMOOTH_SHARE)
-    smooth = _moving_mean(frames, max(1, round(span * rate / hop)))
+def _draw_llr(
+    axes: Axes,
+    time: NDArray[np.float64],
+    frames: NDArray[np.float64],
+    n_smooth: int,
+    label: str,
+    threshold: float | None,
+) -> None:
+    smooth = _moving_mean(frames, n_smooth)
     line = 0.0 if threshold is None else threshold
     shown = frames if len(frames) <= _FRAMES else smooth
     if shown is frames:
         axes.plot(time, frames, color=plots.FAINT, linewidth=0.6, label="frames")
-    axes.plot(time, smooth, color=plots.INK, linewidth=1.3, label=f"mean over {span:.2g} s")
-    for where, colour, label in (
+    axes.plot(time, smooth, color=plots.INK, linewidth=1.3, label=label)
+    for where, colour, what in (
         (smooth > line, plots.BONAFIDE_COLOUR, "sounds bona fide"),
         (smooth <= line, plots.SPOOF_COLOUR, "sounds spoofed"),
     ):
-        axes.fill_between(
-            time, smooth, line, where=where, interpolate=True, color=colour, alpha=0.45, linewidth=0, label=label
-        )
-    told = f"{'even' if threshold is None else 'threshold'} ({_number(line)})"
-    axes.axhline(line, color=plots.INK, linewidth=0.9, linestyle="--", label=told)
+        axes.fill_between(time, smooth, line, where, True, color=colour, alpha=0.45, linewidth=0, label=what)
+    line_name = f"{'even' if threshold is None else 'threshold'} ({line:.2f})"
+    axes.axhline(line, color=plots.INK, linewidth=0.9, linestyle="--", label=line_name)
     low, high = np.quantile(shown, (0.01, 0.99))
     low, high = min(low, smooth.min(), line), max(high, smooth.max(), line)
     margin = 0.06 * (high - low) or 1.0
     axes.set_ylim(low - margin, high + margin)
     axes.set_ylabel("LLR of a frame, nats\n(higher = more bona fide)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 def _moving_mean(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -122,7 +124,7 @@ def _moving_mean(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return (sums[end] - sums[begin]) / (end - begin)
 
 
-def _draw_spectrogram(axes, signal: NDArray[np.float32], rate: int, unit: int):
+def _draw_spectrogram(axes: Axes, signal: NDArray[np.float32], rate: int, unit: int) -> AxesImage:
     length = int(_SPECTRUM_S * rate)
     signal = np.pad(signal, (length // 2, length))  # so that a column lies at its middle
     hop = max(length // 5, (len(signal) - length) // _COLUMNS)

@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from countermeasure.errors import InputError
 from countermeasure.speech import flac
 from countermeasure.speech.lengths import check_length
+from countermeasure.speech.places import is_recording
 
-# What is taken for a recording in a folder. Not every libsndfile reads all of them, and none the last row: that is
-# said of each file, rather than passing it over.
-SUFFIXES = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
-    *(".sph", ".m4a", ".aac", ".wma", ".amr"),
-)
 _TRIAL_SUFFIXES = (".flac", ".wav")
 # Samples of a stream that are read at once.
 _PIECE = 1 << 18
@@ -49,11 +44,6 @@ class Recording(NamedTuple):
     rate: int
     n_channels: int
     md5_matches: bool | None = None
-
-
-def is_recording(name: str) -> bool:
-    """Tell whether a file of this name in a folder is taken for a recording."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
 def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
@@ -180,7 +170,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
     try:
         if not os.path.isfile(path):
-            raise InputError(f"{path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
+            raise InputError(f"{path}: {'is a folder without recordings' if os.path.isdir(path) else 'no such file'}")
         check_length(path)
         with soundfile.SoundFile(os.fsencode(path)) as file:  # a name is bytes, and need not be UTF-8
             yield file
