@@ -24,7 +24,7 @@ class TrainingOptions:
     max_iter : int > 0
         Largest number of passes over the data.
     tol : float >= 0
-        Training ends when a pass gains less than this, in nats a frame.
+        Training ends when two passes in a row gain less than this, in nats a frame.
     var_floor : float from 0 to 1
         Smallest variance, relative to each dimension's variance over the data.
     reg_covar : float >= 0
@@ -114,7 +114,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int, m
     for name, kind, what in (
         ("n_components", int, "Gaussians a class"),
         ("max_iter", int, "largest number of passes over the data"),
-        ("tol", float, "end when a pass gains less than this, in nats a frame"),
+        ("tol", float, "end when two passes in a row gain less than this, in nats a frame"),
         ("var_floor", float, "smallest variance, relative to each dimension's variance over the data"),
         ("reg_covar", float, "added to every variance, in the data's own units"),
         ("seed", int, "of the random start; the same seed gives the same models"),

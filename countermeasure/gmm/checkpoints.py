@@ -43,7 +43,6 @@ def save(path: str | os.PathLike[str], state: em.State, seconds: list[float], re
             block_log_likelihoods=np.array([block.log_likelihood for block in state.blocks]),
             block_frames=np.array([block.n_frames for block in state.blocks]),
             history=np.array(state.history),
-            converged=np.array(state.converged),
             seconds=np.array(seconds),
             record=np.array(json.dumps(record)),
         )
@@ -70,7 +69,6 @@ def load(path: str | os.PathLike[str], record: dict[str, Any]) -> tuple[em.State
             Parameters(a["weights"], a["means"], a["variances"]),
             tuple(Statistics(sums, float(value), int(n)) for sums, value, n in blocks),
             tuple(a["history"].tolist()),
-            bool(a["converged"]),
         )
         seconds = a["seconds"].tolist()
         different = differences(found, record)

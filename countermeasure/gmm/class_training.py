@@ -149,7 +149,8 @@ class ClassTraining:
             total = total + self._e_step(block, state.parameters)
         lower_bound = total.log_likelihood / self._n_frames
         self._check_finite(lower_bound)
-        ended = "converged" if state.converged else "stopped at the largest number of passes,"
+        converged = state.has_converged(self._options.tol)
+        ended = "converged" if converged else "stopped at the largest number of passes,"
         starved = int((total.occupancy < 1).sum())
         told = f"; components that account for less than one frame: {starved}" if starved else ""
         cli.log(
@@ -159,7 +160,7 @@ class ClassTraining:
             self._standard.backward(state.parameters),
             len(state.history),
             lower_bound,
-            state.converged,
+            converged,
             state.history,
             {**record, "label": self.label, "n_files": len(self._items), "n_frames": self._n_frames},
         )

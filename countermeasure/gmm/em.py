@@ -38,18 +38,21 @@ class State:
     history : tuple of float
         Mean log-likelihood a frame of each pass, in nats. In incremental EM every block contributes
         its value under the parameters that it was visited with.
-    converged : bool
     """
 
     parameters: Parameters
     blocks: tuple[Statistics, ...] = ()
     history: tuple[float, ...] = ()
-    converged: bool = False
 
     @property
     def gain(self) -> float:
         """What the latest pass gained over the one before it, in nats a frame."""
         return self.history[-1] - self.history[-2] if len(self.history) > 1 else np.inf
+
+    def has_converged(self, tol: float) -> bool:
+        """Whether the two latest passes gained less than `tol` each: a single one may be chance."""
+        gains = np.diff(self.history[-3:])
+        return len(gains) == 2 and bool((gains < tol).all())
 
     @property
     def has_fallen(self) -> bool:
@@ -67,7 +70,7 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     if state.blocks:
         blocks = list(state.blocks)
         before = total = _sum(blocks)
-        relaxes = _relaxes(state, n_blocks)
+        relaxes = n_blocks > 1 and not state.has_fallen
         for b in range(n_blocks):
             new = e_step(b, parameters)
             total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
@@ -80,10 +83,6 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     parameters = m_step(total, parameters)
     log_likelihood = sum(block.log_likelihood for block in blocks) / sum(block.n_frames for block in blocks)
     return State(parameters, tuple(blocks), (*state.history, log_likelihood))
-
-
-def _relaxes(state: State, n_blocks: int) -> bool:
-    return n_blocks > 1 and not state.has_fallen
 
 
 def _over_relaxed(total: Statistics, before: Statistics) -> Statistics:
@@ -103,7 +102,7 @@ def run(
     tol: float,
     observe: Callable[[State], None],
 ) -> State:
-    """Pass over the data until a pass gains less than `tol` or `max_iter` passes are done.
+    """Pass over the data until two passes in a row gain less than `tol` or `max_iter` passes are done.
 
     Parameters
     ----------
@@ -116,11 +115,8 @@ def run(
     observe : callable
         Called with the state after each pass.
     """
-    while not state.converged and len(state.history) < max_iter:
-        before = state
+    while not state.has_converged(tol) and len(state.history) < max_iter:
         state = one_pass(state, n_blocks, e_step, m_step)
-        lost_by_relaxing = state.gain < 0 and _relaxes(before, n_blocks)
-        state = replace(state, converged=state.gain < tol and not lost_by_relaxing)
         observe(state)
     return state
 

@@ -49,7 +49,7 @@ def make_samples(folder: Path) -> Path:
     (folder / "asv.txt").write_text("".join(f"A07 {key} {-i / 7}\n" for i, key in enumerate(keys)))
     (folder / "asv-six.txt").write_text("".join(f"LA_1 LA_E_{i} x A07 {k} {i}.5\n" for i, k in enumerate(keys)))
     block = Statistics(np.ones((2 * N_DIMS + 1, N_COMPONENTS)), -12.0, 5)
-    state = em.State(_parameters(rng), (block, block), (-3.0, -2.5), False)
+    state = em.State(_parameters(rng), (block, block), (-3.0, -2.5))
     checkpoints.save(folder / "checkpoint.npz", state, [0.1, 0.2], RECORD)
     with open_unfinished(folder / "unfinished", folder) as unfinished:
         for place, array in enumerate(arrays):
