@@ -228,7 +228,7 @@ def test_an_unfinished_mixture_is_not_thrown_away(experiment, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_model", killed)
+        patch.setattr(training, "write_pair", killed)
         with pytest.raises(KeyboardInterrupt):
             training.train_fusion(experiment / "train", experiment / "model", TrainingOptions(n_components=2))
     with pytest.raises(InputError, match="an unfinished training with other settings"):

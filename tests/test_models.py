@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_model
+from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_model, write_pair
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = {
@@ -208,14 +209,43 @@ def test_what_is_no_diagonal_mixture_is_refused(tmp_path, fitted):
         assert str(tmp_path / "bon.gmm") in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "entry"),
+    [
+        ({"versions": "1.0"}, "versions"),
+        ({"inputs": [{"kind": "features", "feature": {"type": None}, "sampling_rate": 8000}]}, "feature.type"),
+        ({"inputs": [{"kind": "features", "feature": {"type": ["lfcc"]}, "sampling_rate": 8000}]}, "feature.type"),
+        ({"inputs": [{"kind": "features", "feature": {"type": "lfcc"}, "sampling_rate": 10**400}]}, "sampling_rate"),
+        ({"inputs": ["lfcc"]}, "inputs"),
+        ({"columns": ["lfcc-bon", 3]}, "columns"),
+        ({"options": {"n_components": None}}, "options"),
+        ({"training_id": 5}, "training_id"),
+        ({"label": "genuine"}, "label"),
+        ({"n_frames": 1.5}, "n_frames"),
+    ],
+)
+def test_records_whose_values_have_the_wrong_type_are_refused(tmp_path, fitted, wrong, entry):
+    path = pickled(tmp_path / "bon.gmm", fitted(countermeasure_={**RECORD, **wrong}))
+    with pytest.raises(InputError, match=re.escape(entry)) as caught:
+        read_model(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    with pytest.raises(InputError, match=re.escape(entry)):
+        write_model(tmp_path / "new.gmm", make_model(record={**RECORD, **wrong}))
+    assert not (tmp_path / "new.gmm").exists()
+
+
+def test_models_that_no_reader_takes_are_not_written(tmp_path):
+    good, wide = make_model(), make_model()
+    wide.parameters.variances[1, 1] = 1e20
+    write_pair(tmp_path, good, good)
+    before = [path.read_bytes() for path in model_files(tmp_path)]
+    for pair in ((wide, good), (good, wide)):
+        with pytest.raises(InputError, match=r"\.gmm: is not written, since a mean or a variance"):
+            write_pair(tmp_path, *pair)
+    assert [path.read_bytes() for path in model_files(tmp_path)] == before
+
+
 # -- pairs -----------------------------------------------------------------------------------------
-
-
-def write_pair(folder, bonafide, spoof):
-    bon, sp = model_files(folder)
-    write_model(bon, bonafide)
-    write_model(sp, spoof)
-    return bon, sp
 
 
 def labelled(label, training_id="one", **options):
@@ -228,8 +258,8 @@ def test_the_files_of_a_folder(tmp_path):
 
 def test_the_models_of_one_training_are_a_pair(tmp_path):
     # Their numbers of components may differ: a class with few rows gets fewer.
-    paths = write_pair(tmp_path, labelled("bonafide", n_components=2), labelled("spoof", n_components=5))
-    bonafide, spoof = read_pair(*paths)
+    write_pair(tmp_path, labelled("bonafide", n_components=2), labelled("spoof", n_components=5))
+    bonafide, spoof = read_pair(*model_files(tmp_path))
     assert (bonafide.parameters.n_components, spoof.parameters.n_components) == (2, 5)
 
 
@@ -250,7 +280,8 @@ def test_models_without_a_record_are_a_pair(tmp_path, fitted):
     ],
 )
 def test_models_that_do_not_belong_together_are_refused(tmp_path, bonafide, spoof, message):
+    write_pair(tmp_path, bonafide, spoof)
     with pytest.raises(InputError, match=message) as caught:
-        read_pair(*write_pair(tmp_path, bonafide, spoof))
+        read_pair(*model_files(tmp_path))
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)

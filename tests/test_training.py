@@ -1,21 +1,25 @@
 import csv
+import os
 import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure import files
+from countermeasure import files, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, em
 from countermeasure.gmm.models import model_files, read_model, read_pair
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import training
+from lists import write_described
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = TrainingOptions(n_components=8, max_iter=40)
 LABELS = ("bonafide", "spoof")
 
@@ -272,7 +276,9 @@ def test_a_pass_without_a_finite_likelihood_is_the_last(tmp_path, data, capsys, 
 def test_the_log_is_refused_a_place_that_is_read(tmp_path, data):
     content = data.read_bytes()
     training.train(data, tmp_path / "first", SMALL)
-    for log in (data, tmp_path / "first" / "sp.gmm", tmp_path):
+    record = data.with_name("train-mfcc.pkl.json")
+    record.write_text("{}")
+    for log in (data, record, tmp_path / "first" / "sp.gmm", tmp_path):
         before = log.stat().st_size
         with pytest.raises(InputError, match=r"is read in this run|is a folder"):
             training.train(data, tmp_path / "model", SMALL, load_model_path=tmp_path / "first", log=log)
@@ -363,23 +369,105 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, data, monke
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["README.md", "bon.gmm", "sp.gmm"]
 
 
-def test_a_run_killed_between_the_two_models_is_mended(tmp_path, data, monkeypatch):
+def test_models_of_two_trainings_in_one_folder_are_trained_anew(tmp_path, data):
     training.train(data, tmp_path / "undisturbed", SMALL)
-    training.train(data, tmp_path / "killed", replace(SMALL, seed=3))
+    training.train(data, tmp_path / "mixed", replace(SMALL, seed=3))
+    (tmp_path / "mixed" / "bon.gmm").write_bytes(contents(tmp_path / "undisturbed")[0])
+    training.train(data, tmp_path / "mixed", SMALL)
+    assert contents(tmp_path / "mixed") == contents(tmp_path / "undisturbed")
 
-    def write_first_only(path, model, write=training.write_model):
-        if path.name == "sp.gmm":
-            raise Killed
-        write(path, model)
 
+def test_a_failed_training_leaves_the_models_that_are_there(tmp_path, data, items):
+    """Variances far beyond any feature's: models that no reader would take."""
+    training.train(data, tmp_path / "model", SMALL)
+    before = contents(tmp_path / "model")
+    with pytest.raises(InputError, match="--reg_covar"):
+        training.train(data, tmp_path / "model", replace(SMALL, reg_covar=1e20))
+    assert contents(tmp_path / "model") == before
+    read_pair(*model_files(tmp_path / "model"))
+
+
+def test_no_model_is_replaced_where_the_other_cannot_be(tmp_path, data):
+    training.train(data, tmp_path / "model", SMALL)
+    before = contents(tmp_path / "model")
+    with files.replace_when_whole(tmp_path / "model" / "sp.gmm"), pytest.raises(InputError, match="another run"):
+        training.train(data, tmp_path / "model", replace(SMALL, seed=1))
+    assert contents(tmp_path / "model")[0] == before[0]
+
+
+@pytest.fixture
+def described(tmp_path, items):
+    """A list with its record."""
+    return write_described(tmp_path / "train-lfcc.pkl", *zip(*items, strict=True))
+
+
+def test_a_record_that_comes_after_training_is_not_ignored(tmp_path, described, capsys):
+    record = described.with_name("train-lfcc.pkl.json")
+    training.train(described, tmp_path / "expected", SMALL)
+    content = record.read_text()
+    record.unlink()
+    training.train(described, tmp_path / "model", SMALL)
+    before = read_pair(*model_files(tmp_path / "model"))
+    record.write_text(content)
+    capsys.readouterr()
+    training.train(described, tmp_path / "model", SMALL)
+    assert "now know what the lists' records say" in capsys.readouterr().err
+    for was, now in zip(before, read_pair(*model_files(tmp_path / "model")), strict=True):
+        assert was.record["inputs"] == [None]
+        assert now.record["inputs"][0]["feature"] == {"type": "mfcc"}
+        assert was.record["training_id"] == now.record["training_id"]
+        np.testing.assert_array_equal(was.parameters.means, now.parameters.means)
+    assert "mfcc" in (tmp_path / "model" / "README.md").read_text()
+    assert contents(tmp_path / "model") == contents(tmp_path / "expected")
+    record.unlink()  # what the models know they do not forget
+    training.train(described, tmp_path / "model", SMALL)
+    assert "nothing to do" in capsys.readouterr().err
+    assert contents(tmp_path / "model") == contents(tmp_path / "expected")
+
+
+def test_a_record_that_comes_during_training_is_not_ignored(tmp_path, described, monkeypatch):
+    record = described.with_name("train-lfcc.pkl.json")
+    training.train(described, tmp_path / "expected", SMALL)
+    content = record.read_text()
+    record.unlink()
+    train_until(monkeypatch, 2, described, tmp_path / "model", SMALL)
+    record.write_text(content)
+    training.train(described, tmp_path / "model", SMALL)
+    assert contents(tmp_path / "model") == contents(tmp_path / "expected")
+
+
+def test_finished_and_unfinished_trainings_follow_one_rule_of_versions(tmp_path, data, monkeypatch, capsys):
+    training.train(data, tmp_path / "finished", SMALL)
+    train_until(monkeypatch, 2, data, tmp_path / "unfinished", SMALL)
+    capsys.readouterr()
+    with monkeypatch.context() as patch:  # another release, with other libraries
+        patch.setattr(versions, "current", lambda: {**versions.COMPARED, "countermeasure": "99", "numpy": "99"})
+        training.train(data, tmp_path / "finished", SMALL)
+        assert "nothing to do" in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_model", write_first_only)
-        with pytest.raises(Killed):
-            training.train(data, tmp_path / "killed", SMALL)
-    with pytest.raises(InputError, match="different trainings"):
-        read_pair(*model_files(tmp_path / "killed"))
-    training.train(data, tmp_path / "killed", SMALL)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+        patch.setattr(versions, "COMPARED", {**versions.COMPARED, "features": "99"})
+        with pytest.raises(InputError, match=r"features 1, now 99"):
+            training.train(data, tmp_path / "unfinished", SMALL)
+        training.train(data, tmp_path / "finished", SMALL)
+        assert "another training (features 1, now 99)" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "current", lambda: {**versions.COMPARED, "countermeasure": "99", "numpy": "99"})
+        training.train(data, tmp_path / "unfinished", SMALL)
+        assert "going on after pass 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["bon.gmm", "bonafide.checkpoint.npz"])
+def test_pipes_are_refused_and_do_not_wait(tmp_path, data, name):
+    (tmp_path / "model").mkdir()
+    os.mkfifo(tmp_path / "model" / name)
+    typed = [sys.executable, "gmm_train.py", "--data_path", data, "--model_path", tmp_path / "model"]
+    command = [*map(str, typed), "--n_components", "2", "--n_jobs", "1"]
+    if name == "bon.gmm":
+        command += ["--load_model_path", str(tmp_path / "model")]
+        command[5] = str(tmp_path / "more")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 2
+    assert f"{name}: is a pipe" in done.stderr
 
 
 def test_a_finished_training_is_not_done_again(tmp_path, data, capsys):

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,8 +55,7 @@ def load(path: str | os.PathLike[str], record: dict[str, Any]) -> tuple[em.State
     InputError
         When the checkpoint is damaged, or is one of another training; names the difference.
     """
-    path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     content = read_regular(path)
     damaged = InputError(f"{path}: the checkpoint is damaged; start over with --restart")
@@ -122,20 +120,22 @@ def _is_sound(state: em.State, seconds: list[float]) -> bool:
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Say in a few words how one training's record differs from another's; nothing where it does not."""
+    """Say in a few words how one training's record differs from another's; nothing where it does not.
+
+    Where it does not, the models are the same. What the lists' own records say has no part in that.
+    """
     told = []
-    types = [
-        "+".join(source["feature"].get("type", "unknown") for source in record.get("inputs") or [] if source)
-        for record in (found, wanted)
-    ]
-    if types[0] != types[1]:
-        told.append(f"features {types[0] or 'unknown'}, now {types[1] or 'unknown'}")
-    elif any(found.get(name) != wanted.get(name) for name in ("data_sha256", "inputs")):
-        told.append("the data")
+    if found.get("data_sha256") != wanted.get("data_sha256"):
+        before, now = _feature_types(found), _feature_types(wanted)
+        told.append(f"features {before}, now {now}" if before != now else "the data")
     for name, what in (("columns", "the columns"), ("start_sha256", "the models to continue from")):
         if found.get(name) != wanted.get(name):
             told.append(what)
-    before, now = found.get("options") or {}, wanted.get("options") or {}
-    told += [f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
+    was, options = found.get("options") or {}, wanted.get("options") or {}
+    told += [f"{name} {was.get(name)}, now {options[name]}" for name in options if was.get(name) != options[name]]
     told += versions.differences(found.get("versions") or {}, wanted.get("versions") or {})
     return ", ".join(told)
+
+
+def _feature_types(record: dict[str, Any]) -> str:
+    return "+".join(source["feature"]["type"] for source in record.get("inputs") or [] if source) or "unknown"

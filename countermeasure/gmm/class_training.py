@@ -72,7 +72,7 @@ class ClassTraining:
         self._rng = np.random.default_rng(options.seed)
         self._standard = standardisation(table, items, workers)
         variances = self._standard.scale.astype(np.float64) ** 2
-        check_range(self._standard.mean, variances, f"{table.paths[0]}: the {label} items")
+        check_range(self._standard.mean, variances, options.reg_covar, f"{table.paths[0]}: the {label} items")
         self._regularisation = options.reg_covar / variances
         self._blocks = self._divide()
 

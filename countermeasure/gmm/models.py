@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
+from countermeasure import records
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.lists.pickles import dump, read_estimator
+from countermeasure.lists.provenance import Source
 
 BONAFIDE_FILE = "bon.gmm"
 SPOOF_FILE = "sp.gmm"
@@ -61,7 +63,42 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model as a pickled, fitted `sklearn.mixture.GaussianMixture`.
 
     Equal models give equal bytes, with one version of scikit-learn.
+
+    Raises
+    ------
+    InputError
+        When `read_model` would refuse it.
     """
+    _check(path, model)
+    with replace_when_whole(path) as file:
+        _dump(model, file)
+
+
+def write_pair(folder: str | os.PathLike[str], bonafide: Model, spoof: Model) -> None:
+    """Write the two models of a training into a folder: neither takes its name before both are whole.
+
+    Raises
+    ------
+    InputError
+        When `read_model` would refuse one of them; what is in the folder stays there.
+    """
+    bonafide_path, spoof_path = model_files(folder)
+    _check(bonafide_path, bonafide)
+    _check(spoof_path, spoof)
+    with replace_when_whole(bonafide_path) as bonafide_file, replace_when_whole(spoof_path) as spoof_file:
+        _dump(bonafide, bonafide_file)
+        _dump(spoof, spoof_file)
+
+
+def _check(path: str | os.PathLike[str], model: Model) -> None:
+    p = model.parameters
+    with np.errstate(divide="ignore", invalid="ignore"):
+        problem = _problem(p.weights, p.means, p.variances, np.sqrt(1 / p.variances)) or _record_problem(model.record)
+    if problem:
+        raise InputError(f"{path}: is not written, since {problem}; look at the data, or change --reg_covar")
+
+
+def _dump(model: Model, file: IO[bytes]) -> None:
     from sklearn.mixture import GaussianMixture
 
     p = model.parameters
@@ -85,8 +122,7 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
     estimator.lower_bounds_ = [float(value) for value in model.history]
     estimator.n_features_in_ = p.n_dims
     setattr(estimator, _RECORD, model.record)
-    with replace_when_whole(path) as file:
-        dump(estimator, file)
+    dump(estimator, file)
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
@@ -132,8 +168,16 @@ def _read_state(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     return digest, state
 
 
-def check_range(means: np.ndarray, variances: np.ndarray, what: str) -> None:
+def check_range(means: np.ndarray, variances: np.ndarray, reg_covar: float, what: str) -> None:
     """Check that models of data of such means and variances, arrays [D], will be models to `read_model`.
+
+    Parameters
+    ----------
+    means, variances : array [D]
+    reg_covar : float
+        What is added to the variances of components.
+    what : str
+        What the data are called in the message.
 
     Raises
     ------
@@ -142,12 +186,13 @@ def check_range(means: np.ndarray, variances: np.ndarray, what: str) -> None:
     """
     # Components are narrower than the data by the floor of variances, and may lie far from their mean.
     smallest, largest = 1e5 / _RANGE, 1e-6 * _RANGE
-    bad = ~((abs(means) < largest) & (variances < largest) & (variances > smallest))
+    bad = ~((abs(means) < largest) & (variances + reg_covar < largest) & (variances > smallest))
     if bad.any():
         d = int(bad.argmax())
+        added = f", --reg_covar {reg_covar:g}" if reg_covar else ""
         raise InputError(
-            f"{what} have mean {means[d]:.3g} and variance {variances[d]:.3g} in dimension {d + 1}; scale the features "
-            f"to variances between {smallest:g} and {largest:g}"
+            f"{what} have mean {means[d]:.3g} and variance {variances[d]:.3g} in dimension {d + 1}{added}; scale the "
+            f"features to variances between {smallest:g} and {largest:g}, with what --reg_covar adds"
         )
 
 
@@ -189,19 +234,29 @@ def _problem(weights: Any, means: Any, variances: Any, precisions_cholesky: Any)
     return None
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What a model says about itself, and of which type each value is; a model made elsewhere says nothing."""
+
+    format: int | None = None
+    columns: list[str] | None = None
+    data_sha256: list[str] | None = None
+    options: dict[str, int | float | str] | None = None
+    start_sha256: list[str] | None = None
+    training_id: str | None = None
+    inputs: list[Source | None] | None = None
+    versions: dict[str, str] | None = None
+    label: Literal["bonafide", "spoof"] | None = None
+    n_files: int | None = None
+    n_frames: int | None = None
+
+
 def _record_problem(record: Any) -> str | None:
-    """Say what is wrong with what a model tells about itself; None where it can be compared with others."""
-    if not isinstance(record, dict):
-        return "its record is no dictionary"
-    for name, kind in (("label", str), ("training_id", str), ("columns", list), ("inputs", list), ("options", dict)):
-        if record.get(name) is not None and type(record[name]) is not kind:
-            return f"its record's {name} has the wrong form"
-    if not all(type(name) is str for name in record.get("columns") or []):
-        return "its record's columns are no names"
-    for entry in record.get("inputs") or []:
-        known = entry is None or (type(entry) is dict and {"feature", "sampling_rate", "model"} <= entry.keys())
-        if not known or (entry and type(entry["feature"]) is not dict):
-            return "its record's inputs have the wrong form"
+    """Say what is wrong with what a model tells about itself; None where nothing is."""
+    try:
+        records.checked(_Record, record)
+    except ValueError as error:
+        return f"its record is wrong: {error}"
     return None
 
 
@@ -216,7 +271,7 @@ def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLi
     """
     bonafide, spoof = read_model(bonafide_path), read_model(spoof_path)
     for model, path, label in ((bonafide, bonafide_path, "bonafide"), (spoof, spoof_path, "spoof")):
-        if model.record.get("label", label) != label:
+        if (model.record.get("label") or label) != label:
             raise InputError(
                 f"{path}: is a model of {model.record['label']} speech, not of {label}; swap the two files"
             )

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from countermeasure import cli, compute, files, versions
+from countermeasure import cli, compute, files, records, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, logistic
 from countermeasure.gmm.class_training import ClassTraining, PassLog
 from countermeasure.gmm.mixture import Kernel, Parameters
-from countermeasure.gmm.models import Model, model_files, read_pair, write_model
+from countermeasure.gmm.models import Model, model_files, read_pair, write_pair
 from countermeasure.gmm.moments import means
 from countermeasure.lists import fusion, provenance
 from countermeasure.lists.frames import Table
@@ -158,7 +158,10 @@ def _train(
 ) -> None:
     folder = _folder(model_path)
     used = [model_path] if load_model_path is None else [model_path, load_model_path]
-    files.refuse_overwriting(conduct.log, *paths, *itertools.chain.from_iterable(map(model_files, used)))
+    model_paths = itertools.chain.from_iterable(map(model_files, used))
+    checkpoint_paths = (_checkpoint(folder, label) for label in LABELS)
+    lists = (path for data in paths for path in (data, records.found_path(data)))
+    files.refuse_overwriting(conduct.log, *lists, *model_paths, *checkpoint_paths, folder / card.FILE)
     if load_model_path is not None and folder.resolve() == Path(load_model_path).resolve():
         raise InputError(
             f"--load_model_path and --model_path are both {folder}; continue into another folder, "
@@ -233,25 +236,35 @@ def _record(
 
 
 def _nothing_to_do(folder: Path, record: dict[str, Any]) -> bool:
-    """Tell whether the models are there already; say so, or that others are there, which will be replaced."""
+    """Tell whether the models are there already; say so, or that others are there, which will be replaced.
+
+    Models whose lists have got their records since then are written again with what these tell.
+    """
     try:
-        found = [model.record for model in read_pair(*model_files(folder))]
+        pair = read_pair(*model_files(folder))
     except InputError:  # missing, damaged or mixed: trained anew
         return False
-    wanted = [(label, record["training_id"]) for label in LABELS]
-    if [(own.get("label"), own.get("training_id")) for own in found] == wanted:
+    found = pair[0].record
+    if not found or (how := checkpoints.differences(found, record)):
+        how = how if found else "made elsewhere"
+        cli.log(f"{folder}: has models of another training ({how}), which will be replaced in the end")
+        return False
+    known = found.get("inputs") or [None] * len(record["inputs"])
+    inputs = [now or before for now, before in zip(record["inputs"], known, strict=True)]
+    if inputs != known:
+        bonafide, spoof = (replace(model, record={**model.record, "inputs": inputs}) for model in pair)
+        write_pair(folder, bonafide, spoof)
+        cli.log(f"{folder}: trained on these data already; the models now know what the lists' records say of them")
+    else:
         cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
-        card.write(folder)  # which a run that was killed may have left undone
-        return True
-    how = checkpoints.differences(found[0], record) if found[0] else "made elsewhere"
-    cli.log(f"{folder}: has models of another training ({how}), which will be replaced in the end")
-    return False
+    card.write(folder)  # which a run that was killed may have left undone
+    return True
 
 
 def _finish(folder: Path, models: Sequence[Model]) -> None:
     """Write the two models and their card; what was kept for a run that is killed is needed no more."""
-    for path, model in zip(model_files(folder), models, strict=True):
-        write_model(path, model)
+    bonafide, spoof = models
+    write_pair(folder, bonafide, spoof)
     _remove_checkpoints(folder)
     card.write(folder)
 
