@@ -141,11 +141,13 @@ def test_a_speaker_stands_alone(file):
 @pytest.mark.parametrize(("speakers", "has_interval"), [(5, True), (4, False)])
 def test_too_few_speakers_have_no_interval(file, capsys, speakers, has_interval):
     path = file(speakers=speakers)
-    _, out = run(capsys, "--cm_score", path, "--bootstrap")
-    assert ("[" in out) == has_interval
-    assert ("too few speakers for an interval, which needs 5 of either class" in out) != has_interval
+    _, out = run(capsys, "--cm_score", path, "--bootstrap", "--by", "attack")
+    assert ("95 % intervals over" in out) == has_interval
+    assert ("[-] too few speakers for an interval, which needs 5 of either class" in out) != has_interval
+    pooled = next(line for line in out.splitlines() if line.startswith("pooled"))
+    assert (pooled.count("["), pooled.count("[-]")) == (2, 0 if has_interval else 2)
     _, out = run(capsys, "--cm_score", path, "--bootstrap", "--bootstrap_over", "trials")
-    assert "[" in out
+    assert "95 % intervals over 300 trials" in out
 
 
 def test_trials_without_speakers_stand_for_themselves(file):

@@ -333,7 +333,7 @@ def _attacks(systems: Sequence[_Drawn]) -> Figure:
         axes.set_ylim(0, top)
     _label_left(panels, "EER, %")
     handles: list[Artist] = [Patch(facecolor=FAINT, edgecolor=INK, hatch="////", label="all attacks pooled")]
-    if any(system.result.units for system in systems):
+    if any(EER in group.intervals and group.intervals[EER].low is not None for found in groups for group in found):
         handles.append(Line2D([], [], color=INK, linewidth=1.1, label="95 % interval"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

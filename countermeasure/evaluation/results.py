@@ -16,6 +16,7 @@ from tDCF_python.metrics import AsvRates, Costs
 POOLED = "pooled"
 ATTACK = "attack"
 SPEAKER = "speaker"
+NO_INTERVAL = "[-]"  # beside a figure; a note tells the reason
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from countermeasure.errors import InputError
 from countermeasure.evaluation.asv import AsvSystem
 from countermeasure.evaluation.results import (
     ATTACK,
+    NO_INTERVAL,
     POOLED,
     SPEAKER,
     AppliedThreshold,
@@ -236,11 +237,15 @@ def _notes_on_units(results: Sequence[SystemResult], asked_for: str | None) -> I
             f"{_of(over_trials, results)}not every trial names its speaker, so intervals are over trials; "
             "they say nothing of other speakers and are likely too narrow"
         )
-    reasons = {name: found.influences[EER].reason for found in results if found.units for name in [found.name]}
-    for reason in dict.fromkeys(filter(None, reasons.values())):
-        few = [name for name, its in reasons.items() if its == reason]
+    reasons: dict[str, list[str]] = {}
+    for found in results:
+        groups = (found.pooled, *found.attacks, *found.speakers)
+        every = (interval.reason for group in groups for interval in group.intervals.values() if interval.reason)
+        for reason in dict.fromkeys(every):
+            reasons.setdefault(reason, []).append(found.name)
+    for reason, names in reasons.items():
         hint = "; --bootstrap_over trials gives those over trials" if intervals.SPEAKERS in reason else ""
-        yield f"{_of(few, results)}{reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
+        yield f"{_of(names, results)}{NO_INTERVAL} {reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
 
 
 def _of(names: Sequence[str], results: Sequence[SystemResult]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from countermeasure.evaluation.results import ATTACK, SPEAKER, Comparison, Group, Study, SystemResult
+from countermeasure.evaluation.results import ATTACK, NO_INTERVAL, SPEAKER, Comparison, Group, Study, SystemResult
 from tDCF_python.defaults import LA_EVAL_NAME
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, MIN_TDCF_REVISITED, tdcf_name
 from tDCF_python.intervals import LEVEL
@@ -111,10 +111,10 @@ def systems(study: Study) -> Table:
 
 
 def intervals(study: Study) -> Table | None:
-    """Return every system's figures with their intervals; None where none were asked for."""
-    units = [f"{len(system.units):,} {system.units.over}" for system in study.systems if system.units]
-    if not units:
+    """Return every system's figures with their intervals; None where no system has any."""
+    if not any(interval.low is not None for system in study.systems for interval in system.pooled.intervals.values()):
         return None
+    units = [f"{len(system.units):,} {system.units.over}" for system in study.systems if system.units]
     figures = [figure for figure in FIGURES if figure in study.systems[0].influences]
     header = [["system", *(FIGURES[figure] for figure in figures)], ["", *_units(figures)]]
     rows = [[system.name, *(_cell(system.pooled, figure, True) for figure in figures)] for system in study.systems]
@@ -243,8 +243,10 @@ def _cell(group: Group | None, figure: str, with_interval: bool = False) -> str:
     scale, digits = (100, 3) if figure == EER else (1, 4)
     cell = f"{scale * point.value:.{digits}f}"
     interval = group.intervals.get(figure) if with_interval else None
-    if interval is None or interval.low is None or interval.high is None:
+    if interval is None:
         return cell
+    if interval.low is None or interval.high is None:
+        return f"{cell} {NO_INTERVAL}"
     return f"{cell} [{scale * interval.low:.{digits - 1}f}, {scale * interval.high:.{digits - 1}f}]"
 
 
