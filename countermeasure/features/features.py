@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ PIECE = 100 * FRAMES_PER_BLOCK
 _REACH = 4  # frames to either side on which ΔΔ depends
 
 _Signal = NDArray[np.floating]
+_T = TypeVar("_T")
 _Array = TypeVar("_Array", bound=NDArray[Any])
 # What determines the rows that a method gives, method and band; types that share it differ in what follows.
 _Key = tuple[str, float, float]
@@ -97,27 +99,25 @@ def extract_pieces(
         ``[n_frames, 60]`` each, with as many frames for each type; ``silence`` is in the last one, ``[1, 2]``.
     """
     entries = [entry for entry in map(get, names) if entry.window]
-    if len(entries) == len(names):
-        yield from _extract_framed(pieces, rate, entries, np.dtype(dtype))
-        return
+    whole = [name for name in names if not window(name)]
     meter = Meter()
-
-    def watched() -> Iterator[_Signal]:
-        for piece in pieces:
-            meter.add(piece)
-            yield piece
-
-    last: dict[str, _Signal] = {}
+    if whole:
+        pieces = _measured(pieces, meter)
     if entries:
-        for found in _extract_framed(watched(), rate, entries, np.dtype(dtype)):
-            if last:
-                yield last
-            last = found
+        features = _extract_framed(pieces, rate, entries, np.dtype(dtype))
     else:
-        for _ in watched():
-            pass
-    silence = meter.result()[None].astype(dtype)
-    yield {**last, **{name: silence for name in names if not window(name)}}
+        deque(pieces, maxlen=0)  # for the meter
+        features = iter([{}])
+    for found, is_last in _and_whether_last(features):
+        if is_last:  # all pieces have been measured
+            found.update((name, meter.result()[None].astype(dtype)) for name in whole)
+        yield found
+
+
+def _measured(pieces: Iterable[_Signal], meter: Meter) -> Iterator[_Signal]:
+    for piece in pieces:
+        meter.add(piece)
+        yield piece
 
 
 def _extract_framed(
@@ -146,9 +146,9 @@ def _extract_framed(
         yield features
 
 
-def _and_whether_last(rows: Iterator[dict[_Key, Matrix]]) -> Iterator[tuple[dict[_Key, Matrix], bool]]:
-    before = next(rows)
-    for now in rows:
+def _and_whether_last(items: Iterator[_T]) -> Iterator[tuple[_T, bool]]:
+    before = next(items)
+    for now in items:
         yield before, False
         before = now
     yield before, True
