@@ -24,6 +24,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.features import EIGHT
+from countermeasure.lists.unfinished import Recording
 from countermeasure.stages import extraction
 from countermeasure.trials.protocol import read_protocol
 
@@ -32,17 +33,8 @@ FEATURE = np.ones((1, 2), np.float32)
 
 def stand_in(dtype: str, tasks: list[extraction._Task]) -> list[extraction._Result]:
     """Return for each task what the features of a very short recording would be."""
-    return [
-        extraction._Result(
-            task.utterance,
-            bytes(32),
-            rate=16000,
-            n_channels=1,
-            n_samples=800,
-            found={name: FEATURE for name, known in task.known.items() if not known},
-        )
-        for task in tasks
-    ]
+    recording = Recording("00" * 32, rate=16000, n_channels=1, n_samples=800)
+    return [extraction._Result(recording, dict.fromkeys(task.names, FEATURE)) for task in tasks]
 
 
 def peak() -> int:

@@ -195,7 +195,7 @@ def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]
         raise InputError(f"{path}: is no regular file; give a file") from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return open(descriptor, "rb", buffering)  # type: ignore[return-value]
+        return open(path, "rb", buffering, opener=lambda *_: descriptor)  # so that its name is the path
     os.close(descriptor)
     what = "is a folder" if stat.S_ISDIR(mode) else "is a pipe or a device, which can be read only once"
     raise InputError(f"{path}: {what}; give a file")

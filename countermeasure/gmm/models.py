@@ -164,7 +164,7 @@ def _read_state(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     """Return a file's SHA-256 and the estimator's attributes, both of the same contents."""
     digest = ""
     while digest != (now := sha256(path)):  # else it was replaced meanwhile
-        digest, state = now, read_estimator(path).state
+        digest, state = now, read_estimator(path)
     return digest, state
 
 

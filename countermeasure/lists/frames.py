@@ -344,7 +344,7 @@ def _gone_over(path: Path, resources: ExitStack) -> _List:
     with ListReader(path) as items:
         for value, label in items:
             if isinstance(value, ArrayRef):
-                if value.inline is not None:
+                if value.offset is None:
                     # Protocol 2 codes arrays as text, which cannot be read in parts.
                     return _gone_over(_rewritten(path, resources), resources)
                 form.append(forms.setdefault(_Form(value.dtype, value.shape[1:], value.fortran), len(forms)))

@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from array import array
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermeasure import compute, versions
-from countermeasure.cli import Progress, log
+from countermeasure.cli import log, progress
 from countermeasure.errors import InputError
 from countermeasure.features import features
-from countermeasure.files import refuse_overwriting, replace_when_whole, scratch_file
+from countermeasure.files import refuse_overwriting, replace_when_whole
 from countermeasure.lists import names, provenance
-from countermeasure.lists.unfinished import Entry, UnfinishedList, remove_unfinished
+from countermeasure.lists.unfinished import Recording, UnfinishedList, remove_unfinished
 from countermeasure.options import SPLITS
 from countermeasure.speech import audio
 from countermeasure.trials.protocol import Protocol, Trial, read_protocol
@@ -37,34 +33,6 @@ _FURTHER = 4
 _FEATURES_PER_PROCESS = 500
 _REASONS_AT_MOST = 20
 _NAMED_AT_MOST = 5  # in a line; the record beside a list names all
-
-
-class _Task(NamedTuple):
-    """A recording, and the digest of its file when each type's feature of it was computed.
-
-    `path` is None and `problem` says why when there is no such file.
-    """
-
-    utterance: str
-    known: dict[str, bytes | None]
-    path: Path | None = None
-    problem: str | None = None
-
-
-class _Result(NamedTuple):
-    """What a process found out about a recording.
-
-    `found` holds the features that were not known; `problem` says why there are none.
-    """
-
-    utterance: str
-    digest: bytes | None
-    rate: int = 0
-    n_channels: int = 0
-    n_samples: int = 0
-    md5_matches: bool | None = None
-    found: dict[str, NDArray[np.floating]] = {}  # noqa: RUF012  never changed
-    problem: str | None = None
 
 
 def extract(
@@ -122,7 +90,7 @@ def extract(
         differ in sampling rate.
     """
     _check_arguments(data_split, data_path, ftype, dtype)
-    lists = [_List(Path(output_path), data_split, name, dtype, skip_bad) for name in dict.fromkeys(ftype)]
+    lists = [_List(Path(output_path), data_split, name, dtype) for name in dict.fromkeys(ftype)]
     for path in (path for each in lists for path in (each.path, provenance.path_of(each.path), each.skipped_path)):
         refuse_overwriting(path, label_path)
     trials = read_protocol(label_path, protocol_format, protocol_subset)
@@ -136,11 +104,19 @@ def extract(
         # As it was typed, for messages, unless other machines are to find it.
         folder = Path(data_path).absolute() if workers.are_elsewhere else Path(data_path)
         source = _Source(folder, trials, workers)
-        unfinished = lists if restart else _without_finished(lists, source)
+        wanted = lists if restart else _without_finished(lists, source, skip_bad)
+        unfinished = {
+            each: stack.enter_context(UnfinishedList(each.path, each.identity(source), restart)) for each in wanted
+        }
         if unfinished:
-            for each in unfinished:
-                stack.enter_context(each.opened(trials, restart))
-            _fill(unfinished, source, skip_bad)
+            n_found = max(one.n_found for one in unfinished.values())
+            digests = source.digests[:n_found] if n_found else []
+            for one in unfinished.values():
+                one.resume(digests, with_problems=skip_bad)
+            _fill(unfinished, source)
+            _report(unfinished, source, skip_bad)
+            for each, one in unfinished.items():
+                each.finish(source, one)
     return [each.path for each in lists]
 
 
@@ -164,6 +140,22 @@ def _check_arguments(data_split: str, data_path: str | os.PathLike[str], ftype: 
 # -- recordings, and what processes do with them -----------------------------------------------------
 
 
+class _Task(NamedTuple):
+    """A recording, and the types whose features are to be computed; `problem` says why there is no file."""
+
+    utterance: str
+    names: Sequence[str]
+    path: Path | None = None
+    problem: str | None = None
+
+
+class _Result(NamedTuple):
+    """What a process found out about a recording, and its features by type."""
+
+    recording: Recording
+    found: dict[str, NDArray[np.floating]] = {}  # noqa: RUF012  never changed
+
+
 class _Source:
     """The recordings of a protocol."""
 
@@ -175,34 +167,26 @@ class _Source:
         """See `provenance.protocol_sha256`."""
         return provenance.protocol_sha256(self.trials)
 
-    def digests(self) -> Iterator[str]:
-        """Yield the SHA-256 of every trial's file, empty for one that is not there."""
-        tasks = (self.task(trial, {}) for trial in self.trials)
-        return (_hex(result.digest) for result in self._results(tasks, "checking", "float32"))
+    @cached_property
+    def digests(self) -> list[str]:
+        """SHA-256 of every trial's file, empty for one that is not there."""
+        wanted: list[list[str]] = [[] for _ in self.trials]
+        return [result.recording.sha256 for result in self.results(wanted, "checking")]
 
-    def features(self, known: Iterable[dict[str, bytes | None]], dtype: str) -> Iterator[_Result]:
-        """Yield what is not yet known of every trial, in order.
-
-        `known` gives the digests of each trial's file when its features were computed, by type.
-        """
-        tasks = (self.task(trial, digests) for trial, digests in zip(self.trials, known, strict=True))
-        return self._results(tasks, "extracting", dtype)
-
-    def task(self, trial: Trial, known: dict[str, bytes | None]) -> _Task:
-        """Return what a process needs to know about a trial."""
-        try:
-            return _Task(trial.utterance, known, audio.find(self.data_path, trial.file or trial.utterance))
-        except InputError as error:
-            return _Task(trial.utterance, known, problem=str(error))
-
-    def _results(self, tasks: Iterable[_Task], what: str, dtype: str) -> Iterator[_Result]:
-        progress = Progress(len(self.trials), what, "files")
+    def results(self, wanted: Sequence[Sequence[str]], what: str, dtype: str = "float32") -> Iterator[_Result]:
+        """Yield the features of the last trials, of the types that are wanted of each, in order."""
+        trials = self.trials[len(self.trials) - len(wanted) :]
+        tasks = (self._task(trial, types) for trial, types in zip(trials, wanted, strict=True))
         most = _BATCH_RECORDINGS * (_FURTHER if self.workers.are_elsewhere else 1)
         done = self.workers.map(partial(_process_batch, dtype), _batches(tasks, most))
-        with contextlib.closing(progress), contextlib.closing(done):
-            for results in done:
-                yield from results
-                progress.update(len(results))
+        with contextlib.closing(done):
+            yield from progress((result for batch in done for result in batch), len(wanted), what, "files")
+
+    def _task(self, trial: Trial, types: Sequence[str]) -> _Task:
+        try:
+            return _Task(trial.utterance, types, audio.find(self.data_path, trial.file or trial.utterance))
+        except InputError as error:
+            return _Task(trial.utterance, types, problem=str(error))
 
 
 def _batches(tasks: Iterable[_Task], most: int) -> Iterator[list[_Task]]:
@@ -220,49 +204,39 @@ def _batches(tasks: Iterable[_Task], most: int) -> Iterator[list[_Task]]:
 
 def _process_batch(dtype: str, tasks: list[_Task]) -> list[_Result]:
     # Decoder and mathematics each find their code and tables in the cache when they work in turns of a batch.
-    return [_compute(loaded, dtype) for loaded in [_load(task) for task in tasks]]
+    return [_compute(*loaded, dtype) for loaded in [_load(task) for task in tasks]]
 
 
-class _Loaded(NamedTuple):
-    """A task, its file's digest, and the recording where features of it are to be computed."""
-
-    task: _Task
-    digest: bytes | None = None
-    recording: audio.Recording | None = None
-    problem: str | None = None
-
-
-def _load(task: _Task) -> _Loaded:
+def _load(task: _Task) -> tuple[_Task, str, audio.Recording | None, str | None]:
+    """Return a task, its file's digest, the recording where features are wanted of it, and what is wrong with it."""
     if task.path is None:
-        return _Loaded(task, problem=task.problem)
-    digest = None
+        return task, "", None, task.problem
+    digest = ""
     try:
         with open(task.path, "rb", buffering=0) as file:
             content = file.readall()
-        digest = hashlib.sha256(content).digest()
-        is_known = all(known == digest for known in task.known.values())
-        return _Loaded(task, digest, None if is_known else audio.read(task.path, content))
+        digest = hashlib.sha256(content).hexdigest()
+        return task, digest, audio.read(task.path, content) if task.names else None, None
     except InputError as error:
-        return _Loaded(task, digest, problem=str(error))
+        return task, digest, None, str(error)
     except OSError as error:
-        return _Loaded(task, digest, problem=f"{task.path}: {error.strerror or error}")
+        return task, digest, None, f"{task.path}: {error.strerror or error}"
 
 
-def _compute(loaded: _Loaded, dtype: str) -> _Result:
-    task, digest, recording, problem = loaded
-    if recording is None:
-        return _Result(task.utterance, digest, problem=problem)
-    missing = [name for name, known in task.known.items() if known != digest]
+def _compute(task: _Task, digest: str, loaded: audio.Recording | None, problem: str | None, dtype: str) -> _Result:
+    if loaded is None:
+        return _Result(Recording(digest, problem=_in_unicode(problem)))
     try:
-        found = features.extract(recording.signal, recording.rate, missing, dtype)
+        found = features.extract(loaded.signal, loaded.rate, task.names, dtype)
     except InputError as error:
-        return _Result(task.utterance, digest, problem=f"{task.utterance}: {error}")
-    about = recording.rate, recording.n_channels, len(recording.signal), recording.md5_matches
-    return _Result(task.utterance, digest, *about, found)
+        return _Result(Recording(digest, problem=_in_unicode(f"{task.utterance}: {error}")))
+    about = loaded.rate, loaded.n_channels, len(loaded.signal), loaded.md5_matches
+    return _Result(Recording(digest, *about), found)
 
 
-def _hex(digest: bytes | None) -> str:
-    return digest.hex() if digest else ""
+def _in_unicode(text: str | None) -> str | None:
+    """Return a line of text with names of files as they can be written."""
+    return text and text.replace("\n", " ").encode(errors="backslashreplace").decode()
 
 
 # -- lists -------------------------------------------------------------------------------------------
@@ -271,55 +245,35 @@ def _hex(digest: bytes | None) -> str:
 class _List:
     """One feature list, and what stands beside it."""
 
-    def __init__(self, folder: Path, split: str, name: str, dtype: str, skip_bad: bool):
-        self.split, self.name, self.dtype, self.skip_bad = split, name, dtype, skip_bad
+    def __init__(self, folder: Path, split: str, name: str, dtype: str):
+        self.split, self.name, self.dtype = split, name, dtype
         self.path = folder / names.feature_list(split, name)
         self.skipped_path = folder / f"{split}-{name}.skipped.txt"
 
-    @contextlib.contextmanager
-    def opened(self, trials: Protocol, restart: bool) -> Iterator[None]:
-        """Hold the list's name against other runs, and see what an interrupted run has left."""
-        with UnfinishedList(self.path, self._identity(), self.dtype, trials, restart) as self.unfinished:
-            yield
+    def identity(self, source: _Source) -> list[object]:
+        """Return what an unfinished list must have in common with this one, but for its recordings."""
+        return [self.name, self.dtype, versions.COMPARED, source.protocol_sha256]
 
-    def _identity(self) -> list[object]:
-        """Return what an earlier list, whole or not, must have in common with this one, but for its inputs."""
-        return [self.name, self.dtype, versions.COMPARED]
-
-    def is_current(self, record: provenance.Record, source: _Source) -> bool:
-        """Tell whether a finished list is the one to be made, as far as that is seen without its inputs."""
+    def is_current(self, record: provenance.Record, source: _Source, skip_bad: bool) -> bool:
+        """Tell whether a finished list is the one to be made, as far as that is seen without its recordings."""
         return (
-            [record.feature.get("type"), record.dtype] == [self.name, self.dtype]
+            [record.feature["type"], record.dtype] == [self.name, self.dtype]
             and not versions.differences(record.versions, versions.COMPARED)
             and record.split == self.split
             and record.feature == features.settings(self.name, record.sampling_rate)
             and record.protocol_sha256 == source.protocol_sha256
-            and (self.skip_bad or not record.skipped)
+            and (skip_bad or not record.skipped)
             and self.path.is_file()
             and provenance.matches(self.path, record)
         )
 
-    def finish(self, source: _Source, audio_sha256: str, problems: _Problems) -> None:
+    def finish(self, source: _Source, unfinished: UnfinishedList) -> None:
         """Write the list and what stands beside it."""
-        trials = source.trials
-
-        def kept() -> Iterator[int]:  # never gathered: a million places take memory
-            return (place for place in range(len(trials)) if place not in problems)
-
-        def entries() -> Iterator[Entry]:
-            return self.unfinished.entries(kept())
-
-        rate = next(entries()).rate
-        padded, mixed_down, wrong_md5, n_frames = array("I"), array("I"), array("I"), []
-        for entry in entries():
-            n_frames.append(entry.shape[0])
-            if features.is_padded(self.name, entry.n_samples, rate):
-                padded.append(entry.place)
-            if entry.n_channels > 1:
-                mixed_down.append(entry.place)
-            if entry.md5_matches is False:
-                wrong_md5.append(entry.place)
-        list_sha256, index = self.unfinished.finish(kept)
+        recordings = list(zip(source.trials, unfinished.recordings, strict=True))
+        kept = [(trial, recording) for trial, recording in recordings if not recording.problem]
+        rate = kept[0][1].rate
+        padded = [trial for trial, one in kept if features.is_padded(self.name, one.n_samples, rate)]
+        list_sha256, index = unfinished.finish()
         record = provenance.Record(
             kind="features",
             split=self.split,
@@ -327,165 +281,115 @@ class _List:
             sampling_rate=rate,
             dtype=self.dtype,
             protocol_sha256=source.protocol_sha256,
-            audio_sha256=audio_sha256,
+            audio_sha256=provenance.combined_sha256(recording.sha256 for _, recording in recordings),
             list_sha256=list_sha256,
             versions=versions.current(),
-            skipped=list(_utterances(trials, problems)),
-            padded=list(_utterances(trials, padded)),
-            mixed_down=list(_utterances(trials, mixed_down)),
-            wrong_md5=list(_utterances(trials, wrong_md5)),
-            utterances=list(_utterances(trials, kept())),
-            speakers=[trials[place].speaker for place in kept()],
-            n_frames=n_frames,
+            skipped=[trial.utterance for trial, recording in recordings if recording.problem],
+            padded=[trial.utterance for trial in padded],
+            mixed_down=[trial.utterance for trial, one in kept if one.n_channels > 1],
+            wrong_md5=[trial.utterance for trial, one in kept if one.md5_matches is False],
+            utterances=[trial.utterance for trial, _ in kept],
+            speakers=[trial.speaker for trial, _ in kept],
+            n_frames=unfinished.n_frames,
             index=index,
         )
         provenance.write(self.path, record)
-        self._write_skipped(trials, problems)
-        self.unfinished.remove()
+        self._write_skipped(recordings)
+        unfinished.publish()
         if padded:
-            log(f"{self.path}: shorter than one window, filled up with zeros: {_named(trials, padded)}")
-        held = "a row each" if features.window(self.name) is None else f"{sum(n_frames):,} frames"
-        log(f"{self.path}: {len(trials) - len(problems):,} recordings, {held}")
+            log(f"{self.path}: shorter than one window, filled up with zeros: {_named(padded)}")
+        held = "a row each" if features.window(self.name) is None else f"{sum(record.n_frames):,} frames"
+        log(f"{self.path}: {len(kept):,} recordings, {held}")
 
-    def _write_skipped(self, trials: Protocol, problems: _Problems) -> None:
-        if not problems:
+    def _write_skipped(self, recordings: Iterable[tuple[Trial, Recording]]) -> None:
+        lines = [f"{trial.utterance} {recording.problem}\n" for trial, recording in recordings if recording.problem]
+        if not lines:
             self.skipped_path.unlink(missing_ok=True)
             return
         with replace_when_whole(self.skipped_path, text=True) as f:
-            told = zip(_utterances(trials, problems), problems.texts(), strict=True)
-            f.writelines(f"{utterance} {problem}\n" for utterance, problem in told)
+            f.writelines(lines)
 
 
-class _Problems(Collection[int]):
-    """The places in the protocol of recordings that cannot be used, in order; why not is on disk if it is much."""
-
-    def __init__(self) -> None:
-        self._places = array("Q")
-        self._texts = scratch_file(self)
-
-    def add(self, place: int, problem: str) -> None:
-        """Add the next one."""
-        self._places.append(place)
-        self._texts.write(problem.replace("\n", " ").encode(errors="backslashreplace") + b"\n")
-
-    def texts(self) -> Iterator[str]:
-        """Yield what is wrong with each."""
-        self._texts.seek(0)
-        return (line[:-1].decode() for line in self._texts)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._places)
-
-    def __contains__(self, place: object) -> bool:
-        if not isinstance(place, int):
-            return False
-        i = bisect_left(self._places, place)
-        return i < len(self._places) and self._places[i] == place
-
-
-def _without_finished(lists: list[_List], source: _Source) -> list[_List]:
+def _without_finished(lists: list[_List], source: _Source, skip_bad: bool) -> list[_List]:
     """Return the lists that are not there yet, or were made from something else."""
-    records = {}
+    wanted = []
     for each in lists:
+        record = None
         with contextlib.suppress(InputError):  # a damaged record says nothing
             record = provenance.read(each.path)
-            if record and each.is_current(record, source):
-                records[each.path] = record
-    if not records:
-        return lists
-    audio_sha256 = provenance.combined_sha256(source.digests())
-    unfinished = []
-    for each in lists:
-        if each.path in records and records[each.path].audio_sha256 == audio_sha256:
+        if (
+            record
+            and each.is_current(record, source, skip_bad)
+            and record.audio_sha256 == provenance.combined_sha256(source.digests)
+        ):
             log(f"{each.path}: is there, made from the same recordings with the same settings")
-            remove_unfinished(each.path)  # of a run that was killed between its last steps
+            remove_unfinished(each.path)
         else:
-            unfinished.append(each)
-    return unfinished
+            wanted.append(each)
+    return wanted
 
 
-def _fill(lists: list[_List], source: _Source, skip_bad: bool) -> None:
-    """Compute what the lists lack, then finish them."""
-    problems = _Problems()
-    mixed_down, refused, wrong_md5 = array("I"), array("I"), array("I")
-    under_way: deque[Entry | None] = deque()  # what was known of each recording before, from the first list
-
-    def known() -> Iterator[dict[str, bytes | None]]:
-        for entries in zip(*(each.unfinished.known() for each in lists), strict=True):
-            under_way.append(entries[0])
-            yield {each.name: entry and entry.digest for each, entry in zip(lists, entries, strict=True)}
-
-    def kept() -> Iterator[str]:
-        """Keep what is found out about each recording; yield its file's digest."""
-        first: tuple[str, int] | None = None
-        for place, result in enumerate(source.features(known(), lists[0].dtype)):
-            before = under_way.popleft()
-            if result.problem:
-                problems.add(place, result.problem)
-            else:
-                about = result if result.found or before is None else before
-                first = first or (result.utterance, about.rate)
-                if about.rate != first[1]:
-                    raise InputError(
-                        f"{result.utterance} is sampled at {about.rate} Hz, but {first[0]} at {first[1]} Hz; "
-                        "a list has one sampling rate: resample the recordings or split the protocol; "
-                        "what was computed is kept for the next run"
-                    )
-                _keep(lists, place, result)
-                if about.n_channels > 1:
-                    mixed_down.append(place)
-                if about.md5_matches is not None:
-                    refused.append(place)
-                if about.md5_matches is False:
-                    wrong_md5.append(place)
-            yield _hex(result.digest)
-
-    audio_sha256 = provenance.combined_sha256(kept())
-    if mixed_down:
-        log(f"several channels, of which the mean is taken: {_named(source.trials, mixed_down)}")
-    if refused:
-        other = f"; {len(wrong_md5):,} have not the MD5 that they state, see the record" if wrong_md5 else ""
-        log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {_named(source.trials, refused)}{other}")
-    if problems:
-        _report(problems, source, skip_bad)
-    for each in lists:
-        each.finish(source, audio_sha256, problems)
+def _fill(lists: dict[_List, UnfinishedList], source: _Source) -> None:
+    """Compute what the lists lack."""
+    trials = source.trials
+    n_known = {each.name: len(one.recordings) for each, one in lists.items()}
+    first = min(n_known.values())
+    wanted = [[name for name, n in n_known.items() if place >= n] for place in range(first, len(trials))]
+    known = (zip(trials, one.recordings, strict=False) for one in lists.values())
+    before = next(((trial, one.rate) for pair in known for trial, one in pair if not one.problem), None)
+    results = source.results(wanted, "extracting", next(iter(lists)).dtype)
+    for trial, types, (recording, found) in zip(trials[first:], wanted, results, strict=True):
+        if not recording.problem:
+            before = before or (trial, recording.rate)
+            if recording.rate != before[1]:
+                others = f"{before[0].utterance} at {before[1]} Hz"
+                raise InputError(
+                    f"{trial.utterance} is sampled at {recording.rate} Hz, but {others}; "
+                    "a list has one sampling rate: resample the recordings or split the protocol; "
+                    "what was computed is kept for the next run"
+                )
+        for each, one in lists.items():
+            if each.name in types:
+                one.add(recording, found.get(each.name), trial.label)
+    for one in lists.values():
+        one.end_part()
 
 
-def _keep(lists: list[_List], place: int, result: _Result) -> None:
-    """Add what was found out about a recording to the lists."""
-    for each in lists:
-        if each.name in result.found:
-            about = result.digest or b"", result.rate, result.n_channels, result.n_samples
-            each.unfinished.add(place, *about, result.found[each.name], result.md5_matches)
+def _report(lists: dict[_List, UnfinishedList], source: _Source, skip_bad: bool) -> None:
+    """Say what was found out about the recordings.
 
-
-def _report(problems: _Problems, source: _Source, skip_bad: bool) -> None:
-    share = f"{len(problems):,} of {len(source.trials):,} recordings cannot be used"
-    if len(problems) == len(source.trials):
-        raise InputError(f"{share}; is {source.data_path} their folder? first: {next(problems.texts())}")
-    for number, problem in enumerate(problems.texts()):
-        if number == _REASONS_AT_MOST:
-            log(f"… and {len(problems) - number:,} more")
-            break
-        log(problem)
+    Raises
+    ------
+    InputError
+        When some cannot be used and that is not allowed, or when none can.
+    """
+    recordings = list(zip(source.trials, next(iter(lists.values())).recordings, strict=True))
+    if mixed_down := [trial for trial, one in recordings if one.n_channels > 1]:
+        log(f"several channels, of which the mean is taken: {_named(mixed_down)}")
+    if refused := [trial for trial, one in recordings if one.md5_matches is not None]:
+        n_wrong = sum(one.md5_matches is False for _, one in recordings)
+        other = f"; {n_wrong:,} have not the MD5 that they state, see the record" if n_wrong else ""
+        log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {_named(refused)}{other}")
+    problems = [(trial, one.problem) for trial, one in recordings if one.problem]
+    if not problems:
+        return
+    share = f"{len(problems):,} of {len(recordings):,} recordings cannot be used"
+    if len(problems) == len(recordings):
+        raise InputError(f"{share}; is {source.data_path} their folder? first: {problems[0][1]}")
+    for _, problem in problems[:_REASONS_AT_MOST]:
+        log(str(problem))
+    if len(problems) > _REASONS_AT_MOST:
+        log(f"… and {len(problems) - _REASONS_AT_MOST:,} more")
     if not skip_bad:
         raise InputError(
-            f"{share}: {_named(source.trials, problems)}; mend them, or leave them out with --skip_bad; "
+            f"{share}: {_named([trial for trial, _ in problems])}; mend them, or leave them out with --skip_bad; "
             "what was computed is kept for the next run"
         )
     log(f"{share} and are left out")
 
 
-def _utterances(trials: Protocol, places: Iterable[int]) -> Iterator[str]:
-    return (trials[place].utterance for place in places)
-
-
-def _named(trials: Protocol, places: Collection[int]) -> str:
+def _named(trials: Sequence[Trial]) -> str:
     """Return how many trials these are, and the first ones' files or utterances, as the caller wrote them."""
-    shown = ", ".join(trials[place].file or trials[place].utterance for place in islice(places, _NAMED_AT_MOST))
-    more = len(places) - _NAMED_AT_MOST
-    return f"{len(places):,} ({shown}{f' and {more:,} more' if more > 0 else ''})"
+    shown = ", ".join(trial.file or trial.utterance for trial in trials[:_NAMED_AT_MOST])
+    more = len(trials) - _NAMED_AT_MOST
+    return f"{len(trials):,} ({shown}{f' and {more:,} more' if more > 0 else ''})"

@@ -7,7 +7,6 @@ import pickletools
 import random
 import struct
 import zipfile
-import zlib
 
 import numpy as np
 
@@ -298,7 +297,7 @@ def _odd_json(rng, value):
     return value
 
 
-# -- checkpoints and journals ----------------------------------------------------------------------
+# -- checkpoints and unfinished lists ----------------------------------------------------------------------
 
 
 def change_archive(rng, content):
@@ -339,17 +338,12 @@ def _huge_header(rng, data):
     return data[:start] + header + data[start + len(header) :]
 
 
-def lying_entry(rng, content):
-    """Change an entry of a journal, with its checksum right."""
-    head = struct.Struct("<4sII")
-    pieces, at = [], 0
-    while at < len(content):
-        _, length, _ = head.unpack_from(content, at)
-        pieces.append(content[at + head.size : at + head.size + length])
-        at += head.size + length
-    i = rng.randrange(len(pieces))
-    pieces[i] = rng.choice(BYTES)(rng, pieces[i])
-    return b"".join(head.pack(b"CMj3", len(piece), zlib.crc32(piece)) + piece for piece in pieces)
+def change_part(rng, content):
+    """Change a line of JSON."""
+    lines = content.splitlines()
+    i = rng.randrange(len(lines))
+    lines[i] = json.dumps(_odd_json(rng, json.loads(lines[i]))).encode()
+    return b"\n".join(lines)
 
 
 MUTATORS = {
@@ -361,7 +355,7 @@ MUTATORS = {
     "asv": BYTES + TEXT * 2,
     "record": BYTES + (change_json,) * 8 + (nest_json,),
     "checkpoint": BYTES + (change_archive,) * 6 + (lying_archive,) * 6,
-    "journal": BYTES + (lying_entry,) * 4,
+    "parts": BYTES + (change_part,) * 8,
     "items": BYTES,
 }
 

@@ -12,8 +12,8 @@ from countermeasure.gmm.mixture import Parameters, Statistics
 from countermeasure.gmm.models import Model, write_model
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter
-from countermeasure.lists.unfinished import UnfinishedList
-from countermeasure.trials.protocol import Trial, read_protocol
+from countermeasure.lists.unfinished import Recording, UnfinishedList
+from countermeasure.trials.protocol import Trial
 
 N_ITEMS, N_DIMS, N_COMPONENTS = 8, 3, 2
 RECORD = {
@@ -51,15 +51,13 @@ def make_samples(folder: Path) -> Path:
     block = Statistics(np.ones((2 * N_DIMS + 1, N_COMPONENTS)), -12.0, 5)
     state = em.State(_parameters(rng), (block, block), (-3.0, -2.5))
     checkpoints.save(folder / "checkpoint.npz", state, [0.1, 0.2], RECORD)
-    with open_unfinished(folder / "unfinished", folder) as unfinished:
-        for place, array in enumerate(arrays):
-            unfinished.add(place, bytes(32), 16000, 1, 8000, array)
+    with UnfinishedList(folder / "unfinished", UNFINISHED_SETTINGS) as unfinished:
+        unfinished.resume([], with_problems=False)
+        for i, (array, label) in enumerate(zip(arrays, labels, strict=True)):
+            unfinished.add(Recording("00" * 32, 16000, 1, 8000), array, label)
+            if i % 3 == 2:
+                unfinished.end_part()
     return folder
-
-
-def open_unfinished(path, folder):
-    """Open a list that grows, beside which `folder` has a protocol."""
-    return UnfinishedList(path, UNFINISHED_SETTINGS, "float32", read_protocol(folder / "protocol.txt"))
 
 
 def _trial(i, label):

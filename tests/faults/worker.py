@@ -23,6 +23,7 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints
 from countermeasure.gmm.models import read_model
 from countermeasure.lists import frames, pickles, provenance
+from countermeasure.lists.unfinished import UnfinishedList
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import scoring, training
 from countermeasure.trials import protocol, score_files
@@ -43,7 +44,7 @@ PATTERNS = {
     "asv": "asv*.txt",
     "record": "list.pkl.json",
     "checkpoint": "checkpoint.npz",
-    "journal": ".unfinished.journal",
+    "parts": ".unfinished.parts",
     "items": ".unfinished.items",
 }
 _RUNS_CODE = (
@@ -124,32 +125,32 @@ def _checkpoint(path, folder):
     checkpoints.load(path, samples.RECORD)
 
 
-def _journal(path, folder):
+def _parts(path, folder):
     shutil.copy(folder / ".unfinished.items", ".list.items")
-    path.rename(".list.journal")
-    _finish(folder)
+    path.rename(".list.parts")
+    _finish()
 
 
 def _items(path, folder):
-    shutil.copy(folder / ".unfinished.journal", ".list.journal")
+    shutil.copy(folder / ".unfinished.parts", ".list.parts")
     path.rename(".list.items")
-    _finish(folder)
+    _finish()
 
 
-def _finish(folder):
+def _finish():
     """Go on with an unfinished list, and finish it with what is there."""
-    with samples.open_unfinished("list", folder) as unfinished:
-        kept = [place for place, entry in enumerate(unfinished.known()) if entry]
-        if not kept:
+    with UnfinishedList("list", samples.UNFINISHED_SETTINGS) as unfinished:
+        unfinished.resume(["00" * 32] * unfinished.n_found, with_problems=True)
+        n_items = len(unfinished.n_frames)
+        if not n_items:
             raise InputError("nothing is left of it")
-        unfinished.finish(lambda: kept)
-    assert len(list(pickles.read_list("list"))) == len(kept)
-    for array, _ in pickles.read_list("list"):
-        assert array is not None
+        unfinished.finish()
+        unfinished.publish()
+    assert len([array for array, _ in pickles.read_list("list") if array is not None]) == n_items
 
 
 READERS = {"list": _list, "scores": _scores, "model": _model, "protocol": _protocol, "cm": _cm, "asv": _asv,
-           "record": _record, "checkpoint": _checkpoint, "journal": _journal, "items": _items}  # fmt: skip
+           "record": _record, "checkpoint": _checkpoint, "parts": _parts, "items": _items}  # fmt: skip
 
 
 def outcome(kind, content, folder):
