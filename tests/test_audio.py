@@ -81,7 +81,9 @@ def test_all_decoders_of_flac_give_the_same(tmp_path, monkeypatch, rng, n_channe
         samples = np.concatenate(list(flac.pieces(file, told)))
     np.testing.assert_array_equal(whole.signal, slow.signal)
     np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0])
-    assert flac.md5_matches(samples, told)
+    checksum = flac.Checksum(told)
+    checksum.add(samples)
+    assert checksum.matches()
     assert whole[1:] == slow[1:] == (rate, n_channels, None)
 
 
@@ -190,13 +192,21 @@ def test_names_what_is_missing(tmp_path):
         audio.read(tmp_path / "a.flac")
 
 
-@pytest.mark.parametrize("utterance", ["../secret", "a/../../secret", "/etc/passwd", "..\\secret", "C:secret", "a\0b"])
+@pytest.mark.parametrize("utterance", ["../secret", "a/../../secret", "/etc/passwd"])
 def test_refuses_ids_that_leave_the_folder(tmp_path, utterance):
     folder = tmp_path / "flac"
     folder.mkdir()
     (tmp_path / "secret.flac").touch()
     with pytest.raises(InputError, match="leads out of the audio folder"):
         audio.find(folder, utterance)
+
+
+@pytest.mark.parametrize("name", ["C:a", "a\\b", "caf\udce9"])
+def test_finds_names_of_any_bytes(tmp_path, name):
+    (tmp_path / f"{name}.flac").touch()
+    assert audio.find(tmp_path, name) == tmp_path / f"{name}.flac"
+    with pytest.raises(InputError, match="neither"):
+        audio.find(tmp_path, f"{name}\0")
 
 
 def test_refuses_recordings_without_samples(tmp_path):

@@ -19,7 +19,6 @@ from countermeasure.speech.places import is_recording
 _TRIAL_SUFFIXES = (".flac", ".wav")
 # Samples of a stream that are read at once.
 _PIECE = 1 << 18
-_NEVER_IN_IDS = frozenset("\\:\0")
 # Floats may exceed 1 by rounding and dither: one step of 8 bits. More comes from another scale, mostly 16-bit integers.
 _LARGEST_FLOAT = 1 + 2**-7
 
@@ -56,7 +55,7 @@ def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
     InputError
         When there is none of them, and when the id would lead out of the folder.
     """
-    if utterance.startswith("/") or ".." in utterance.split("/") or not _NEVER_IN_IDS.isdisjoint(utterance):
+    if utterance.startswith("/") or ".." in utterance.split("/"):
         raise InputError(f"utterance {utterance!r} leads out of the audio folder; give names or paths below it")
     place = os.path.join(data_path, utterance)
     endings = ("", *_TRIAL_SUFFIXES) if is_recording(os.path.basename(utterance)) else (*_TRIAL_SUFFIXES, "")
@@ -84,8 +83,11 @@ def read(path: str | os.PathLike[str], content: bytes = b"") -> Recording:
     told = flac.info(content)
     if told and (samples := flac.decode(content, told)) is not None:
         # What wraps around becomes the lowest number: only where it is there libsndfile need be asked.
-        is_refused = samples.min() == -1 and _libsndfile_refuses(path)
-        md5_matches = flac.md5_matches(samples, told) if is_refused else None
+        md5_matches = None
+        if samples.min() == -1 and _libsndfile_refuses(path):
+            checksum = flac.Checksum(told)
+            checksum.add(samples)
+            md5_matches = checksum.matches()
         return Recording(_mean_of_channels(samples), told.rate, told.n_channels, md5_matches)
     with stream(path) as found:
         pieces = list(found.pieces)
@@ -125,29 +127,35 @@ class Stream:
                 yield _mean_of_channels(samples)
                 n += len(samples)
         except soundfile.SoundFileError as error:
-            if not (told := _flac_info(path)):
-                raise
-            if not flac.miniaudio():
-                raise InputError(
-                    f"{path}: cannot be read as audio ({_reason(error)}); copy it again. If it is whole, as the files "
-                    "of ASVspoof 2021 are that libsndfile refuses, `pip install miniaudio`, which reads them"
-                ) from None
-            with open(path, "rb") as content:
-                n_flac = 0
-                checksum = flac.Checksum(told)
-                for samples in flac.pieces(content, told):
-                    checksum.add(samples)
-                    if len(rest := samples[max(0, n - n_flac) :]):
-                        yield _mean_of_channels(rest)
-                    n_flac += len(samples)
-            if n_flac != told.n_samples:
-                raise
-            self.md5_matches = checksum.matches()
+            yield from self._rest_by_miniaudio(path, n, error)
             return
         if n < file.frames:
-            raise InputError(f"{path}: is cut short ({n} of {file.frames} samples); copy it again")
+            raise InputError(f"{path}: is cut short ({n:,} of {file.frames:,} samples); copy it again")
         if not n:
             raise InputError(f"{path}: holds no samples")
+
+    def _rest_by_miniaudio(
+        self, path: str | os.PathLike[str], n_before: int, error: Exception
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield what follows the first samples of a FLAC file that libsndfile refuses; raise where it is damaged."""
+        told = _flac_info(path)
+        if told is None:
+            raise error
+        if not flac.miniaudio():
+            raise InputError(
+                f"{path}: cannot be read as audio ({_reason(error)}); copy it again. If it is whole, as the files of "
+                "ASVspoof 2021 are that libsndfile refuses, `pip install miniaudio`, which reads them"
+            )
+        n, checksum = 0, flac.Checksum(told)
+        with open(path, "rb") as file:
+            for samples in flac.pieces(file, told):
+                checksum.add(samples)
+                if n + len(samples) > n_before:
+                    yield _mean_of_channels(samples[max(0, n_before - n) :])
+                n += len(samples)
+        if n != told.n_samples:
+            raise error
+        self.md5_matches = checksum.matches()
 
 
 @contextlib.contextmanager

@@ -134,10 +134,3 @@ class Checksum:
     def matches(self) -> bool:
         """Tell whether it is the one that the file states; True where there is none to compare with."""
         return not any(self._told.md5) or self._told.n_bits > 24 or self._md5.digest() == self._told.md5
-
-
-def md5_matches(samples: NDArray[np.float32], told: Info) -> bool:
-    """Tell whether a whole recording, array [n_samples, n_channels], has the MD5 that its file states."""
-    checksum = Checksum(told)
-    checksum.add(samples)
-    return checksum.matches()

@@ -80,25 +80,22 @@ def _samples_of(file: BinaryIO, mark: bytes, size: int) -> tuple[int, int]:
     if mark not in _FORMATS:
         return 0, 0
     chunks = _FORMATS[mark]
-    place, length_64 = chunks.start, None
+    place, long = chunks.start, None
     for _ in range(_CHUNKS_AT_MOST):
-        file.seek(place)
+        file.seek(min(place, size))
         head = file.read(chunks.head.size)
         if len(head) < chunks.head.size:
             break
         name, length = chunks.head.unpack(head)
         length -= chunks.n_counted
         place += chunks.head.size
+        is_unknown = length < 0 or (chunks.head.size == 8 and length >= _UNKNOWN_32)
         if name.startswith(chunks.samples):
-            if length_64 is not None and length == 0xFFFFFFFF:
-                length = length_64
-            elif length < 0 or (chunks.head.size == 8 and length >= _UNKNOWN_32):
-                break
-            return place, length
-        if name == b"ds64" and len(content := file.read(16)) == 16:  # RF64: lengths that need more than 32 bits
-            length_64 = struct.unpack("<8xQ", content)[0]
+            return (place, long) if is_unknown and long is not None else (0, 0) if is_unknown else (place, length)
         if length < 0:
             break
+        if name == b"ds64" and len(lengths := file.read(16)) == 16:  # of RF64, where 32 bits are too few
+            long = int.from_bytes(lengths[8:], "little")
         place += -(-length // chunks.alignment) * chunks.alignment
     return 0, 0
 
