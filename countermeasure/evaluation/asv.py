@@ -57,29 +57,15 @@ def from_scores(asv: AsvScores) -> AsvSystem:
 # Counted in the organisers' scores of the evaluation set (ASVspoof2019.LA.asv.eval.gi.trl.scores.txt,
 # ODC-By): 5,370 targets, 33,327 nontargets, 4,914 spoofs of each attack.
 _LA_EVAL_SPOOFS = 4914
-_LA_EVAL_MISSED_SPOOFS = {
-    "A07": 36,
-    "A08": 163,
-    "A09": 3745,
-    "A10": 196,
-    "A11": 179,
-    "A12": 150,
-    "A13": 103,
-    "A14": 13,
-    "A15": 29,
-    "A16": 35,
-    "A17": 4571,
-    "A18": 3898,
-    "A19": 2172,
-}
+_LA_EVAL_MISSED = (36, 163, 3745, 196, 179, 150, 103, 13, 29, 35, 4571, 3898, 2172)  # of A07 to A19
 LA_EVAL = AsvSystem(
     metrics.AsvRates(
         eer=0.0245778373868689,
         threshold=-5.680051,
         p_miss=132 / 5370,
         p_fa=820 / 33327,
-        p_miss_spoof=sum(_LA_EVAL_MISSED_SPOOFS.values()) / (_LA_EVAL_SPOOFS * len(_LA_EVAL_MISSED_SPOOFS)),
+        p_miss_spoof=sum(_LA_EVAL_MISSED) / (_LA_EVAL_SPOOFS * len(_LA_EVAL_MISSED)),
     ),
-    {attack: missed / _LA_EVAL_SPOOFS for attack, missed in _LA_EVAL_MISSED_SPOOFS.items()},
+    {f"A{number:02d}": missed / _LA_EVAL_SPOOFS for number, missed in enumerate(_LA_EVAL_MISSED, 7)},
     LA_EVAL_NAME,
 )
