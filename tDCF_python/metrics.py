@@ -135,8 +135,7 @@ class Point:
 class LinearCost:
     """A cost that is linear in the two error rates: constant + miss · P_miss + false_alarm · P_fa.
 
-    All of this module's costs are; what they differ in is how the weights come about. The weights
-    are normalised already.
+    All costs of this module have this form and differ in their weights, which are normalised already.
     """
 
     constant: float

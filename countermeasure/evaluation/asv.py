@@ -1,4 +1,4 @@
-"""The speaker verification system that a countermeasure stands before."""
+"""The speaker verification system that a countermeasure protects."""
 
 from __future__ import annotations
 

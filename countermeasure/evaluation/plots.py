@@ -1,4 +1,4 @@
-"""Pictures of scores and of what they cost, in one look for all.
+"""Pictures of scores and of their costs, all in one style.
 
 Colours are those of M. Okabe and K. Ito's set for colour-blind readers that stand out on white and
 on black; systems also differ in their lines, so that a print in grey can be read. No display is
@@ -340,7 +340,7 @@ def _attacks(systems: Sequence[_Drawn]) -> Figure:
 
 
 def _bars(axes: Axes, groups: Sequence[Group], colour: str, with_values: bool) -> None:
-    """Draw a bar a group with its interval, the last one as the pooled one."""
+    """Draw one bar for each group, with its interval; the last group is the pooled one."""
     values = np.array([100 * group.evaluation.eer.value if group.evaluation else 0 for group in groups])
     tops = values.copy()
     last = len(groups) - 1

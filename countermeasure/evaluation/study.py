@@ -26,7 +26,7 @@ from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, evaluate, tdcf_
 from tDCF_python.intervals import Influence, Units
 from tDCF_python.metrics import COSTS, AsvRates, Floats
 
-# No detector's score is beyond; sums and pictures of what is would overflow.
+# Sums and pictures of larger scores would overflow.
 _LARGEST_SCORE = 1e100
 
 
@@ -49,7 +49,7 @@ def run_study(
     asv : AsvSystem, optional
         Without it there is no t-DCF.
     legacy : bool
-        Which t-DCF is compared, and shown where there is room for one.
+        Which t-DCF is compared, and shown where only one is: that of 2019 (legacy) or the revisited one.
     by : sequence of {'attack', 'speaker'}
         What to break the figures down by.
     with_intervals : bool
@@ -59,7 +59,7 @@ def run_study(
     threshold_from : mapping from system to CmScores, optional
         Scores, of a development set for instance, whose thresholds are applied.
     watch : callable, optional
-        Passes the systems' names on as they are worked on, to show how far the work is.
+        Yields the systems' names that it is given; a place for a progress bar.
 
     Raises
     ------
