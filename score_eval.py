@@ -7,8 +7,6 @@ Examples:
         --asv_score tDCF_python/scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --legacy False
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 
