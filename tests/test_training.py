@@ -207,6 +207,21 @@ def test_training_continues_from_models_of_scikit_learn_alone(tmp_path, data, it
     assert read_pair(*model_files(tmp_path / "more"))[0].parameters.n_components == 5
 
 
+@pytest.mark.parametrize(("offset", "spread"), [(1e6, 1e-2), (-1e8, 1e-2), (1e4, 1e-2)])
+def test_small_differences_of_large_values_count_in_float64(tmp_path, rng, offset, spread):
+    """The likelihood is that of the same values without their offset, by scikit-learn."""
+    frames = spread * np.concatenate([rng.normal(centre, 1, size=(600, 3)) for centre in (-6.0, 0.0, 6.0)])
+    rng.shuffle(frames)
+    items = [(part + offset, label) for part in np.split(frames, 30) for label in LABELS]
+    options = TrainingOptions(n_components=3, tol=1e-5)
+    training.train(write_list(tmp_path / "list.pkl", items), tmp_path / "model", options)
+    own = GaussianMixture(3, covariance_type="diag", random_state=0, tol=1e-5, reg_covar=1e-9).fit(frames)
+    for model in loaded(tmp_path / "model"):
+        assert model.lower_bound_ == pytest.approx(own.score(frames), abs=1e-3)
+        model.means_ -= offset  # at which scikit-learn's own arithmetic loses all digits
+        assert model.score(frames) == pytest.approx(own.score(frames), abs=1e-3)
+
+
 def test_a_constant_dimension_survives(tmp_path, items):
     constant = [(np.column_stack([array, np.full(len(array), 7.3)]), label) for array, label in items]
     training.train(write_list(tmp_path / "list.pkl", constant), tmp_path / "model", SMALL)

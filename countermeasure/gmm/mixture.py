@@ -146,11 +146,13 @@ class Standardisation:
     Parameters
     ----------
     mean, scale : array [D]
-        Rounded to float32, so that taking them off float32 frames is exact to the last digit.
+        Rounded to float32, with which arithmetic on float32 frames is quick; the means only where that moves
+        them by less than a hundredth of the scale, as it does not for values of 10⁶ that differ by 0.01.
     """
 
     def __init__(self, mean: np.ndarray, scale: np.ndarray):
-        self.mean = mean.astype(np.float32)
+        rounded = mean.astype(np.float32)
+        self.mean = rounded if (np.abs(rounded - mean) <= 0.01 * scale).all() else mean.astype(np.float64)
         self.scale = scale.astype(np.float32)
 
     @classmethod

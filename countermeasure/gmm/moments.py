@@ -14,6 +14,9 @@ from countermeasure.lists.frames import PART, Located, Part, Segment, Table
 
 # Parts in a task that gives back little: enough of them that sending it costs little beside them.
 _PARTS_PER_TASK = 16
+# What rounding alone makes of a dimension that never changes: its deviation, relative to its mean. In float32 it
+# comes with the values, in all other types with the sums over a part.
+_ROUNDING_FLOAT32, _ROUNDING_OTHERS = 1e-6, 1e-12
 
 
 def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standardisation:
@@ -29,6 +32,7 @@ def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standa
     parts = table.parts(items)
     groups = parts.grouped(-(-len(parts) // _PARTS_PER_TASK))
     found = workers.map(_moments, (list(map(table.located, group)) for group in groups))
+    rounding = 0.0
     n, mean, squares = 0, np.zeros(table.n_columns), np.zeros(table.n_columns)
     for part, moments in enumerate(chain.from_iterable(found)):
         if not moments.are_usable:
@@ -38,17 +42,19 @@ def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standa
         squares += moments.squares + difference**2 * (n * moments.n / (n + moments.n))
         mean = mean + difference * (moments.n / (n + moments.n))
         n += moments.n
+        rounding = max(rounding, moments.rounding)
     deviation = np.sqrt(squares / n)
-    constant = deviation <= 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny  # what float32 rounding makes of it
+    constant = deviation <= rounding * np.abs(mean) + np.finfo(np.float32).tiny
     return Standardisation(mean, np.where(constant, 1.0, deviation))
 
 
 class _Moments(NamedTuple):
-    """Number, mean and sum of squared differences from it of some rows."""
+    """Number, mean and sum of squared differences from it of some rows, and how well they are known."""
 
     n: int
     mean: np.ndarray
     squares: np.ndarray
+    rounding: float
     are_usable: bool
 
 
@@ -60,7 +66,8 @@ def _moments(parts: list[Located]) -> list[_Moments]:
             mean = rows.mean(axis=0, dtype=np.float64)
             squares = ((rows - mean) ** 2).sum(axis=0)
             are_usable = bool(np.isfinite((squares + mean**2).astype(np.float32)).all())
-        found.append(_Moments(len(rows), mean, squares, are_usable))
+        rounding = _ROUNDING_FLOAT32 if rows.dtype == np.float32 else _ROUNDING_OTHERS
+        found.append(_Moments(len(rows), mean, squares, rounding, are_usable))
     return found
 
 
