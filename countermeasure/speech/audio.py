@@ -80,15 +80,15 @@ def read(path: str | os.PathLike[str], content: bytes = b"") -> Recording:
         When the file is missing, no audio, empty, cut short or damaged, or holds samples that are not
         finite or, as floats, beyond -1 to 1.
     """
-    told = flac.info(content)
-    if told and (samples := flac.decode(content, told)) is not None:
+    header = flac.read_header(content)
+    if header and (samples := flac.decode(content, header)) is not None:
         # What wraps around becomes the lowest number: only where it is there libsndfile need be asked.
         md5_matches = None
         if samples.min() == -1 and _libsndfile_refuses(path):
-            checksum = flac.Checksum(told)
+            checksum = flac.Checksum(header)
             checksum.add(samples)
             md5_matches = checksum.matches()
-        return Recording(_mean_of_channels(samples), told.rate, told.n_channels, md5_matches)
+        return Recording(_mean_of_channels(samples), header.rate, header.n_channels, md5_matches)
     with stream(path) as found:
         pieces = list(found.pieces)
         signal = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
@@ -138,22 +138,22 @@ class Stream:
         self, path: str | os.PathLike[str], n_before: int, error: Exception
     ) -> Iterator[NDArray[np.float32]]:
         """Yield what follows the first samples of a FLAC file that libsndfile refuses; raise where it is damaged."""
-        told = _flac_info(path)
-        if told is None:
+        header = _flac_header(path)
+        if header is None:
             raise error
         if not flac.miniaudio():
             raise InputError(
                 f"{path}: cannot be read as audio ({_reason(error)}); copy it again. If it is whole, as the files of "
                 "ASVspoof 2021 are that libsndfile refuses, `pip install miniaudio`, which reads them"
             )
-        n, checksum = 0, flac.Checksum(told)
+        n, checksum = 0, flac.Checksum(header)
         with open(path, "rb") as file:
-            for samples in flac.pieces(file, told):
+            for samples in flac.pieces(file, header):
                 checksum.add(samples)
                 if n + len(samples) > n_before:
                     yield _mean_of_channels(samples[max(0, n_before - n) :])
                 n += len(samples)
-        if n != told.n_samples:
+        if n != header.n_samples:
             raise error
         self.md5_matches = checksum.matches()
 
@@ -195,10 +195,10 @@ def _reason(error: Exception) -> str:
     return getattr(error, "error_string", str(error)).rstrip(".")
 
 
-def _flac_info(path: str | os.PathLike[str]) -> flac.Info | None:
+def _flac_header(path: str | os.PathLike[str]) -> flac.Header | None:
     try:
         with open(path, "rb") as file:
-            return flac.info(file.read(flac.HEADER))
+            return flac.read_header(file.read(flac.HEADER_SIZE))
     except OSError:
         return None
 

@@ -15,13 +15,13 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-HEADER = 42  # bytes of the mark and the first metadata block
+HEADER_SIZE = 42  # bytes of the mark and the first metadata block
 # Memory for so many samples is taken because a file promises them; for more, only as they come.
 _MOST_SAMPLES = 1 << 25
 _PIECE = 1 << 16
 
 
-class Info(NamedTuple):
+class Header(NamedTuple):
     """What the first metadata block says, which every FLAC file begins with.
 
     Attributes
@@ -44,12 +44,18 @@ class Info(NamedTuple):
     md5: bytes
 
 
-def info(content: bytes) -> Info | None:
-    """Return what a file's first `HEADER` bytes say; None where it is no FLAC, or does not tell its length."""
-    if content[:4] != b"fLaC" or len(content) < HEADER:
+def read_header(content: bytes) -> Header | None:
+    """Return what a file's first `HEADER_SIZE` bytes say; None where it is no FLAC, or does not tell its length."""
+    if content[:4] != b"fLaC" or len(content) < HEADER_SIZE:
         return None
-    fields = int.from_bytes(content[18:26], "big")
-    found = Info(fields >> 44, (fields >> 41 & 7) + 1, (fields >> 36 & 31) + 1, fields & (1 << 36) - 1, content[26:42])
+    fields = int.from_bytes(content[18:26], "big")  # 20, 3, 5 and 36 bits
+    found = Header(
+        rate=fields >> 44,
+        n_channels=(fields >> 41 & 7) + 1,
+        n_bits=(fields >> 36 & 31) + 1,
+        n_samples=fields & (1 << 36) - 1,
+        md5=content[26:42],
+    )
     return found if found.rate and found.n_samples else None
 
 
@@ -63,7 +69,7 @@ def miniaudio() -> Any:
     return miniaudio
 
 
-def decode(content: bytes, told: Info) -> NDArray[np.float32] | None:
+def decode(content: bytes, header: Header) -> NDArray[np.float32] | None:
     """Decode a file that is in memory, in 60 % of libsndfile's time.
 
     Returns
@@ -72,19 +78,19 @@ def decode(content: bytes, told: Info) -> NDArray[np.float32] | None:
         None without miniaudio, and unless the file decodes to just what it says; a damaged one does not.
     """
     decoder = miniaudio()
-    if decoder is None or told.n_samples * told.n_channels > _MOST_SAMPLES:
+    if decoder is None or header.n_samples * header.n_channels > _MOST_SAMPLES:
         return None
     try:
         decoded = decoder.flac_read_f32(content)
     except decoder.DecodeError:
         return None
     samples = np.frombuffer(decoded.samples, np.float32)
-    if (decoded.sample_rate, decoded.nchannels) != told[:2] or len(samples) != told.n_samples * told.n_channels:
+    if (decoded.sample_rate, decoded.nchannels) != header[:2] or len(samples) != header.n_samples * header.n_channels:
         return None
-    return samples.reshape(-1, told.n_channels)
+    return samples.reshape(-1, header.n_channels)
 
 
-def pieces(file: BinaryIO, told: Info) -> Iterator[NDArray[np.float32]]:
+def pieces(file: BinaryIO, header: Header) -> Iterator[NDArray[np.float32]]:
     """Decode an open file piece by piece, arrays [n, n_channels]; ends early where the file is damaged."""
     decoder = miniaudio()
     try:
@@ -92,12 +98,12 @@ def pieces(file: BinaryIO, told: Info) -> Iterator[NDArray[np.float32]]:
             _Source(file),
             source_format=decoder.FileFormat.FLAC,
             output_format=decoder.SampleFormat.FLOAT32,
-            nchannels=told.n_channels,
-            sample_rate=told.rate,
+            nchannels=header.n_channels,
+            sample_rate=header.rate,
             frames_to_read=_PIECE,
         )
         for samples in decoded:
-            yield np.frombuffer(samples, np.float32).reshape(-1, told.n_channels)
+            yield np.frombuffer(samples, np.float32).reshape(-1, header.n_channels)
     except decoder.MiniaudioError:
         return
 
@@ -120,17 +126,17 @@ class _Source:
 class Checksum:
     """The MD5 of samples as FLAC defines it, taken piece by piece."""
 
-    def __init__(self, told: Info):
-        self._told = told
+    def __init__(self, header: Header):
+        self._header = header
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     def add(self, samples: NDArray[np.float32]) -> None:
         """Take the next samples, array [n, n_channels]."""
         # Float32 holds up to 24 bits exactly.
-        integers = (samples * np.float32(1 << self._told.n_bits - 1)).astype("<i4")
-        n_bytes = (self._told.n_bits + 7) // 8
+        integers = (samples * np.float32(1 << self._header.n_bits - 1)).astype("<i4")
+        n_bytes = (self._header.n_bits + 7) // 8
         self._md5.update(integers.view(np.uint8).reshape(-1, 4)[:, :n_bytes].tobytes())
 
     def matches(self) -> bool:
         """Tell whether it is the one that the file states; True where there is none to compare with."""
-        return not any(self._told.md5) or self._told.n_bits > 24 or self._md5.digest() == self._told.md5
+        return not any(self._header.md5) or self._told.n_bits > 24 or self._md5.digest() == self._told.md5
