@@ -31,7 +31,8 @@ from countermeasure.gmm.models import model_files
 from countermeasure.lists.pickles import ListWriter, read_list
 from countermeasure.options import SPLITS, LogisticOptions, TrainingOptions
 from countermeasure.stages import scoring, training
-from countermeasure.trials.protocol import Trial, read_protocol
+from countermeasure.trials.lines import Trial
+from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_cm_scores
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER

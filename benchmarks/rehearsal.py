@@ -27,7 +27,8 @@ from countermeasure import cli, files, options, versions
 from countermeasure.features import features
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter
-from countermeasure.trials.protocol import BONAFIDE, SPOOF, parse_trial
+from countermeasure.trials.lines import BONAFIDE, SPOOF
+from countermeasure.trials.protocol import read_protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 # Bona fide and spoofed utterances of ASVspoof 2019 LA.
@@ -111,9 +112,9 @@ def make(folder: Path, split: str, scale: float) -> None:
             frames += rng.standard_normal((n, N_DIMS), np.float32) @ mixing
             out.append(frames, label)
             n_frames.append(n)
-    trials = [parse_trial(line) for line in lines]
     with files.replace_when_whole(protocol_path(folder, split), text=True) as f:
         f.writelines(f"{line}\n" for line in lines)
+    trials = read_protocol(protocol_path(folder, split))
     record = provenance.Record(
         kind="features",
         split=split,

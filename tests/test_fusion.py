@@ -10,7 +10,7 @@ from countermeasure.errors import InputError
 from countermeasure.lists import names
 from countermeasure.lists.fusion import Column, columns, names_of_dimensions
 from countermeasure.lists.pickles import ListWriter
-from countermeasure.trials.protocol import parse_trial
+from countermeasure.trials.lines import Trial
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,11 @@ def test_every_dimension_has_the_name_of_its_list(tmp_path):
 @pytest.fixture
 def trials():
     """Speakers S0 to S7 with 3, 4, … 10 trials; attack A02 is not among the known ones."""
-    lines = []
+    parsed = []
     for s in range(8):
         for i in range(s + 3):
-            kind = ("- bonafide", "A01 spoof", "A02 spoof")[i % 3]
-            lines.append(f"S{s} U{s}{i} - {kind}")
-    parsed = [parse_trial(line) for line in lines]
+            label, attack = (("bonafide", None), ("spoof", "A01"), ("spoof", "A02"))[i % 3]
+            parsed.append(Trial("", f"U{s}{i}", label, attack, f"S{s}"))
     speakers = np.array([trial.speaker for trial in parsed])
     bonafide = np.array([trial.label == "bonafide" for trial in parsed])
     known = np.array([trial.attack != "A02" for trial in parsed])

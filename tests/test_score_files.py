@@ -101,7 +101,7 @@ def test_names_beyond_ascii(file):
             "bonafide target 1\nbonafide target 2\n",
             ":1: no label .*'target' is a key of ASV score files",
         ),
-        (f"{'x' * 2000} - bonafide 1\n", ":1: a field of more than 255 bytes"),
+        (f"{'x' * 2000} - bonafide 1\n", ":1: a word of more than 255 bytes"),
     ],
 )
 def test_mistakes_in_cm_scores(file, content, message):

@@ -18,7 +18,8 @@ from countermeasure.lists.pickles import ListWriter, read_list
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import calibration, scoring, training
 from countermeasure.stages.extraction import extract
-from countermeasure.trials.protocol import LABELS, read_protocol
+from countermeasure.trials.lines import LABELS
+from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_record, write_scores
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,8 @@ from countermeasure.errors import InputError
 from countermeasure.evaluation import asv, outputs, tables
 from countermeasure.evaluation.results import ATTACK
 from countermeasure.evaluation.study import run_study
-from countermeasure.trials.protocol import Trial, read_protocol
+from countermeasure.trials.lines import Trial
+from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
 from tDCF_python.defaults import LA_EVAL_FILE, LA_EVAL_NAME
 

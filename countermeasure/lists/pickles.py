@@ -21,7 +21,7 @@ import numpy as np
 from countermeasure.errors import InputError
 from countermeasure.files import open_regular, replace_when_whole
 from countermeasure.lists.unpickling import ArrayRef, Estimator, Unpickler
-from countermeasure.trials.protocol import BONAFIDE, SPOOF
+from countermeasure.trials.lines import BONAFIDE, SPOOF
 
 # Protocol 3 names globals in plain text and puts items behind each other without frames, so items
 # pickled one by one make one valid list; protocol 4 is the newest that the format allows.

@@ -18,7 +18,7 @@ from countermeasure.errors import InputError
 from countermeasure.files import sha256
 from countermeasure.lists.pickles import Index
 from countermeasure.records import found_path, path_of
-from countermeasure.trials.protocol import Trial
+from countermeasure.trials.lines import Trial
 
 __all__ = [
     "Described",

@@ -26,7 +26,7 @@ from countermeasure.speech import audio, places
 from countermeasure.speech.resampling import resampled
 from countermeasure.stages import chain
 from countermeasure.stages.chain import Chain, Score
-from countermeasure.trials.protocol import BONAFIDE, SPOOF
+from countermeasure.trials.lines import BONAFIDE, SPOOF
 
 # Points of the spectrum that tells whether there is an upper half of the band, and the share of the power that
 # counts as nothing: 70 dB down, where speech has 20 to 50 dB and rounding to 16 bits leaves 75.

@@ -22,7 +22,8 @@ from countermeasure.lists import names, provenance
 from countermeasure.lists.unfinished import Recording, UnfinishedList, remove_unfinished
 from countermeasure.options import SPLITS
 from countermeasure.speech import audio
-from countermeasure.trials.protocol import Protocol, Trial, read_protocol
+from countermeasure.trials.lines import Trial
+from countermeasure.trials.protocol import Protocol, read_protocol
 
 # Recordings go to a process in batches, so that sending them costs little beside the work.
 _BATCH_RECORDINGS = 8
@@ -96,7 +97,7 @@ def extract(
     trials = read_protocol(label_path, protocol_format, protocol_subset)
     if trials.note:
         log(trials.note)
-    if trials.form.label is None:
+    if trials.is_blind:
         log(f"{label_path}: no line has a label: a blind set, good for scoring and not for training")
     n_jobs = n_jobs or _worthwhile_jobs(len(trials) * len(lists))
     with contextlib.ExitStack() as stack:

@@ -23,7 +23,8 @@ from countermeasure.lists.frames import Located, Table
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.stages.inputs import given_columns, given_list
 from countermeasure.stages.suitability import check_columns, check_likelihoods, check_suits
-from countermeasure.trials.protocol import BONAFIDE, SPOOF, Protocol, read_protocol
+from countermeasure.trials.lines import BONAFIDE, SPOOF
+from countermeasure.trials.protocol import Protocol, read_protocol
 from countermeasure.trials.score_files import ScoreRecord, write_record, write_scores
 
 # Frames of which one worker gives the log-likelihoods back at a time.

@@ -25,7 +25,7 @@ from countermeasure.lists.frames import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import card, inputs
 from countermeasure.stages.suitability import check_columns, check_suits, check_trainable
-from countermeasure.trials.protocol import BONAFIDE, LABELS
+from countermeasure.trials.lines import BONAFIDE, LABELS
 
 PathLike = str | os.PathLike[str]
 

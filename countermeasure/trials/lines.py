@@ -19,28 +19,33 @@ ASVspoof 2021.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from sys import intern  # words that many trials share
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
 from countermeasure.options import PROTOCOL_FORMATS
+
+Words = NDArray[np.bytes_]
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
 V2019, V2021, V5, CSV = PROTOCOL_FORMATS
 
-_LONGEST_FIELD = 255  # bytes, as of a file's name
+LONGEST_WORD = 255  # bytes, as of a file's name
 _HEAD = 1 << 16  # bytes that tell a text from a list or a recording, which may be too large to be read whole
 _QUOTED = 200
-_NO_ATTACK = ("-", SPOOF)
-_NO_SPEAKER = ("-", "flac", "wav")  # the first field of the four-field form is the audio's format
-_THIRD = 2
+_ROWS = 1 << 16  # worked on at once where temporary arrays are wider than the result
+_BLANK, _NEWLINE = ord(" "), ord("\n")
+_LABELS = (b"bonafide", b"spoof")
 _ASV_KEYS = ("target", "nontarget")
 
 
@@ -76,7 +81,7 @@ class Trial(NamedTuple):
 
 
 class Form(NamedTuple):
-    """Which field of a line is what, counted from 0; None for what it does not have."""
+    """Which field of a line is what, counted from 0; None for what the line does not have."""
 
     format: str
     utterance: int
@@ -85,33 +90,16 @@ class Form(NamedTuple):
     speaker: int | None = None
     subset: int | None = None
 
-    def trial(self, line: str, fields: list[str]) -> Trial:
-        """Return the trial of a line with these fields."""
-        _, utterance_at, label_at, attack_at, speaker_at, subset_at = self
-        utterance = fields[utterance_at]
-        label = attack = speaker = subset = None
-        if label_at is not None:
-            label = intern(fields[label_at])
-            if label == SPOOF and attack_at is not None and fields[attack_at] not in _NO_ATTACK:
-                attack = intern(fields[attack_at])
-        if speaker_at is not None and fields[speaker_at] not in _NO_SPEAKER:
-            speaker = intern(fields[speaker_at])
-        if subset_at is not None:
-            subset = intern(fields[subset_at])
-        # Score files with three fields before the score have no speaker, but an attack.
-        line = written(speaker, utterance, attack, label) if label_at == _THIRD else line.strip()
-        return Trial(line, utterance, label, attack, speaker, None, subset)
-
 
 def written(speaker: str | None, utterance: str, attack: str | None, label: str | None) -> str:
-    """Return the line of a trial whose own form is none that score files have."""
+    """Return the line that a score file has for a trial whose own line is of no form it knows."""
     return f"{speaker or '-'} {utterance} - {attack or '-'} {label or '-'}"
 
 
 def labelled_forms(n_fields: int, protocol_format: str | None = None, scored: bool = False) -> list[Form]:
     """Return the forms that lines of so many fields may have, of one format or of all.
 
-    `scored` asks for the forms of score files, which know ``UTTERANCE ATTACK LABEL`` and ``UTTERANCE LABEL`` too.
+    With `scored`, the score file's own ``UTTERANCE ATTACK LABEL`` and ``UTTERANCE LABEL`` are among them.
     """
     if scored and n_fields in (2, 3):
         return [Form("short", 0, n_fields - 1, 1 if n_fields == 3 else None)]
@@ -130,9 +118,7 @@ def labelled_forms(n_fields: int, protocol_format: str | None = None, scored: bo
 
 
 class Text:
-    """The lines of a text file.
-
-    Line ends of any system and a byte-order mark are accepted.
+    """The lines of a text file; line ends of any system and a byte-order mark are accepted.
 
     Parameters
     ----------
@@ -142,16 +128,15 @@ class Text:
 
     Attributes
     ----------
-    path, expected
-    lines : list of str
-        All of them, without their ends.
+    rows : list of str
+        The lines that are not blank.
     sha256 : str
         Checksum of the file, in hexadecimal.
 
     Raises
     ------
     InputError
-        When there is no such file, when it is not UTF-8 text, or when it has no line that is not blank.
+        When there is no such file, when it is not UTF-8 text, or when all of it is blank.
     """
 
     def __init__(self, path: str | os.PathLike[str], expected: str):
@@ -159,9 +144,8 @@ class Text:
         try:
             with open(path, "rb") as file:
                 content = file.read(_HEAD)
-                if b"\0" in content:  # UTF-16, a binary file, or what a crash leaves of a text
-                    raise self._not_text("it holds zero bytes")
-                content += file.read()
+                if b"\0" not in content:  # UTF-16, a binary file, or what a crash leaves of a text
+                    content += file.read()
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
         except IsADirectoryError:
@@ -169,165 +153,197 @@ class Text:
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
             text = content.decode()
+            problem = "it holds zero bytes" if "\0" in text else None
         except UnicodeDecodeError as error:
-            raise self._not_text(f"byte {error.start} is not UTF-8") from None
-        if "\0" in text:
-            raise self._not_text("it holds zero bytes")
-        text = text.removeprefix(codecs.BOM_UTF8.decode())
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
-        self.lines = text.split("\n")
+            problem = f"byte {error.start} is not UTF-8"
+        if problem:
+            raise InputError(f"{path}: not a text file ({problem}); if it is text, save it as UTF-8")
+        self._lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        self._find_rows()
 
-    def _not_text(self, why: str) -> InputError:
-        return InputError(f"{self.path}: not a text file ({why}); if it is text, save it as UTF-8")
+    def _find_rows(self) -> None:
+        self.rows = [line for line in self._lines if line and not line.isspace()]
+        if not self.rows:
+            raise InputError(f"{self.path}: no trial in it; {self.expected}")
 
-    def rows(self) -> Iterator[tuple[int, str, list[str]]]:
-        """Yield number, from 1, text and fields of each line that is not blank."""
-        for number, line in enumerate(self.lines, 1):
-            if fields := line.split():
-                yield number, line, fields
+    def take_heading(self) -> None:
+        """Take the first row away."""
+        self._lines[self.number(0) - 1] = ""
+        self._find_rows()
 
-    def first_row(self) -> tuple[int, list[str]]:
-        """Return number and fields of the first line that is not blank.
+    def number(self, row: int) -> int:
+        """Return the number of a row's line in the file, from 1."""
+        numbers = (number for number, line in enumerate(self._lines, 1) if line and not line.isspace())
+        return next(islice(numbers, row, None))
 
-        Raises
-        ------
-        InputError
-            When there is none.
-        """
-        for number, _, fields in self.rows():
-            return number, fields
-        raise InputError(f"{self.path}: no trial in it; {self.expected}")
+    def error(self, row: int, problem: str) -> InputError:
+        """Return an error that names and quotes the line of a row."""
+        return InputError(f"{self.path}:{self.number(row)}: {problem}: {self.rows[row].strip()[:_QUOTED]!r}")
 
-    def error(self, number: int, problem: str) -> InputError:
-        """Return an error that names and quotes a line."""
-        return InputError(f"{self.path}:{number}: {problem}: {self.lines[number - 1].strip()[:_QUOTED]!r}")
+    def no_label(self, row: int, place: str, field: str = "") -> InputError:
+        """Return the error for a line without a label."""
+        hint = f"; {field!r} is a key of ASV score files, which --asv_score takes" if field in _ASV_KEYS else ""
+        return self.error(
+            row, f"no label {place} ('bonafide' or 'spoof'), though other lines have one; {self.expected}{hint}"
+        )
 
 
-def even_rows(text: Text) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield what `Text.rows` does, as long as each line has as many fields as the first.
+class Table:
+    """The fields of a text's rows, of which each has as many as the first.
 
     Raises
     ------
     InputError
-        With the first line that has another number of them.
+        With the first line that has another number of fields, or a word that is too long.
     """
-    first, fields = text.first_row()
-    n_fields = len(fields)
-    for row in text.rows():
-        if len(row[2]) != n_fields:
-            labelled, other = (not set(LABELS).isdisjoint(one) for one in (fields, row[2]))
-            hint = "" if labelled == other else f", and line {first if other else row[0]} has no label"
-            raise text.error(
-                row[0],
-                f"{len(row[2])} fields, where line {first} has {n_fields}{hint}; all lines of a file are of one form; "
-                f"{text.expected}",
-            )
-        yield row
+
+    def __init__(self, text: Text):
+        self.text = text
+        content = "\n".join(text.rows)
+        if not content.isascii():
+            content = re.sub(r"[^\S\n]", " ", content)
+        self._bytes = np.frombuffer(content.encode(), np.uint8)
+        edges = np.flatnonzero(np.diff(self._bytes > _BLANK, prepend=False, append=False))
+        starts, widths = edges[::2], edges[1::2] - edges[::2]
+        line_ends = np.append(np.flatnonzero(self._bytes == _NEWLINE), len(self._bytes))
+        counts = np.diff(np.searchsorted(starts, line_ends), prepend=0)
+        self.n_fields = int(counts[0])
+        if (counts != self.n_fields).any():
+            self._refuse_uneven(int(np.argmax(counts != self.n_fields)), counts)
+        self._starts, self._widths = starts.reshape(-1, self.n_fields), widths.reshape(-1, self.n_fields)
+        if widths.max() > LONGEST_WORD:
+            row = int(widths.argmax()) // self.n_fields
+            raise text.error(row, f"a word of more than {LONGEST_WORD} bytes; {text.expected}")
+
+    def _refuse_uneven(self, row: int, counts: NDArray[np.intp]) -> None:
+        text, first = self.text, self.text.number(0)
+        labelled, other = (not set(LABELS).isdisjoint(text.rows[i].split()) for i in (0, row))
+        hint = "" if labelled == other else f", and line {first if other else text.number(row)} has no label"
+        raise text.error(
+            row,
+            f"{counts[row]} fields, where line {first} has {counts[0]}{hint}; all lines of a file are of one form; "
+            f"{text.expected}",
+        )
+
+    def column(self, place: int) -> Words:
+        """Return one field of all rows, in UTF-8; places count from 0, or from -1 at the end."""
+        starts, widths = self._starts[:, place], self._widths[:, place]
+        offsets = np.arange(widths.max())
+        column = np.empty((len(starts), len(offsets)), np.uint8)
+        for first in range(0, len(starts), _ROWS):
+            some = slice(first, first + _ROWS)
+            at = np.minimum(starts[some, None] + offsets, len(self._bytes) - 1)
+            column[some] = np.where(offsets < widths[some, None], self._bytes[at], 0)
+        return column.view(f"S{len(offsets)}")[:, 0]
 
 
-def no_label(text: Text, place: str) -> str:
-    """Return what is said of a line without a label in a file that is not blind."""
-    return f"no label {place} ('bonafide' or 'spoof'), though other lines have one; {text.expected}"
-
-
-def find_form(text: Text, protocol_format: str | None = None, scored: bool = False) -> Form:
+def find_form(table: Table, protocol_format: str | None = None, scored: bool = False) -> Form:
     """Return the one form that all lines have; one without a label where no line has any.
 
     Parameters
     ----------
-    text : Text
+    table : Table
     protocol_format : str or None
         Which of the formats the lines are of; None: any.
     scored : bool
-        Whether a score stands behind the line.
+        Whether a score stands behind each line.
 
     Raises
     ------
     InputError
         With the line, when not all lines are of one form, when they may be of several or are of none.
     """
-    first, fields = text.first_row()
-    n_fields = len(fields) - scored
+    text, n_fields = table.text, table.n_fields - scored
     forms = labelled_forms(n_fields, protocol_format, scored)
-    places = [form.label or 0 for form in forms]
-    numbers, n_lines = [0] * len(forms), 0
-    for _, _, row in even_rows(text):
-        n_lines += 1
-        for i, place in enumerate(places):
-            numbers[i] += row[place] in LABELS
-    fitting = [form for form, number in zip(forms, numbers, strict=True) if number == n_lines]
+    columns = [table.column(form.label or 0) for form in forms]
+    labelled = [np.isin(column, _LABELS) for column in columns]
+    fitting = [form for form, fits in zip(forms, labelled, strict=True) if fits.all()]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         names = " or ".join(form.format for form in fitting)
-        raise text.error(first, f"every line may be of {names}; say which by --protocol_format")
-    if any(numbers):
-        _refuse_unlabelled(text, forms[max(range(len(forms)), key=numbers.__getitem__)], n_fields, scored)
-    for number, _, fields in text.rows() if scored else ():
-        if hint := _asv_hint(fields[-2]):
-            raise text.error(number, f"no label ('bonafide' or 'spoof') before the score{hint}")
-    is_known = f"line of {protocol_format}" if protocol_format else "known form"
-    if protocol_format and not forms and n_fields > 2 and not scored:
-        raise text.error(first, f"{n_fields} fields, which is no {is_known}; {text.expected}")
-    for place, field in enumerate(fields[:n_fields], 1):
+        raise text.error(0, f"every line may be of {names}; say which by --protocol_format")
+    if any(fits.any() for fits in labelled):
+        i = max(range(len(forms)), key=lambda i: labelled[i].sum())
+        row, place = int(np.argmin(labelled[i])), (forms[i].label or 0) + 1
+        end = "before the score" if scored else "at the end"
+        raise text.no_label(row, end if place == n_fields else f"in field {place}", columns[i][row].decode())
+    _check_blind(table, protocol_format, scored, bool(forms))
+    return Form(V2019, min(n_fields - 1, 1), speaker=0 if n_fields > 1 else None)
+
+
+def _check_blind(table: Table, protocol_format: str | None, scored: bool, is_known: bool) -> None:
+    """Refuse what has no labels where a known form has them, but is not blind."""
+    text, n_fields = table.text, table.n_fields - scored
+    for row, field in enumerate(table.column(-2).tolist() if scored else ()):
+        if field.decode() in _ASV_KEYS:
+            raise text.no_label(row, "before the score", field.decode())
+    none = f"which is no {f'line of {protocol_format}' if protocol_format else 'known form'}; {text.expected}"
+    if protocol_format and not is_known and n_fields > 2 and not scored:
+        raise text.error(0, f"{n_fields} fields, {none}")
+    for place, field in enumerate(text.rows[0].split()[:n_fields], 1):
         if field in LABELS and n_fields > 1:
-            raise text.error(
-                first, f"{field!r} in field {place} of {n_fields}, which is no {is_known}; {text.expected}"
-            )
-    return _blind_form(n_fields, protocol_format or V2019)
+            raise text.error(0, f"{field!r} in field {place} of {n_fields}, {none}")
 
 
-def _blind_form(n_fields: int, protocol_format: str) -> Form:
-    return Form(protocol_format, min(n_fields - 1, 1), speaker=0 if n_fields > 1 else None)
+class Columns(NamedTuple):
+    """What the rows of a file say of their trials, in UTF-8; empty words where they say nothing."""
+
+    utterances: Words
+    labels: Words
+    attacks: Words
+    speakers: Words
+    subsets: Words
 
 
-def _refuse_unlabelled(text: Text, form: Form, n_fields: int, scored: bool) -> None:
-    label = form.label or 0
-    place = f"in field {label + 1}" if label < n_fields - 1 else "before the score" if scored else "at the end"
-    number, fields = next((number, fields) for number, _, fields in text.rows() if fields[label] not in LABELS)
-    raise text.error(number, no_label(text, place) + _asv_hint(fields[label]))
-
-
-def _asv_hint(field: str) -> str:
-    return f"; {field!r} is a key of ASV score files, which --asv_score takes" if field in _ASV_KEYS else ""
-
-
-def parse_trial(line: str) -> Trial:
-    """Parse one line of the form of 2019, or without a label; a line of a single field is the utterance."""
-    fields = line.split()
-    for form in labelled_forms(len(fields), V2019):
-        if fields[-1] in LABELS:
-            return form.trial(line, fields)
-    return _blind_form(len(fields), V2019).trial(line, fields)
-
-
-def check_ids(text: Text, trials: Iterable[tuple[int, Trial]]) -> Iterator[Trial]:
-    """Yield trials, given with the numbers of their lines, as long as each has an id, and one of its own.
+def parse(table: Table, form: Form) -> Columns:
+    """Return what the rows say of their trials.
 
     Raises
     ------
     InputError
-        With the line, when an id is none, is too long or stands there twice.
+        See `check_ids`.
     """
-    seen: dict[str, int] = {}
-    for number, trial in trials:
-        utterance = trial.utterance
-        if utterance == "-" or (utterance in LABELS and trial.line != utterance):
-            raise text.error(number, f"no utterance id in it; {text.expected}")
-        if len(trial.line) > _LONGEST_FIELD // 4:  # a character has 4 bytes at most
-            for word in (utterance, trial.attack or "", trial.speaker or ""):
-                if len(word.encode()) > _LONGEST_FIELD:
-                    raise text.error(number, f"a field of more than {_LONGEST_FIELD} bytes; {text.expected}")
-        if seen.setdefault(utterance, number) != number:
-            raise text.error(
-                number, f"utterance {utterance} stands on line {seen[utterance]} already; a file names each once"
-            )
-        yield trial
+
+    def column(place: int | None, *placeholders: bytes) -> Words:
+        if place is None:
+            return np.zeros(len(table.text.rows), "S1")
+        words = table.column(place)
+        return np.where(np.isin(words, placeholders), b"", words) if placeholders else words
+
+    labels = column(form.label)
+    attacks = np.where(labels == SPOOF.encode(), column(form.attack, b"-", SPOOF.encode()), b"")
+    # The first field of the four-field form is the audio's format.
+    speakers = column(form.speaker, b"-", b"flac", b"wav")
+    found = Columns(table.column(form.utterance), labels, attacks, speakers, column(form.subset))
+    check_ids(table.text, found.utterances.tolist())
+    return found
 
 
-def chosen(path: str | os.PathLike[str], subsets: Iterable[str | None], wanted: Collection[str] | None) -> str | None:
-    """Return what is to be said of a file's subsets: that there are several, where none is chosen.
+def check_ids(text: Text, utterances: Sequence[bytes]) -> None:
+    """Check that each row has an utterance id, and one of its own.
+
+    Raises
+    ------
+    InputError
+        With the line, when an id is none, is too long or is there twice.
+    """
+    if len(set(utterances)) == len(utterances) and set(utterances).isdisjoint((b"-", *_LABELS)):
+        return
+    first: dict[bytes, int] = {}
+    for row, utterance in enumerate(utterances):
+        name = utterance.decode()
+        if name == "-" or (name in LABELS and text.rows[row].split() != [name]):
+            raise text.error(row, f"no utterance id in it; {text.expected}")
+        if first.setdefault(utterance, row) != row:
+            number = text.number(first[utterance])
+            raise text.error(row, f"utterance {name} stands on line {number} already; a file names each once")
+
+
+def subset_note(
+    path: str | os.PathLike[str], subsets: Iterable[str | None], wanted: Collection[str] | None
+) -> str | None:
+    """Return what the caller should be told: that there are several subsets, where none is chosen.
 
     Parameters
     ----------
@@ -348,6 +364,6 @@ def chosen(path: str | os.PathLike[str], subsets: Iterable[str | None], wanted: 
     for name in wanted or ():
         if name not in numbers:
             raise InputError(f"{path}: no subset {name!r}; it has {found or 'no subsets: leave --protocol_subset out'}")
-    if not wanted and len(numbers) > 1:
-        return f"{path}: trials of the subsets {found}, all taken; --protocol_subset NAME… takes some"
-    return None
+    if wanted or len(numbers) < 2:
+        return None
+    return f"{path}: trials of the subsets {found}, all taken; --protocol_subset NAME… takes some"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress, islice
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +19,18 @@ from countermeasure.trials.lines import (
     BONAFIDE,
     LABELS,
     SPOOF,
+    Columns,
+    Table,
     Text,
     Trial,
-    check_ids,
-    chosen,
-    even_rows,
+    Words,
     find_form,
+    parse,
+    subset_note,
 )
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Names = npt.NDArray[np.bytes_]
 
 TARGET = "target"
 NONTARGET = "nontarget"
@@ -66,11 +66,11 @@ class CmScores:
 
     path: str
     sha256: str
-    utterances: Names
+    utterances: Words
     scores: Floats
     bonafide: Bools
-    attacks: Names
-    speakers: Names
+    attacks: Words
+    speakers: Words
     unscored: int = 0
     note: str | None = None
 
@@ -117,8 +117,8 @@ class AsvScores:
     path: str
     sha256: str
     scores: Floats
-    keys: Names
-    attacks: Names
+    keys: Words
+    attacks: Words
 
 
 def read_cm_scores(
@@ -149,61 +149,50 @@ def read_cm_scores(
         no finite number, a label is neither ``bonafide`` nor ``spoof``, an utterance occurs twice,
         or the protocol does not have it; when it has no labels and there is no protocol.
     """
-    text = _without_heading(Text(path, _CM_EXPECTED))
-    first, fields = text.first_row()
-    if len(fields) == 1:
-        raise text.error(first, f"one field only; {text.expected}")
-    form = find_form(text, protocol_format, scored=True)
-    is_blind = form.label is None
-    scores = []
-
-    def numbered() -> Iterator[tuple[int, Trial]]:
-        for number, line, fields in text.rows():
-            scores.append(_score(text, number, fields[-1]))
-            yield number, form.trial(line, fields)
-
-    trials = list(check_ids(text, numbered()))
-    if is_blind:
+    table = _table(path, _CM_EXPECTED)
+    if table.n_fields == 1:
+        raise table.text.error(0, f"one field only; {table.text.expected}")
+    form = find_form(table, protocol_format, scored=True)
+    found, scores = parse(table, form), _scores(table)
+    known = found.subsets
+    kept = np.ones(len(scores), bool)
+    if form.label is None:
         if protocol is None:
-            raise text.error(
-                first,
+            raise table.text.error(
+                0,
                 "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error "
                 "rates; where labels are known, give the trials' --protocol",
             )
-        trials = _joined(text, trials, protocol)
-    known = list(protocol.values()) if is_blind and protocol else trials
-    note = chosen(path, (trial.subset for trial in known), protocol_subset)
-    unscored = len(known) - len(trials)
+        found = _joined(table.text, found.utterances, protocol)
+        known = _bytes(trial.subset for trial in protocol.values())
+    note = subset_note(path, map(bytes.decode, known.tolist()), protocol_subset)
+    n_known = len(known)
     if protocol_subset:
-        kept = [trial.subset in protocol_subset for trial in trials]
-        trials, scores = list(compress(trials, kept)), list(compress(scores, kept))
-        if not trials:
+        wanted = [name.encode() for name in protocol_subset]
+        kept, n_known = np.isin(found.subsets, wanted), int(np.isin(known, wanted).sum())
+        if not kept.any():
             raise InputError(f"{path}: no trial of {' or '.join(protocol_subset)} in it")
-        unscored = sum(trial.subset in protocol_subset for trial in known) - len(trials)
-    return CmScores(
-        str(path),
-        text.sha256,
-        np.array([trial.utterance.encode() for trial in trials]),
-        np.array(scores),
-        np.array([trial.label == BONAFIDE for trial in trials]),
-        np.array([(trial.attack or "").encode() for trial in trials]),
-        np.array([(trial.speaker or "").encode() for trial in trials]),
-        unscored,
-        note,
-    )
+    utterances, labels, attacks, speakers, _ = (column[kept] for column in found)
+    bonafide = labels == BONAFIDE.encode()
+    unscored = n_known - len(labels)
+    return CmScores(str(path), table.text.sha256, utterances, scores[kept], bonafide, attacks, speakers, unscored, note)
 
 
-def _joined(text: Text, trials: list[Trial], protocol: Mapping[str, Trial]) -> list[Trial]:
-    """Return the protocol's trials of the utterances of a file without labels."""
-    joined = []
-    for (number, _, _), blind in zip(text.rows(), trials, strict=True):
-        trial = protocol.get(blind.utterance)
+def _joined(text: Text, utterances: Words, protocol: Mapping[str, Trial]) -> Columns:
+    """Return what a protocol says of the utterances of a file without labels."""
+    trials = []
+    for row, utterance in enumerate(map(bytes.decode, utterances.tolist())):
+        trial = protocol.get(utterance)
         if trial is None:
-            raise text.error(number, f"utterance {blind.utterance} is not in the protocol; give the protocol it is in")
+            raise text.error(row, f"utterance {utterance} is not in the protocol; give the protocol it is in")
         if trial.label is None:
-            raise text.error(number, f"the protocol has no label for {trial.utterance}; give one with labels")
-        joined.append(trial)
-    return joined
+            raise text.error(row, f"the protocol has no label for {utterance}; give one with labels")
+        trials.append((trial.label, trial.attack, trial.speaker, trial.subset))
+    return Columns(utterances, *map(_bytes, zip(*trials, strict=True)))
+
+
+def _bytes(words: Iterable[str | None]) -> Words:
+    return np.array([(word or "").encode() for word in words])
 
 
 def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
@@ -218,45 +207,60 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
         As for `read_cm_scores`, and when one of the keys ``target``, ``nontarget`` and ``spoof``
         does not occur.
     """
-    text = _without_heading(Text(path, _ASV_EXPECTED))
-    first, fields = text.first_row()
-    n_fields = len(fields)
-    if n_fields not in (3, 6):
-        raise text.error(first, f"{n_fields} fields in a line; {text.expected}")
-    keys, attacks, firsts, scores = [], [], [], []
-    for number, _, fields in even_rows(text):
-        attack, key, score = fields[-3:]
-        if key not in ASV_KEYS:
-            hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" * (key in LABELS)
-            raise text.error(number, f"key {key!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
-        keys.append(key.encode())
-        attacks.append(attack.encode())
-        firsts.append(fields[0].encode())
-        scores.append(_score(text, number, score))
+    table = _table(path, _ASV_EXPECTED)
+    text = table.text
+    if table.n_fields not in (3, 6):
+        raise text.error(0, f"{table.n_fields} fields in a line; {text.expected}")
+    attacks, keys = table.column(-3), table.column(-2)
+    known = [key.encode() for key in ASV_KEYS]
+    if not np.isin(keys, known).all():
+        row = int(np.argmin(np.isin(keys, known)))
+        key = keys[row].decode()
+        hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" * (key in LABELS)
+        raise text.error(row, f"key {key!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
     for key in ASV_KEYS:
-        if key.encode() not in keys:
+        if not (keys == key.encode()).any():
             raise InputError(f"{path}: no {key} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
-    if n_fields == 6 and (b"-", b"spoof") in zip(attacks, keys, strict=True):
-        attacks = firsts
-    return AsvScores(str(path), text.sha256, np.array(scores), np.array(keys), np.array(attacks))
+    if table.n_fields == 6 and (attacks[keys == SPOOF.encode()] == b"-").any():
+        attacks = table.column(0)
+    return AsvScores(str(path), text.sha256, _scores(table), keys, attacks)
 
 
-def _without_heading(text: Text) -> Text:
-    """Leave out a first line of words that ends in *score*; a trial without a number has a label or an id."""
-    number, fields = text.first_row()
-    if _HEADING.fullmatch(" ".join(fields)) and not {*LABELS, *ASV_KEYS}.intersection(fields):
-        text.lines[number - 1] = ""
-    return text
+def _table(path: str | os.PathLike[str], expected: str) -> Table:
+    """Read a score file's fields, without a heading: words of which the last is *score*, and none a label."""
+    text = Text(path, expected)
+    words = text.rows[0].split()
+    if _HEADING.fullmatch(" ".join(words)) and not {*LABELS, *ASV_KEYS}.intersection(words):
+        text.take_heading()
+    return Table(text)
 
 
-def _score(text: Text, number: int, field: str) -> float:
+def _scores(table: Table) -> Floats:
+    """Return the last field of each line.
+
+    Raises
+    ------
+    InputError
+        With the line, when one is not a finite number.
+    """
+    fields = table.column(-1)
     try:
-        score = float(field)
+        scores = fields.astype(np.float64)
     except ValueError:
-        raise text.error(number, f"score {field!r} is no number") from None
-    if not math.isfinite(score):
-        raise text.error(number, f"score {field!r} is not finite; give the trial a real score")
-    return score
+        row = next(row for row, field in enumerate(fields) if not _is_number(field))
+        raise table.text.error(row, f"score {fields[row].decode()!r} is no number") from None
+    if not np.isfinite(scores).all():
+        row = int(np.argmin(np.isfinite(scores)))
+        raise table.text.error(row, f"score {fields[row].decode()!r} is not finite; give the trial a real score")
+    return scores
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        np.array([field]).astype(np.float64)
+    except ValueError:
+        return False
+    return True
 
 
 def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt.ArrayLike) -> str:

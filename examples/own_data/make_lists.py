@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
-from countermeasure.trials.protocol import BONAFIDE, SPOOF
+from countermeasure.trials.lines import BONAFIDE, SPOOF
 
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au", ".caf"}
 LISTS = ("train", "test")

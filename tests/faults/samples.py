@@ -13,7 +13,7 @@ from countermeasure.gmm.models import Model, write_model
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.unfinished import Recording, UnfinishedList
-from countermeasure.trials.protocol import Trial
+from countermeasure.trials.lines import Trial
 
 N_ITEMS, N_DIMS, N_COMPONENTS = 8, 3, 2
 RECORD = {
