@@ -139,4 +139,4 @@ class Checksum:
 
     def matches(self) -> bool:
         """Tell whether it is the one that the file states; True where there is none to compare with."""
-        return not any(self._header.md5) or self._told.n_bits > 24 or self._md5.digest() == self._told.md5
+        return not any(self._header.md5) or self._header.n_bits > 24 or self._md5.digest() == self._header.md5
