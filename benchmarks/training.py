@@ -236,8 +236,8 @@ def heldout(folder: Path, args: argparse.Namespace) -> None:
 def scoring(folder: Path, args: argparse.Namespace) -> None:
     """1,500 utterances of 170 frames against ``gmm.score`` a file."""
     from countermeasure.gmm.models import read_pair
-    from countermeasure.lists.frames import Table
     from countermeasure.lists.pickles import ListWriter
+    from countermeasure.lists.table import Table
     from countermeasure.stages.scoring import score_items
 
     path = synthetic(folder / "train.pkl", 100_000)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 
-from countermeasure.lists import frames
+from countermeasure.lists import rows
 from countermeasure.speech import audio
 
 
@@ -18,5 +18,5 @@ def _deadly(function):
     return first_look
 
 
-frames.Rows.read = _deadly(frames.Rows.read)
+rows.Rows.read = _deadly(rows.Rows.read)
 audio.read = _deadly(audio.read)

@@ -155,7 +155,7 @@ def test_a_worker_killed_in_extraction_is_survived(cluster, tmp_path, monkeypatc
 
 
 def test_another_list_under_the_same_path_is_refused(cluster, tmp_path):
-    from countermeasure.lists.frames import ListFile
+    from countermeasure.lists.rows import ListFile
 
     path = tmp_path / "list.pkl"
     path.write_bytes(bytes(1000))

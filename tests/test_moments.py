@@ -7,8 +7,8 @@ from countermeasure.compute import workers
 from countermeasure.errors import InputError
 from countermeasure.gmm import moments
 from countermeasure.gmm.moments import sample, standardisation
-from countermeasure.lists.frames import Table
 from countermeasure.lists.pickles import ListWriter
+from countermeasure.lists.table import Table
 
 LENGTHS = [3, 40, 1, 17, 25, 8, 100, 12]
 
@@ -118,7 +118,7 @@ def test_no_more_than_a_part_is_read_at_once(numbered, monkeypatch):
     at_once = sample(numbered, items, 60, np.random.default_rng(5))
     read = []
     monkeypatch.setattr(moments, "PART", 16)
-    monkeypatch.setattr(numbered, "rows", lambda segment: read.append(segment) or Table.rows(numbered, segment))
+    monkeypatch.setattr(numbered, "rows", lambda *stretch: read.append(stretch) or Table.rows(numbered, *stretch))
     np.testing.assert_array_equal(sample(numbered, items, 60, np.random.default_rng(5)), at_once)
     assert max(stop - start for _, start, stop in read) <= 16
     assert max(stop for _, _, stop in read) > 16

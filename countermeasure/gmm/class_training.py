@@ -21,7 +21,8 @@ from countermeasure.gmm import checkpoints, em
 from countermeasure.gmm.mixture import Kernel, Parameters, Standardisation, Statistics, floored, seeds, update
 from countermeasure.gmm.models import Model, check_range
 from countermeasure.gmm.moments import sample, standardisation
-from countermeasure.lists.frames import PART, Located, Parts, Table
+from countermeasure.lists.rows import Rows
+from countermeasure.lists.table import PART, Part, Table, grouped
 from countermeasure.options import TrainingOptions
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.
@@ -112,7 +113,7 @@ class ClassTraining:
         drawn = sample(self._table, self._items, N_SAMPLE, self._rng)
         return seeds(self._standard.apply(drawn).astype(np.float64), n_components, self._rng)
 
-    def _divide(self) -> list[Parts]:
+    def _divide(self) -> list[list[Part]]:
         """Divide the items into blocks, and each block into parts for the workers."""
         n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
         n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
@@ -122,7 +123,7 @@ class ClassTraining:
         return [parts for parts in blocks if parts]
 
     def _e_step(self, block: int, parameters: Parameters) -> Statistics:
-        groups = list(self._blocks[block].grouped(n_groups(self._n_frames / len(self._blocks))))
+        groups = grouped(self._blocks[block], n_groups(self._n_frames / len(self._blocks)))
         elsewhere = self._workers.are_elsewhere
         # Here every core shall have work, so a task is a part, and the groups' sums are made as results come.
         tasks = groups if elsewhere else [[part] for group in groups for part in group]
@@ -179,7 +180,7 @@ class _EStep:
     def _kernel(self) -> Kernel:  # not made where a task only passes through
         return Kernel(*self._arguments)
 
-    def __call__(self, parts: Sequence[Located]) -> Statistics:
+    def __call__(self, parts: Sequence[Rows]) -> Statistics:
         return _sum(self._kernel.accumulate(part.read()) for part in parts)
 
 

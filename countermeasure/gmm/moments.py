@@ -10,7 +10,8 @@ import numpy as np
 from countermeasure.compute import Workers
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Standardisation
-from countermeasure.lists.frames import PART, Located, Part, Segment, Table
+from countermeasure.lists.rows import Rows
+from countermeasure.lists.table import PART, Part, Table, grouped
 
 # Parts in a task that gives back little: enough of them that sending it costs little beside them.
 _PARTS_PER_TASK = 16
@@ -30,7 +31,7 @@ def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standa
         When a value is NaN or infinite; names the item.
     """
     parts = table.parts(items)
-    groups = parts.grouped(-(-len(parts) // _PARTS_PER_TASK))
+    groups = grouped(parts, -(-len(parts) // _PARTS_PER_TASK))
     found = workers.map(_moments, (list(map(table.located, group)) for group in groups))
     rounding = 0.0
     n, mean, squares = 0, np.zeros(table.n_columns), np.zeros(table.n_columns)
@@ -58,7 +59,7 @@ class _Moments(NamedTuple):
     are_usable: bool
 
 
-def _moments(parts: list[Located]) -> list[_Moments]:
+def _moments(parts: list[Rows]) -> list[_Moments]:
     found = []
     for part in parts:
         rows = part.read()
@@ -72,13 +73,13 @@ def _moments(parts: list[Located]) -> list[_Moments]:
 
 
 def _refuse_not_finite(table: Table, part: Part) -> None:
-    for segment in part:
+    for item, start, stop in part.tolist():
         with np.errstate(over="ignore", invalid="ignore"):
-            usable = np.isfinite(table.rows(segment).astype(np.float32) ** 2).all()
+            usable = np.isfinite(table.rows(item, start, stop).astype(np.float32) ** 2).all()
         if not usable:
             lists = ", ".join(map(str, table.paths))
             raise InputError(
-                f"{lists}: {table.name(segment.item)} holds a value that is NaN, infinite or too large to be squared; "
+                f"{lists}: {table.name(item)} holds a value that is NaN, infinite or too large to be squared; "
                 "make the list again"
             )
 
@@ -92,7 +93,7 @@ def means(table: Table, items: np.ndarray) -> np.ndarray:
         When a value is NaN or infinite; names the item.
     """
     found = np.empty((len(items), table.n_columns))
-    for mean, part in zip(found, ([Segment(int(i), 0, int(table.n_rows[i]))] for i in items), strict=True):
+    for mean, part in zip(found, (np.array([[i, 0, table.n_rows[i]]]) for i in items), strict=True):
         (moments,) = _moments([table.located(part)])
         if not moments.are_usable:
             _refuse_not_finite(table, part)
@@ -115,6 +116,6 @@ def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) ->
     rows = np.empty((len(chosen), table.n_columns))
     for first, last in pairwise([0, *edges.tolist(), len(chosen)]):
         start = int(places[first])
-        segment = Segment(int(items[owners[first]]), start, int(places[last - 1]) + 1)
-        rows[first:last] = table.rows(segment)[places[first:last] - start]
+        read = table.rows(int(items[owners[first]]), start, int(places[last - 1]) + 1)
+        rows[first:last] = read[places[first:last] - start]
     return rows

@@ -19,8 +19,9 @@ from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Kernel, Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair
 from countermeasure.lists import names, provenance
-from countermeasure.lists.frames import Located, Table
 from countermeasure.lists.pickles import ListWriter
+from countermeasure.lists.rows import Rows
+from countermeasure.lists.table import Table
 from countermeasure.stages.inputs import given_columns, given_list
 from countermeasure.stages.suitability import check_columns, check_likelihoods, check_suits
 from countermeasure.trials.lines import BONAFIDE, SPOOF
@@ -50,9 +51,10 @@ def score_items(table: Table, pair: tuple[Model, Model], workers: compute.Worker
     parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
     waiting: list[Scores] = []  # of one item, which may be torn over several parts
     for part, scored in zip(parts, workers.map(scoring, map(table.located, parts)), strict=True):
-        ends = np.cumsum([segment.stop - segment.start for segment in part])[:-1]
-        for segment, *both in zip(part, *(np.split(scores, ends) for scores in scored), strict=True):
-            one = Scores(segment.item, *both)
+        items, first, last = part.T
+        ends = np.cumsum(last - first)[:-1]
+        for item, *both in zip(items.tolist(), *(np.split(scores, ends) for scores in scored), strict=True):
+            one = Scores(item, *both)
             if not (np.isfinite(one.bonafide).all() and np.isfinite(one.spoof).all()):
                 raise InputError(
                     f"{', '.join(map(str, table.paths))}: {table.name(one.item)} has no finite score: "
@@ -79,7 +81,7 @@ class _Scoring:
     def _kernels(self) -> list[Kernel]:  # not made where a task only passes through
         return [Kernel.of_raw(mixture) for mixture in self._mixtures]
 
-    def __call__(self, rows: Located) -> list[np.ndarray]:
+    def __call__(self, rows: Rows) -> list[np.ndarray]:
         frames = rows.read()
         with np.errstate(over="ignore", invalid="ignore"):
             return [kernel.log_likelihoods(frames) for kernel in self._kernels]

@@ -12,7 +12,7 @@ from countermeasure.cli import log
 from countermeasure.errors import InputError
 from countermeasure.gmm.models import Model
 from countermeasure.lists import provenance
-from countermeasure.lists.frames import Table
+from countermeasure.lists.table import Table
 
 
 def check_columns(model: Model, columns: Sequence[str], data_dir: str | os.PathLike[str]) -> None:

@@ -21,7 +21,7 @@ from countermeasure.gmm.mixture import Kernel, Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair, write_pair
 from countermeasure.gmm.moments import means
 from countermeasure.lists import fusion, provenance
-from countermeasure.lists.frames import Table
+from countermeasure.lists.table import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import card, inputs
 from countermeasure.stages.suitability import check_columns, check_suits, check_trainable

@@ -22,7 +22,7 @@ from pathlib import Path
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints
 from countermeasure.gmm.models import read_model
-from countermeasure.lists import frames, pickles, provenance
+from countermeasure.lists import pickles, provenance, table
 from countermeasure.lists.unfinished import UnfinishedList
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import scoring, training
@@ -87,9 +87,9 @@ def _list(path, folder):
 def _scores(path, folder):
     for _ in pickles.read_list(path):
         pass
-    with frames.Table([path, folder / "scores-4.pkl"]) as table:
-        for i in range(len(table)):
-            table.item(i)
+    with table.Table([path, folder / "scores-4.pkl"]) as scores:
+        for i in range(len(scores)):
+            scores.item(i)
 
 
 def _model(path, folder):

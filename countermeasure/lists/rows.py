@@ -1,0 +1,125 @@
+"""Rows of lists that still lie in their files: a few byte ranges, which a worker on another machine reads itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from contextlib import AbstractContextManager
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from countermeasure import files
+from countermeasure.errors import InputError
+
+# What is compared of a file, besides its size, to tell whether it is the same on another machine.
+_SPOT_CHECKS, _SPOT_CHECK_BYTES = 32, 4096
+
+
+class ListFile(AbstractContextManager):
+    """A list's file, of which byte ranges are read. Pickled, it becomes the same file elsewhere."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115  closed by __exit__
+        self._held: np.ndarray | None = None
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def __reduce__(self) -> tuple:
+        return _FileElsewhere, (str(self.path.resolve()), self.identity)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of the file's size and of bytes from all over it: what is made anew differs in them."""
+        digest = hashlib.sha256(b"%d" % self.size)
+        for i in range(_SPOT_CHECKS):
+            digest.update(os.pread(self._file.fileno(), _SPOT_CHECK_BYTES, i * self.size // _SPOT_CHECKS))
+        return digest.hexdigest()
+
+    def hold(self) -> None:
+        """Hold the whole file in memory from now on, rather than reading it again and again."""
+        content = np.empty(self.size, np.uint8)
+        self.read_into(content, 0)
+        self._held = content
+
+    def read_into(self, array: np.ndarray, offset: int) -> None:
+        """Fill a contiguous array with bytes of the file; several threads may do so at once."""
+        if not array.size:
+            return
+        target = array.reshape(-1).view(np.uint8)  # `array.data` cannot be cast for every dtype
+        if self._held is not None:
+            target[:] = self._held[offset : offset + target.size]
+        elif files.read_into(self._file.fileno(), target.data, offset) != target.size:
+            raise InputError(f"{self.path}: was cut short while it was read; make it again")
+
+
+class _FileElsewhere(NamedTuple):
+    """A `ListFile` that another process has sent here, opened when it is read: here may be Dask's scheduler."""
+
+    path: str
+    identity: str
+
+    def read_into(self, array: np.ndarray, offset: int) -> None:
+        _opened(self).read_into(array, offset)
+
+
+@lru_cache(maxsize=32)
+def _opened(there: _FileElsewhere) -> ListFile:
+    """Open a list as a worker does, once a process."""
+    try:
+        file = ListFile(there.path)
+    except OSError as error:
+        raise InputError(
+            f"{there.path}: {error.strerror} on {platform.node()}; all machines must see the lists under the same path"
+        ) from None
+    if file.identity != there.identity:
+        file.__exit__()
+        raise InputError(
+            f"{there.path}: on {platform.node()} this is another list; all machines must see the same files"
+        )
+    return file
+
+
+class Column(NamedTuple):
+    """Byte ranges of one list, of `n_rows` rows each.
+
+    Attributes
+    ----------
+    file : ListFile
+    dtype : numpy.dtype
+    n_columns : int
+    offsets, n_rows : list of int
+        A range's first byte, and its number of rows.
+    """
+
+    file: ListFile | _FileElsewhere
+    dtype: np.dtype
+    n_columns: int
+    offsets: list[int]
+    n_rows: list[int]
+
+    def read(self) -> np.ndarray:
+        """Return the rows; array [n, columns]."""
+        rows = np.empty((sum(self.n_rows), self.n_columns), self.dtype)
+        filled = 0
+        for offset, n in zip(self.offsets, self.n_rows, strict=True):
+            self.file.read_into(rows[filled : filled + n], offset)
+            filled += n
+        return rows if self.dtype.isnative else rows.astype(self.dtype.newbyteorder("="))
+
+
+class Rows(NamedTuple):
+    """The same rows of several lists; small, and picklable for a worker elsewhere."""
+
+    columns: list[Column]
+
+    def read(self) -> np.ndarray:
+        """Return the rows side by side; array [n, columns]."""
+        arrays = [column.read() for column in self.columns]
+        return arrays[0] if len(arrays) == 1 else np.hstack(arrays)
