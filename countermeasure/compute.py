@@ -1,18 +1,9 @@
 """Parallel work: the one place that starts threads and processes, or hands tasks to Dask.
 
-Everything goes through `Workers.map`: results in the tasks' order, few of them waiting, one BLAS
-thread a worker. Behind it stand threads, threads that have a process each, and the client of a Dask
-scheduler, by one interface, that of `concurrent.futures`.
-
-joblib's `Parallel` would be a fourth door to the same three, but does not keep this promise. With
-``return_as="generator"`` it goes on working while the results wait to be fetched, however many they
-are: `pre_dispatch` counts the tasks under way and not the results (joblib 1.6: 100 results ahead
-after a second, where 4 were allowed). The features of a whole corpus would gather in memory behind
-a slow disk. Its processes alone, loky's, start 0.26 s later than those of `multiprocessing` (1.02 s
-instead of 0.76 for 400 recordings), and half of all Ctrl-Cs meanwhile print their tracebacks. With
-loky as with `ProcessPoolExecutor`, a process that is killed while it sends a result leaves the run
-waiting for the rest of it for ever: all of them write into one pipe. Here each has its own. What
-joblib knows best is taken from it: how many cores there are.
+Everything goes through `Workers.map`: results in the tasks' order, only a few tasks taken ahead, and
+one BLAS thread a worker, so that results do not depend on who computes them. joblib's `Parallel` does
+not promise the second: with ``return_as="generator"`` it goes on working while results wait to be
+fetched, and the features of a whole corpus would gather in memory behind a slow disk.
 """
 
 from __future__ import annotations
@@ -20,18 +11,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import pickle
 import signal
 import threading
 import time
-import traceback
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
-from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from countermeasure import versions
@@ -42,7 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-# Enough that no worker waits for the next piece of work; results that wait to be fetched take memory.
+# Enough that no worker waits for its next task; results that wait to be fetched take memory.
 _IN_FLIGHT_PER_WORKER = 2
 # How long a scheduler may take to answer, and how often its workers are counted; in seconds.
 _PATIENCE = 20
@@ -56,11 +47,30 @@ def n_cores() -> int:
     return joblib.cpu_count()
 
 
-class Workers(contextlib.AbstractContextManager, ABC):
-    """Who carries tasks out.
+def workers(n_jobs: int | None = None, dask: str | None = None, processes: bool = False) -> Workers:
+    """Return workers, to be entered as a context.
 
-    Every worker computes with one BLAS thread, so a result depends neither on their number nor on
-    their kind.
+    Parameters
+    ----------
+    n_jobs : int > 0 or None
+        Number of threads or processes; 1: this thread itself, None: one a core.
+    dask : str or None
+        Address of a Dask scheduler, or ``local:N`` for N processes of Dask on this machine; `n_jobs`
+        and `processes` are then without effect.
+    processes : bool
+        Whether they are processes. Threads are for work that spends its time in NumPy's products, which
+        let other threads run meanwhile.
+    """
+    if dask is not None:
+        return _Dask(dask)
+    n_jobs = n_jobs or n_cores()
+    if n_jobs == 1:
+        return Workers()
+    return _Pool(_processes(n_jobs) if processes else ThreadPoolExecutor(n_jobs), n_jobs)
+
+
+class Workers(contextlib.AbstractContextManager):
+    """Who carries tasks out; of this class itself, the thread that asks for the results.
 
     Attributes
     ----------
@@ -70,17 +80,20 @@ class Workers(contextlib.AbstractContextManager, ABC):
 
     are_elsewhere = False
 
-    @abstractmethod
+    def __enter__(self) -> Workers:
+        self._limit = _one_thread()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._limit.__exit__(None, None, None)
+
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
         """Yield ``function(task)`` for each task, in the tasks' order.
-
-        Tasks are taken and results kept only a few ahead of what was yielded.
 
         Parameters
         ----------
         function : callable
-            Sent to each worker once. For all but threads it is importable by its name, or an object
-            of such a class, and picklable like tasks and results.
+            For all but threads it can be pickled, as tasks and results can.
         tasks : iterable
             Small: what is large is read by the worker itself.
 
@@ -89,144 +102,50 @@ class Workers(contextlib.AbstractContextManager, ABC):
         ChildProcessError
             When a process was ended from outside, or a scheduler cannot be reached any more.
         """
-
-
-def workers(n_jobs: int | None = None, dask: str | None = None, processes: bool = False) -> Workers:
-    """Return workers, to be entered as a context.
-
-    Parameters
-    ----------
-    n_jobs : int > 0 or None
-        Number of threads or processes; 1: this one, None: one a core.
-    dask : str or None
-        Address of a Dask scheduler, or ``local:N`` for N processes of Dask on this machine; `n_jobs`
-        and `processes` are then without effect.
-    processes : bool
-        Whether they are processes; threads else, for work that spends its time in NumPy's products
-        and lets other threads run meanwhile.
-    """
-    if dask is not None:
-        return _Dask(dask)
-    n_jobs = n_jobs or n_cores()
-    if n_jobs == 1:
-        return _Here()
-    return _Processes(n_jobs) if processes else _Threads(n_jobs)
-
-
-class _Here(Workers):
-    """This very thread."""
-
-    def __enter__(self) -> _Here:
-        self._limit = _one_thread()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._limit.__exit__(None, None, None)
-
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
         for task in tasks:
             yield function(task)
 
 
-class _Threads(_Here):
-    """Threads of this process."""
+class _Pool(Workers):
+    """Threads or processes of this machine."""
 
-    def __init__(self, n_jobs: int):
-        self._executor: Executor = ThreadPoolExecutor(n_jobs)
-        self._in_flight = _IN_FLIGHT_PER_WORKER * n_jobs
+    def __init__(self, executor: Executor, n_jobs: int):
+        self._executor, self._in_flight = executor, _IN_FLIGHT_PER_WORKER * n_jobs
 
     def __exit__(self, *exception: object) -> None:
         self._executor.shutdown(cancel_futures=True)
         super().__exit__(*exception)
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
-        return _in_order(lambda task: self._executor.submit(function, task), tasks, lambda: self._in_flight)
-
-
-class _Processes(_Threads):
-    """Processes of this machine, each at the hands of a thread of this one."""
-
-    def __init__(self, n_jobs: int):
-        super().__init__(n_jobs)
-        self._started: list[_Process] = []
-        self._own = threading.local()
-
-    def __exit__(self, *exception: object) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        self._end_processes()  # whose threads need not wait for results any more
-        super().__exit__(*exception)
-        self._end_processes()  # of threads that had just started them
-
-    def _end_processes(self) -> None:
-        while self._started:
-            self._started.pop().end()
-
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
-        return super().map(partial(self._carry_out, function), tasks)
-
-    def _carry_out(self, function: Callable[[T], R], task: T) -> R:
-        if not hasattr(self._own, "process"):
-            self._own.process = _Process()
-            self._started.append(self._own.process)
-        return self._own.process.carry_out(function, task)
-
-
-class _Process:
-    """A process that carries out what it is sent."""
-
-    def __init__(self) -> None:
-        # Forking this very process is quicker, but it has threads, which a copy of it would lack.
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
-        if hasattr(signal, "pthread_sigmask"):
-            # Ctrl-C reaches all, and the parent ends the work. A new process inherits this until it can say so itself.
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        self._process.start()
-        theirs.close()  # so that its end is the end of the connection
-
-    def carry_out(self, function: Callable[[T], R], task: T) -> R:
         try:
-            self._connection.send((function, task))
-            result, error, told = self._connection.recv()
-        except (EOFError, OSError):
+            yield from _in_order(lambda task: self._executor.submit(function, task), tasks, lambda: self._in_flight)
+        except BrokenProcessPool:
             raise ChildProcessError(
                 "a process was ended from outside, for want of memory perhaps; try a smaller --n_jobs"
             ) from None
-        if error:
-            raise error from _OtherProcessError(told)
-        return result
-
-    def end(self) -> None:
-        """End the process, whatever it is doing."""
-        self._process.terminate()
-        self._process.join()
 
 
-class _OtherProcessError(Exception):
-    """The traceback of an error in another process."""
+def _processes(n_jobs: int) -> ProcessPoolExecutor:
+    # A copy of this very process would lack its threads. What the server starts inherits that Ctrl-C, which a
+    # terminal sends to all of them, is left to this process.
+    multiprocessing.resource_tracker.ensure_running()  # whose start would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    multiprocessing.forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return ProcessPoolExecutor(n_jobs, multiprocessing.get_context("forkserver"), _begin_process)
 
 
-def _serve(connection: Connection) -> None:
-    """Carry out what comes, to the end of the connection or of the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin_process() -> None:
+    """Prepare a process: it computes with one thread, and ends when its parent is killed."""
     _compute_with_one_thread()
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            content = connection.recv_bytes()
-            answer: tuple[Any, BaseException | None, str]
-            try:
-                function, task = pickle.loads(content)
-                answer = function(task), None, ""
-            except Exception as error:
-                answer = None, error, traceback.format_exc()
-            try:
-                connection.send(answer)
-            except OSError:
-                raise
-            except Exception as error:  # of pickling; nothing has been sent
-                connection.send((None, RuntimeError(f"{type(error).__name__}: {error}"), traceback.format_exc()))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _in_order(
@@ -260,6 +179,15 @@ def _one_thread() -> contextlib.AbstractContextManager:
 
 # -- Dask ------------------------------------------------------------------------------------------
 
+_DASK_SETTINGS: dict[str, Any] = {
+    # Looking at what workers do a hundred times a second costs some per cent of their time.
+    "distributed.worker.profile.enabled": False,
+    # Dask remembers a thousand messages, each block's parameters among them: some 500 MB.
+    "distributed.admin.low-level-log-length": 10,
+    # With Dask's own MALLOC_TRIM_THRESHOLD_, every larger array is paged in anew: a tenth of the E-step's time.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREAD_SETTINGS, 1),
+}
+
 
 class _Dask(Workers):
     """The workers of a Dask scheduler; a task whose worker dies is done again by another."""
@@ -268,6 +196,7 @@ class _Dask(Workers):
 
     def __init__(self, where: str):
         self._where = where
+        self._counted = -float("inf")
 
     def __enter__(self) -> _Dask:
         with contextlib.ExitStack() as stack:
@@ -279,44 +208,36 @@ class _Dask(Workers):
                 import distributed
             except ImportError:
                 raise InputError("--dask: Dask is not installed; pip install .[dask]") from None
-            # Looking at what workers do a hundred times a second costs some per cent of their time.
-            stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
-            # Dask remembers a thousand messages, each block's parameters among them: some 500 MB.
-            stack.enter_context(dask.config.set({"distributed.admin.low-level-log-length": 10}))
-            # With Dask's own MALLOC_TRIM_THRESHOLD_, every larger array is paged in anew: a tenth of the E-step's time.
-            settings = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREAD_SETTINGS, 1)}
-            stack.enter_context(dask.config.set(settings))
-            address: Any = self._where
-            if self._where.startswith("local:"):
-                address = stack.enter_context(
-                    distributed.LocalCluster(
-                        n_workers=int(self._where.removeprefix("local:")),
-                        threads_per_worker=1,
-                        host="127.0.0.1",
-                        dashboard_address="127.0.0.1:0",
-                        memory_limit=0,
-                        preload=[__name__],
-                    )
-                )
-            try:
-                # Results come from the workers themselves, not by way of the scheduler.
-                self._client = distributed.Client(
-                    address, timeout=_PATIENCE, direct_to_workers=True, set_as_default=False
-                )
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"--dask {self._where}: no scheduler can be reached there ({error}); start one with: dask scheduler"
-                ) from None
+            stack.enter_context(dask.config.set(_DASK_SETTINGS))
+            self._distributed = distributed
+            self._client = self._connected(stack)
             stack.callback(self._client.close, timeout=2)
             self._executor = self._client.get_executor(pure=False)
-            self._lost = (CancelledError, distributed.comm.CommClosedError)
-            self._worker_killed = distributed.KilledWorker
-            self._counted = -float("inf")
             if not self._client.nthreads():
                 log(f"{self._where}: no worker there yet; waiting for the first")
                 self._client.wait_for_workers(1)
             self._resources = stack.pop_all()
         return self
+
+    def _connected(self, stack: contextlib.ExitStack) -> Any:
+        address: Any = self._where
+        if self._where.startswith("local:"):
+            cluster = self._distributed.LocalCluster(
+                n_workers=int(self._where.removeprefix("local:")),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                preload=[__name__],
+            )
+            address = stack.enter_context(cluster)
+        try:
+            # Results come from the workers themselves, not by way of the scheduler.
+            return self._distributed.Client(address, timeout=_PATIENCE, direct_to_workers=True, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--dask {self._where}: no scheduler can be reached there ({error}); start one with: dask scheduler"
+            ) from None
 
     def __exit__(self, *exception: object) -> None:
         self._resources.close()
@@ -330,12 +251,12 @@ class _Dask(Workers):
             yield from _in_order(
                 partial(self._executor.submit, _carry_out, versions.COMPARED, sent), tasks, self._worth_submitting
             )
-        except self._lost:
+        except (CancelledError, self._distributed.comm.CommClosedError):
             raise ChildProcessError(
                 f"{self._where}: the scheduler was lost; what is done so far is kept: "
                 "start it again and type the same command"
             ) from None
-        except self._worker_killed:
+        except self._distributed.KilledWorker:
             raise ChildProcessError(
                 f"{self._where}: one task has ended several workers, for want of memory perhaps; "
                 "their logs may say more"
