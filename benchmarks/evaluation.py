@@ -45,6 +45,27 @@ def made_up(n_trials: int, path: Path) -> None:
     write_scores(path, lines, rng.normal(0, 1, n_trials) + 2.6 * bonafide)
 
 
+READ = """
+import resource, sys, time
+from countermeasure.trials.protocol import read_protocol
+from countermeasure.trials.score_files import read_cm_scores
+start = time.process_time()
+trials = {"protocol": read_protocol, "scores": read_cm_scores}[sys.argv[1]](sys.argv[2])
+print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def read_apart(scores: Path) -> None:
+    """Read a score file and the protocol of its trials, each in a process that does nothing else."""
+    protocol = scores.with_name("protocol.txt")
+    protocol.write_text("".join(f"{line.rpartition(' ')[0]}\n" for line in scores.read_text().splitlines()))
+    for what, path in (("protocol", protocol), ("scores", scores)):
+        command = [sys.executable, "-c", READ, what, str(path)]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        seconds, peak = map(float, done.stdout.split())
+        print(f"{f'reading the {what}':<58} {seconds:8.3f} s\n{'  its peak memory':<58} {peak:8.0f} MB", flush=True)
+
+
 def timed(what: str, work: Callable[[], T]) -> T:
     start = time.process_time()
     result = work()
@@ -67,9 +88,10 @@ def main() -> int:
         print(f"{args.trials:,} trials")
         print(f"{'whole process, plain report (wall clock)':<58} {time.monotonic() - start:8.3f} s")
         print(f"{'  its peak memory':<58} {peak:8.0f} MB")
-        scores = timed("reading", lambda: read_cm_scores(path))
+        read_apart(path)
+        scores = read_cm_scores(path)
         if args.trials <= 100_000:
-            timed("  the same by numpy.genfromtxt", lambda: np.genfromtxt(path, dtype=str))
+            timed("  the scores by numpy.genfromtxt", lambda: np.genfromtxt(path, dtype=str))
         timed("plain report", lambda: tables.text(run_study({"s": scores}, LA_EVAL)))
         timed("tables by attack", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[ATTACK])))
         timed("tables by speaker", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
