@@ -143,7 +143,7 @@ def test_too_few_speakers_have_no_interval(file, capsys, speakers, has_interval)
     path = file(speakers=speakers)
     _, out = run(capsys, "--cm_score", path, "--bootstrap", "--by", "attack")
     assert ("95 % intervals over" in out) == has_interval
-    assert ("[-] too few speakers for an interval, which needs 5 of either class" in out) != has_interval
+    assert ("Note: [-] too few speakers for an interval, which needs 5 of either class" in out) != has_interval
     pooled = next(line for line in out.splitlines() if line.startswith("pooled"))
     assert (pooled.count("["), pooled.count("[-]")) == (2, 0 if has_interval else 2)
     _, out = run(capsys, "--cm_score", path, "--bootstrap", "--bootstrap_over", "trials")

@@ -1,4 +1,5 @@
 import math
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,14 @@ def test_dcf_by_hand():
     assert metrics.actual_dcf([-1, 3], [0, -2, -3, -4]) == pytest.approx(1.9 / 2 + 1 / 4)
     # Least at the threshold -2, after which only the spoof 0 passes: 1/4.
     assert metrics.min_cost(metrics.det_curve([-1, 3], [0, -2, -3, -4]), metrics.dcf()).value == pytest.approx(0.25)
+
+
+def test_results_do_not_change():
+    curve = metrics.det_curve([2.0], [1.0])
+    cost = metrics.dcf()
+    for value in (metrics.COSTS, RATES, curve, metrics.ranking([2.0], [1.0]), cost, metrics.min_cost(curve, cost)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, fields(value)[0].name, None)
 
 
 def test_cllr():
