@@ -115,13 +115,13 @@ def test_spoofs_say_what_the_speaker_says(name):
     said = voice.speak(speaker, 1.5, np.random.default_rng(1))
     spoof = attacks.ATTACKS[name].spoof(speaker, 1.5, np.random.default_rng(1))
     assert len(spoof) == len(said)
-    assert np.std(spoof) == pytest.approx(1, rel=0.01)
+    assert np.mean(spoof**2) == pytest.approx(1)
     assert not np.array_equal(spoof, said)
-    assert np.sqrt(np.mean((spectrum(spoof) - spectrum(said)) ** 2)) < 6  # dB
+    assert np.sqrt(np.mean((spectrum(spoof) - spectrum(said)) ** 2)) < 4  # dB
     loud = [np.convolve(x**2, np.ones(1600), "same") for x in (said, spoof)]
     assert np.corrcoef(np.log(np.maximum(loud, 1e-3)))[0, 1] > 0.8
 
 
 def test_filter_of_unit_response_is_the_identity(rng):
     signal = rng.normal(size=8000)
-    np.testing.assert_allclose(voice.filter_by_steps(np.ones((101, 641)), signal), signal, atol=1e-12)
+    np.testing.assert_allclose(voice.filter_by_steps(np.ones((51, 641)), signal), signal, atol=1e-12)

@@ -16,7 +16,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 RATE = 16000  # Hz
-HOP = 80  # samples, 5 ms: the step of formants, levels and pitch
+HOP = 160  # samples, 10 ms: the step of formants, levels and pitch
 _N_FFT = 1280  # samples; the narrowest formant (40 Hz) has fallen by 76 dB after so many
 _OVERSAMPLING = 4  # a glottal pulse ends in a step, which aliases audibly if drawn at RATE
 
