@@ -18,6 +18,7 @@ from countermeasure import compute, options, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, class_training
 from countermeasure.lists.pickles import ListWriter
+from countermeasure.lists.unfinished import UnfinishedList
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import extraction, scoring, training
 
@@ -137,14 +138,14 @@ def test_a_worker_killed_in_extraction_is_survived(cluster, tmp_path, monkeypatc
     assert len(contents(tmp_path / "here")) == 4
     n_kept = 0
 
-    def keep(*some, keep=extraction._keep):
+    def add(*some, add=UnfinishedList.add):
         nonlocal n_kept
         n_kept += 1
-        if n_kept == 5:
+        if n_kept == 10:
             cluster.deadly.touch()
-        return keep(*some)
+        return add(*some)
 
-    monkeypatch.setattr(extraction, "_keep", keep)
+    monkeypatch.setattr(UnfinishedList, "add", add)
     monkeypatch.setattr(extraction, "_BATCH_RECORDINGS", 2)
     extraction.extract(*arguments, tmp_path / "dask", ["mfcc", "silence"], dask=cluster.address)
     assert not cluster.deadly.exists()
