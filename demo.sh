@@ -27,7 +27,7 @@ if [ -n "${LA:-}" ]; then
     LA=$(cd "$LA" && pwd)
 fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
-source ./setup_environment.sh
+source scripts/setup_environment.sh
 export PYTHON=$PWD/.venv/bin/python WORK=$PWD/demo_output
 
 if [ -z "${LA:-}" ]; then

@@ -6,7 +6,7 @@
 #
 # gmm_data_processing.py -h lists the types. Environment: LA, WORK, JOBS, DASK, PYTHON.
 
-source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/scripts/wrapper.sh"
 
 wanted=("${types[@]}" "${silence[@]}")
 for split in train dev eval; do

@@ -14,5 +14,5 @@ if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
     exit 0
 fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
-source ./setup_environment.sh
+source scripts/setup_environment.sh
 exec .venv/bin/python -m pytest "$@"

@@ -8,7 +8,7 @@
 # protocol has no labels (a blind set), there is no table.
 # Environment: LA, WORK, JOBS, DASK, PYTHON; EVALUATION_OPTIONS: options of score_eval.py.
 
-source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/scripts/wrapper.sh"
 
 if [ ${#types[@]} -eq 0 ]; then
     echo "$wrapper: silence has no base model; name the types that were trained" >&2
@@ -23,7 +23,7 @@ score() {
 }
 
 if [ ${#types[@]} -gt 1 ]; then
-    (cd "$scripts" && "$PYTHON" -m countermeasure.stages.outdated "$wrapper" "$work" "${types[@]}" "$ensemble")
+    (cd "$scripts" && "$PYTHON" -m countermeasure.stages.wrappers "$wrapper" outdated "$work" "${types[@]}" "$ensemble")
 fi
 
 systems=("${types[@]}")

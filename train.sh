@@ -9,7 +9,7 @@
 # Environment: LA, WORK, JOBS, DASK, PYTHON; TRAIN_OPTIONS, ENSEMBLE_OPTIONS, FILELEVEL_OPTIONS: options of
 # gmm_train_recur.py, gmm_ensemble_train.py and gmm_filelevel_train.py.
 
-source "$(dirname "${BASH_SOURCE[0]}")/wrapper.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/scripts/wrapper.sh"
 
 # fill FOLDER FILE…: make FOLDER hold just links to the files; what is no link is somebody's own and is put aside.
 fill() {

@@ -1,4 +1,4 @@
-"""What every script shares: its parser, its exit status, its progress line."""
+"""What every script shares: its parser, its exit status, its progress bar."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import io
 import os
 import signal
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from countermeasure.errors import InputError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -99,66 +102,39 @@ def log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-class Progress:
-    """A bar on a terminal, a line every half minute elsewhere; both on stderr.
+def progress_bar(total: int, what: str, unit: str) -> tqdm:
+    """Return a bar for a terminal, or a line every half minute elsewhere; both on stderr.
 
     Parameters
     ----------
     total : int
-        Number of units that will be done.
+        Number of units that will be done; ``update(n)`` counts n of them, ``close()`` ends the display.
     what : str
         What is being done, for the front of the line.
     unit : str
         Name of the units, in the plural.
     """
+    from tqdm import tqdm
 
-    def __init__(self, total: int, what: str, unit: str):
-        self.total, self.what, self.unit = total, what, unit
-        self.done = 0
-        self._bar = sys.stderr.isatty()
-        self._interval = 0.2 if self._bar else 30.0
-        self._start = self._shown = time.monotonic()
+    class Lines(tqdm):
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            if msg is None:
+                log(str(self))
 
-    def update(self, n: int = 1) -> None:
-        """Count `n` further units as done."""
-        self.done += n
-        now = time.monotonic()
-        if now - self._shown >= self._interval:
-            self._shown = now
-            self._show(now)
+    tqdm.set_lock(threading.RLock())  # its own is for several processes
+    look: dict[str, Any] = {"total": total, "desc": what, "unit": f" {unit}", "leave": False}
+    if sys.stderr.isatty():
+        return tqdm(**look, dynamic_ncols=True)
+    Lines.monitor_interval = 0  # no thread that shows a line in between
+    return Lines(**look, ncols=0, delay=LINE_INTERVAL, mininterval=LINE_INTERVAL, miniters=1)
 
-    def close(self) -> None:
-        """Leave the terminal's line clean."""
-        if self._bar:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
 
-    def _show(self, now: float) -> None:
-        rate = self.done / max(now - self._start, 1e-9)
-        left = (self.total - self.done) / rate if rate else float("inf")
-        counts = f"{self.done:,}/{self.total:,} {self.unit}, {rate:,.0f}/s, {_duration(left)} left"
-        if self._bar:
-            filled = int(24 * self.done / max(self.total, 1))
-            sys.stderr.write(f"\r\x1b[K{self.what} [{'█' * filled}{'·' * (24 - filled)}] {counts}")
-            sys.stderr.flush()
-        else:
-            log(f"{self.what}: {counts}")
+LINE_INTERVAL = 30.0  # seconds
 
 
 def progress(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
     """Yield `items` and show how many of `total` have been worked on."""
-    bar = Progress(total, what, unit)
-    try:
+    with progress_bar(total, what, unit) as bar:
         for item in items:
             yield item
             bar.update()
-    finally:
-        bar.close()
-
-
-def _duration(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "?"
-    minutes, seconds = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

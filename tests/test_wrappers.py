@@ -214,7 +214,7 @@ def test_results_of_all_systems_are_in_one_table(chain):
 
 
 class Recorder:
-    """A Python that knows the wrappers' recipe, writes the other commands down and runs none."""
+    """A Python that answers the wrappers' questions, writes the other commands down and runs none."""
 
     def __init__(self, folder, fails_at="", status=0):
         folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ class Recorder:
         self.path.write_text(
             "#!/bin/sh\n"
             "script=${1##*/}\n"
-            f'case $script in recipe.py) ;; *.py) false ;; esac && exec {shlex.quote(sys.executable)} "$@"\n'
+            f'case $script in wrappers.py) ;; *.py) false ;; esac && exec {shlex.quote(sys.executable)} "$@"\n'
             "shift\n"
             f'printf "%s\\n" "$script" "$@" "" >> {shlex.quote(str(self._log))}\n'
             f'[ "$script" != "{fails_at}" ] || exit {status}\n'
@@ -555,7 +555,8 @@ def test_wrong_calls_of_the_demo_make_nothing(tmp_path, checkout, arguments, LA,
 
 def test_what_is_run_can_be_run_by_its_name():
     """A shebang and the executable bit go together; what is sourced has neither."""
-    scripts = [*ROOT.glob("*.py"), *ROOT.glob("*.sh"), *ROOT.glob("examples/**/*.*"), ROOT / ".ci" / "run"]
+    places = ("*.py", "*.sh", "scripts/*", "examples/**/*.*", ".ci/run")
+    scripts = [path for place in places for path in ROOT.glob(place)]
     with_shebang = {path for path in scripts if path.is_file() and path.read_bytes().startswith(b"#!")}
     assert ROOT / "score_eval.py" in with_shebang
     assert {path for path in scripts if path.is_file() and os.access(path, os.X_OK)} == with_shebang
@@ -568,17 +569,9 @@ def test_what_is_run_can_be_run_by_its_name():
 def checkout(tmp_path):
     """A checkout of its own, as far as the wrappers look."""
     folder = tmp_path / "checkout"
-    folder.mkdir()
-    for name in (
-        "wrapper.sh",
-        "preprocess.sh",
-        "train.sh",
-        "test.sh",
-        "setup_environment.sh",
-        "run_tests.sh",
-        "demo.sh",
-    ):
-        shutil.copy(ROOT / name, folder)
+    (folder / "scripts").mkdir(parents=True)
+    for path in (*ROOT.glob("*.sh"), *ROOT.glob("scripts/*.sh")):
+        shutil.copy(path, folder / path.relative_to(ROOT))
     (folder / "countermeasure").symlink_to(ROOT / "countermeasure")
     (folder / "requirements.txt").write_text("")
     return folder

@@ -22,8 +22,8 @@ from countermeasure.lists import names, provenance
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import Table
+from countermeasure.stages.compatibility import check_columns, check_likelihoods, check_suits
 from countermeasure.stages.inputs import given_columns, given_list
-from countermeasure.stages.suitability import check_columns, check_likelihoods, check_suits
 from countermeasure.trials.lines import BONAFIDE, SPOOF
 from countermeasure.trials.protocol import Protocol, read_protocol
 from countermeasure.trials.score_files import ScoreRecord, write_record, write_scores

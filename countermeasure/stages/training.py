@@ -24,7 +24,7 @@ from countermeasure.lists import fusion, provenance
 from countermeasure.lists.table import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import card, inputs
-from countermeasure.stages.suitability import check_columns, check_suits, check_trainable
+from countermeasure.stages.compatibility import check_columns, check_suits, check_trainable
 from countermeasure.trials.lines import BONAFIDE, LABELS
 
 PathLike = str | os.PathLike[str]

@@ -1,4 +1,8 @@
-"""Which score lists are of former models: ``python -m countermeasure.stages.outdated test.sh WORK mfcc lfcc``."""
+"""What the shell scripts ask, each question by its name.
+
+``python -m countermeasure.stages.wrappers train.sh types mfcc lfcc silence``
+``python -m countermeasure.stages.wrappers test.sh outdated WORK mfcc lfcc``
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,33 @@ from pathlib import Path
 
 from countermeasure import cli
 from countermeasure.errors import InputError
+from countermeasure.features import types
 from countermeasure.gmm import models
 from countermeasure.lists import names, provenance
+
+SILENCE = "silence"
+
+
+def frame_level_types(ftypes: Sequence[str]) -> list[str]:
+    """Return the frame-level types of a call in alphabetical order.
+
+    Raises
+    ------
+    InputError
+        When a type is unknown or given twice, or when the types' windows differ: frames of different
+        windows do not belong side by side.
+    """
+    windows = {name: types.window(name) for name in sorted(ftypes)}
+    if len(windows) < len(ftypes):
+        raise InputError(f"{' '.join(ftypes)}: a feature type is named twice; name each once")
+    framed = [name for name, window in windows.items() if window is not None]
+    for name in framed[1:]:
+        if windows[name] != windows[framed[0]]:
+            raise InputError(
+                f"{framed[0]} and {name} have different windows, so their frames cannot be fused; "
+                "choose types of one window: all with -25 or all without"
+            )
+    return framed
 
 
 def outdated(work: Path, folders: Sequence[str]) -> Iterator[str]:
@@ -34,10 +63,13 @@ def outdated(work: Path, folders: Sequence[str]) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Say on stderr which models are newer than the fusions that were made with them."""
-    work, *folders = sys.argv[1:] if argv is None else argv
+    """Answer a question: print a call's types, ``silence`` last, or say which models are newer than their fusions."""
+    question, *words = sys.argv[1:] if argv is None else argv
+    if question == "types":
+        print(*frame_level_types(words), *[name for name in words if name == SILENCE])
+        return 0
     program = Path(sys.argv[0]).name
-    for name in outdated(Path(work), folders):
+    for name in outdated(Path(words[0]), words[1:]):
         cli.log(
             f"{program}: model/{name} is not the model that the lists in ensemble/{name} and the fusions "
             "were made with; score with it and train the fusions anew to have all of one kind"

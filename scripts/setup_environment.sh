@@ -20,7 +20,7 @@ check_python() {
 # Let one run at a time go on, until descriptor 9 is closed: the lock belongs to it, whoever takes it. Python takes it,
 # for macOS has no program that does.
 lock() {
-    exec 9< setup_environment.sh
+    exec 9< scripts/setup_environment.sh
     "$1" -c '
 try:
     import fcntl

@@ -10,7 +10,7 @@
 set -eo pipefail # without -u: bash before 4.4, macOS's among them, takes an empty array for an unset one
 unset CDPATH
 wrapper=$(basename "$0")
-scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 
@@ -41,7 +41,7 @@ if ! command -v "$PYTHON" > /dev/null; then
     exit 2
 fi
 # From the scripts' folder: Python looks for modules in the current one first.
-recipe=$(cd "$scripts" && "$PYTHON" -m countermeasure.stages.recipe "$wrapper" "$@") || exit $?
+recipe=$(cd "$scripts" && "$PYTHON" -m countermeasure.stages.wrappers "$wrapper" types "$@") || exit $?
 types=() # frame-level types, in alphabetical order
 silence=() # empty, or the one word
 for type in $recipe; do
