@@ -107,7 +107,7 @@ def anchors(text):
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_what_it_links_to_is_there(guide):
     targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", GUIDES[guide]) if not target.startswith("http")]
-    assert targets or guide.name == "scale.md"
+
     for target in targets:
         name, _, anchor = target.partition("#")
         path = guide.parent / name if name else guide
