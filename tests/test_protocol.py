@@ -78,12 +78,13 @@ def test_a_protocol_without_any_label_is_blind(tmp_path, content):
     [
         # Numbers are those of the file's lines, blank ones among them.
         ("\nLA_1 A - - bonafide\n\nLA_1 B - A07 spoof\nLA_2 A - A08 spoof\n", ":5: utterance A stands on line 2"),
-        ("LA_1 A - - bonafide\n\nLA_1 B - A07\n", ":3: 4 fields, where line 1 has 5, and line 3 has no label"),
-        ("LA_1 A - A07\nLA_1 B - A07 spoof\n", ":2: 5 fields, where line 1 has 4, and line 1 has no label"),
+        ("LA_1 A - - bonafide\n\nLA_1 B - A07\n", ":3: 4 fields and no label, where line 1 has 5; all lines"),
+        ("LA_1 A - A07\nLA_1 B - A07 spoof\n", ":2: 5 fields, where line 1 has 4; all lines"),
         ("LA_1 A - - bonafide\nLA_1 B - A07 x\n", ":2: no label at the end"),
         ("", ": no trial in it"),
         (" \n\r\n\t\n", ": no trial in it"),
         (b"\xef\xbb\xbf", ": no trial in it"),
+        ("\x1f\n", ": no trial in it"),
         (b"\x80\x04\x95\x10\x00", "not a text file"),
         ("LA_1 A - - bonafide\n".encode("utf-16"), "not a text file"),
         ("LA_1 A - - bonafide\n".encode("utf-16-le"), "not a text file"),
@@ -97,6 +98,7 @@ def test_a_protocol_without_any_label_is_blind(tmp_path, content):
         "empty",
         "blank",
         "mark alone",
+        "control",
         "pickle",
         "UTF-16",
         "UTF-16-LE",

@@ -82,7 +82,7 @@ class Calibration:
         ranges = {
             "slope": self.slope > 0,
             "prior": 0 < self.prior < 1,
-            "eer": 0 <= (self.eer_low or 0) <= self.eer <= (1 if self.eer_high is None else self.eer_high) <= 1,
+            "eer": all(0 <= rate <= 1 for rate in (self.eer, self.eer_low, self.eer_high) if rate is not None),
             "n_bonafide": self.n_bonafide > 0,
             "n_spoof": self.n_spoof > 0,
             "score_sha256": len(self.score_sha256) == 64,
@@ -90,6 +90,13 @@ class Calibration:
         for name, holds in ranges.items():
             if not holds:
                 raise ValueError(f"{name} is out of range")
+
+    @property
+    def interval(self) -> str:
+        """The EER's interval in words, in per cent."""
+        if self.eer_low is None or self.eer_high is None:
+            return f"too few {self.eer_over} for an interval"
+        return f"{100 * self.eer_low:.2f} to {100 * self.eer_high:.2f} %, 95 % over {self.eer_over}"
 
     def probability(self, llr: float) -> float:
         """Return the probability that a recording with this LLR is bona fide."""

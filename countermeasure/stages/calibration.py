@@ -13,7 +13,7 @@ from countermeasure.gmm.models import model_files, read_pair
 from countermeasure.stages import card
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
-from countermeasure.trials.score_files import read_cm_scores, read_record
+from countermeasure.trials.score_files import CmScores, read_cm_scores, read_record
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER
 
@@ -54,75 +54,80 @@ def calibrate(
         raise InputError(f"{target}: is a folder, a pipe or a device; remove it")
     read_pair(*model_files(model_path))
     labels = {trial.utterance: trial for trial in read_protocol(protocol)} if protocol else None
-    found = read_cm_scores(cm_score, labels)
+    scores = read_cm_scores(cm_score, labels)
     digest = models_sha256(model_path)
-    _check_origin(cm_score, found.sha256, model_path, digest)
-    bonafide, spoof = found.scores[found.bonafide], found.scores[~found.bonafide]
-    for label, scores in zip(LABELS, (bonafide, spoof), strict=True):
-        if not len(scores):
-            raise InputError(f"{cm_score}: no {label} trial in it; calibration needs both classes")
+    _check_origin(scores, model_path, digest)
+    found = _fitted(scores, prior, criterion, digest)
+    with files.only_run(model_path):
+        write(model_path, found)
+        card.write(model_path)
+    _tell(found, scores)
+    cli.log(f"{target}: written")
+
+
+def _fitted(scores: CmScores, prior: float, criterion: Literal["bayes", "eer"], models_digest: str) -> Calibration:
+    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+    for label, of_class in zip(LABELS, (bonafide, spoof), strict=True):
+        if not len(of_class):
+            raise InputError(f"{scores.path}: no {label} trial in it; calibration needs both classes")
     try:
-        slope, offset = fit(found.scores, found.bonafide)
+        slope, offset = fit(scores.scores, scores.bonafide)
     except InputError as error:
-        raise InputError(f"{cm_score}: {error}") from None
+        raise InputError(f"{scores.path}: {error}") from None
     eer, eer_threshold = metrics.eer(bonafide, spoof)
-    units = intervals.choose_units(found.speakers, found.utterances)
-    interval = intervals.interval(intervals.influences(found.scores, found.bonafide, units, {})[EER])
-    span = interval.reason
-    if interval.low is not None and interval.high is not None:
-        span = f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
-    threshold = eer_threshold if criterion == "eer" else -(offset + logit(prior)) / slope
-    calibration = Calibration(
+    units = intervals.choose_units(scores.speakers, scores.utterances)
+    interval = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
+    return Calibration(
         slope=slope,
         offset=offset,
         prior=prior,
         criterion=criterion,
-        threshold=threshold,
+        threshold=eer_threshold if criterion == "eer" else -(offset + logit(prior)) / slope,
         eer=eer,
         eer_low=interval.low,
         eer_high=interval.high,
         eer_over=units.over,
         n_bonafide=len(bonafide),
         n_spoof=len(spoof),
-        score_file=records.text(Path(cm_score).name),
-        score_sha256=found.sha256,
-        models_sha256=digest,
+        score_file=records.text(Path(scores.path).name),
+        score_sha256=scores.sha256,
+        models_sha256=models_digest,
     )
-    with files.only_run(model_path):
-        write(model_path, calibration)
-        card.write(model_path)
+
+
+def _tell(found: Calibration, scores: CmScores) -> None:
+    """Print a calibration, and say how far it is to be trusted."""
+    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+    numbers = f"{len(bonafide)} bona fide and {len(spoof)} spoofed trials"
     if min(len(bonafide), len(spoof)) < _FEW:
-        cli.log(f"{cm_score}: {len(bonafide)} bona fide and {len(spoof)} spoofed trials tell threshold and EER roughly")
+        cli.log(f"{scores.path}: {numbers} tell threshold and EER roughly")
     if bonafide.min() > spoof.max():
         cli.log("the classes do not overlap: how steep the probabilities are rests on the number of trials alone")
+    calibrated = metrics.cllr(found.slope * bonafide + found.offset, found.slope * spoof + found.offset)
     print(
-        f"threshold {threshold:.6f} ({criterion}, prior {prior:g})\n"
-        f"calibrated LLR = {slope:.6g} * LLR {'-' if offset < 0 else '+'} {abs(offset):.6g}\n"
-        f"EER {100 * eer:.5f} % ({span}) on {len(bonafide)} bona fide "
-        f"and {len(spoof)} spoofed trials; C_llr {metrics.cllr(bonafide, spoof):.4f}, "
-        f"calibrated {metrics.cllr(slope * bonafide + offset, slope * spoof + offset):.4f}"
+        f"threshold {found.threshold:.6f} ({found.criterion}, prior {found.prior:g})\n"
+        f"calibrated LLR = {found.slope:.6g} * LLR {'-' if found.offset < 0 else '+'} {abs(found.offset):.6g}\n"
+        f"EER {100 * found.eer:.5f} % ({found.interval}) on {numbers}; "
+        f"C_llr {metrics.cllr(bonafide, spoof):.4f}, calibrated {calibrated:.4f}"
     )
-    cli.log(f"{target}: written")
 
 
-def _check_origin(
-    cm_score: str | os.PathLike[str], score_sha256: str, model_path: str | os.PathLike[str], digest: str
-) -> None:
+def _check_origin(scores: CmScores, model_path: str | os.PathLike[str], digest: str) -> None:
     """Refuse the scores of other models than those of this checksum; warn where the scores do not say."""
-    record = read_record(cm_score, score_sha256)
+    record = read_record(scores.path, scores.sha256)
     if record is None:
         cli.log(
-            f"warning: {cm_score}: has no record beside it, or one of another file, so it cannot be told whether these "
-            f"are scores of the models of {model_path}"
+            f"warning: {scores.path}: has no record beside it, or one of another file, so it cannot be told whether "
+            f"these are scores of the models of {model_path}"
         )
     elif record.models_sha256 != digest:
         of = f" (over {', '.join(record.inputs)})" if record.inputs else ""
         raise InputError(
-            f"{cm_score}: scores of other models{of} than those of {model_path}; give the folder of those that gave "
+            f"{scores.path}: scores of other models{of} than those of {model_path}; give the folder of those that gave "
             "the scores, or score the development set with these"
         )
     elif record.split == "train":
         cli.log(
-            f"warning: {cm_score}: scores of the training set; the models fit these better than any others, so "
+            f"warning: {scores.path}: scores of the training set; the models fit these better than any others, so "
             "threshold and probabilities will be far too sure: take those of a development set"
         )

@@ -137,11 +137,8 @@ def _figures(folder: str | os.PathLike[str]) -> list[str]:
         found, told = None, f"`{calibration.FILE}` is damaged or belongs to other models"
     if found is None:
         return [f"{told}: `gmm_calibrate.py --cm_score SCORE_FILE --model_path THIS_FOLDER` adds them, and a threshold"]
-    span = f"too few {found.eer_over} for an interval"
-    if found.eer_low is not None and found.eer_high is not None:
-        span = f"{100 * found.eer_low:.2f} to {100 * found.eer_high:.2f} %, 95 % over {found.eer_over}"
     return [
-        f"EER: {100 * found.eer:.2f} % ({span})",
+        f"EER: {100 * found.eer:.2f} % ({found.interval})",
         f"trials: {found.n_bonafide:,} bona fide, {found.n_spoof:,} spoofed, of `{found.score_file}`, SHA-256 "
         f"{found.score_sha256}",
         f"threshold: {found.threshold:.6f} ({found.criterion}, share of bona fide speech {found.prior:g})",

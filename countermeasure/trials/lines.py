@@ -19,32 +19,22 @@ ASVspoof 2021.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
 from countermeasure.options import PROTOCOL_FORMATS
-
-Words = NDArray[np.bytes_]
+from countermeasure.trials.text import Table, Text, Words
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
 V2019, V2021, V5, CSV = PROTOCOL_FORMATS
 
-LONGEST_WORD = 255  # bytes, as of a file's name
-_HEAD = 1 << 16  # bytes that tell a text from a list or a recording, which may be too large to be read whole
-_QUOTED = 200
-_ROWS = 1 << 16  # worked on at once where temporary arrays are wider than the result
-_BLANK, _NEWLINE = ord(" "), ord("\n")
 _LABELS = (b"bonafide", b"spoof")
 _ASV_KEYS = ("target", "nontarget")
 
@@ -117,126 +107,6 @@ def labelled_forms(n_fields: int, protocol_format: str | None = None, scored: bo
     return [form for form in forms if wanted in (None, form.format)]
 
 
-class Text:
-    """The lines of a text file; line ends of any system and a byte-order mark are accepted.
-
-    Parameters
-    ----------
-    path : path
-    expected : str
-        What the file should have, for messages.
-
-    Attributes
-    ----------
-    rows : list of str
-        The lines that are not blank.
-    sha256 : str
-        Checksum of the file, in hexadecimal.
-
-    Raises
-    ------
-    InputError
-        When there is no such file, when it is not UTF-8 text, or when all of it is blank.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], expected: str):
-        self.path, self.expected = path, expected
-        try:
-            with open(path, "rb") as file:
-                content = file.read(_HEAD)
-                if b"\0" not in content:  # UTF-16, a binary file, or what a crash leaves of a text
-                    content += file.read()
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except IsADirectoryError:
-            raise InputError(f"{path}: is a folder; give a text file") from None
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        try:
-            text = content.decode()
-            problem = "it holds zero bytes" if "\0" in text else None
-        except UnicodeDecodeError as error:
-            problem = f"byte {error.start} is not UTF-8"
-        if problem:
-            raise InputError(f"{path}: not a text file ({problem}); if it is text, save it as UTF-8")
-        self._lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self._find_rows()
-
-    def _find_rows(self) -> None:
-        self.rows = [line for line in self._lines if line and not line.isspace()]
-        if not self.rows:
-            raise InputError(f"{self.path}: no trial in it; {self.expected}")
-
-    def take_heading(self) -> None:
-        """Take the first row away."""
-        self._lines[self.number(0) - 1] = ""
-        self._find_rows()
-
-    def number(self, row: int) -> int:
-        """Return the number of a row's line in the file, from 1."""
-        numbers = (number for number, line in enumerate(self._lines, 1) if line and not line.isspace())
-        return next(islice(numbers, row, None))
-
-    def error(self, row: int, problem: str) -> InputError:
-        """Return an error that names and quotes the line of a row."""
-        return InputError(f"{self.path}:{self.number(row)}: {problem}: {self.rows[row].strip()[:_QUOTED]!r}")
-
-    def no_label(self, row: int, place: str, field: str = "") -> InputError:
-        """Return the error for a line without a label."""
-        hint = f"; {field!r} is a key of ASV score files, which --asv_score takes" if field in _ASV_KEYS else ""
-        return self.error(
-            row, f"no label {place} ('bonafide' or 'spoof'), though other lines have one; {self.expected}{hint}"
-        )
-
-
-class Table:
-    """The fields of a text's rows, of which each has as many as the first.
-
-    Raises
-    ------
-    InputError
-        With the first line that has another number of fields, or a word that is too long.
-    """
-
-    def __init__(self, text: Text):
-        self.text = text
-        content = "\n".join(text.rows)
-        if not content.isascii():
-            content = re.sub(r"[^\S\n]", " ", content)
-        self._bytes = np.frombuffer(content.encode(), np.uint8)
-        edges = np.flatnonzero(np.diff(self._bytes > _BLANK, prepend=False, append=False))
-        starts, widths = edges[::2], edges[1::2] - edges[::2]
-        line_ends = np.append(np.flatnonzero(self._bytes == _NEWLINE), len(self._bytes))
-        counts = np.diff(np.searchsorted(starts, line_ends), prepend=0)
-        self.n_fields = int(counts[0])
-        if (counts != self.n_fields).any():
-            self._refuse_uneven(int(np.argmax(counts != self.n_fields)), counts)
-        self._starts, self._widths = starts.reshape(-1, self.n_fields), widths.reshape(-1, self.n_fields)
-        if widths.max() > LONGEST_WORD:
-            row = int(widths.argmax()) // self.n_fields
-            raise text.error(row, f"a word of more than {LONGEST_WORD} bytes; {text.expected}")
-
-    def _refuse_uneven(self, row: int, counts: NDArray[np.intp]) -> None:
-        text, first = self.text, self.text.number(0)
-        labelled, other = (not set(LABELS).isdisjoint(text.rows[i].split()) for i in (0, row))
-        hint = "" if labelled == other else f", and line {first if other else text.number(row)} has no label"
-        raise text.error(
-            row,
-            f"{counts[row]} fields, where line {first} has {counts[0]}{hint}; all lines of a file are of one form; "
-            f"{text.expected}",
-        )
-
-    def column(self, place: int) -> Words:
-        """Return one field of all rows, in UTF-8; places count from 0, or from -1 at the end."""
-        starts, widths = self._starts[:, place], self._widths[:, place]
-        offsets = np.arange(widths.max())
-        column = np.empty((len(starts), len(offsets)), np.uint8)
-        for first in range(0, len(starts), _ROWS):
-            some = slice(first, first + _ROWS)
-            at = np.minimum(starts[some, None] + offsets, len(self._bytes) - 1)
-            column[some] = np.where(offsets < widths[some, None], self._bytes[at], 0)
-        return column.view(f"S{len(offsets)}")[:, 0]
-
-
 def find_form(table: Table, protocol_format: str | None = None, scored: bool = False) -> Form:
     """Return the one form that all lines have; one without a label where no line has any.
 
@@ -267,9 +137,17 @@ def find_form(table: Table, protocol_format: str | None = None, scored: bool = F
         i = max(range(len(forms)), key=lambda i: labelled[i].sum())
         row, place = int(np.argmin(labelled[i])), (forms[i].label or 0) + 1
         end = "before the score" if scored else "at the end"
-        raise text.no_label(row, end if place == n_fields else f"in field {place}", columns[i][row].decode())
+        raise no_label(text, row, end if place == n_fields else f"in field {place}", columns[i][row].decode())
     _check_blind(table, protocol_format, scored, bool(forms))
     return Form(V2019, min(n_fields - 1, 1), speaker=0 if n_fields > 1 else None)
+
+
+def no_label(text: Text, row: int, place: str, field: str = "") -> InputError:
+    """Return the error for a line without a label in a file that has labels."""
+    hint = f"; {field!r} is a key of ASV score files, which --asv_score takes" if field in _ASV_KEYS else ""
+    return text.error(
+        row, f"no label {place} ('bonafide' or 'spoof'), though other lines have one; {text.expected}{hint}"
+    )
 
 
 def _check_blind(table: Table, protocol_format: str | None, scored: bool, is_known: bool) -> None:
@@ -277,7 +155,7 @@ def _check_blind(table: Table, protocol_format: str | None, scored: bool, is_kno
     text, n_fields = table.text, table.n_fields - scored
     for row, field in enumerate(table.column(-2).tolist() if scored else ()):
         if field.decode() in _ASV_KEYS:
-            raise text.no_label(row, "before the score", field.decode())
+            raise no_label(text, row, "before the score", field.decode())
     none = f"which is no {f'line of {protocol_format}' if protocol_format else 'known form'}; {text.expected}"
     if protocol_format and not is_known and n_fields > 2 and not scored:
         raise text.error(0, f"{n_fields} fields, {none}")

@@ -20,20 +20,20 @@ from countermeasure.options import PROTOCOL_FORMATS
 from countermeasure.trials.lines import (
     BONAFIDE,
     CSV,
-    LONGEST_WORD,
+    LABELS,
     SPOOF,
     V5,
     V2019,
     V2021,
-    Table,
-    Text,
     Trial,
     check_ids,
     find_form,
+    no_label,
     parse,
     subset_note,
     written,
 )
+from countermeasure.trials.text import LONGEST_WORD, Table, Text
 
 _EXPECTED = {
     V2019: "expected lines like 'LA_0039 LA_E_2834763 - A11 spoof'",
@@ -90,7 +90,7 @@ def read_protocol(
 
 
 def _trials(text: Text, protocol_format: str | None) -> list[Trial]:
-    table = Table(text)
+    table = Table(text, LABELS)
     form = find_form(table, protocol_format)
     columns = parse(table, form)
     utterances = [word.decode() for word in columns.utterances.tolist()]
@@ -167,7 +167,7 @@ def _csv_trials(text: Text, header: _Header) -> list[Trial]:
         label = _CSV_LABELS[cells.get("label", "")]
         first.setdefault(label is not None, row)
         if len(first) > 1:
-            raise text.no_label(first[False], "in the column label")
+            raise no_label(text, first[False], "in the column label")
         utterance, speaker = _word(cells["file"]) or "-", _word(cells.get("speaker"))
         if len(utterance.encode()) > LONGEST_WORD:
             raise text.error(row, f"a file name of more than {LONGEST_WORD} bytes; a score file could not hold it")

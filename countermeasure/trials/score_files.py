@@ -20,14 +20,12 @@ from countermeasure.trials.lines import (
     LABELS,
     SPOOF,
     Columns,
-    Table,
-    Text,
     Trial,
-    Words,
     find_form,
     parse,
     subset_note,
 )
+from countermeasure.trials.text import Table, Text, Words
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
