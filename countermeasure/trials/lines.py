@@ -35,6 +35,13 @@ SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
 V2019, V2021, V5, CSV = PROTOCOL_FORMATS
 
+# By format, for messages.
+EXPECTED = {
+    V2019: "expected lines like 'LA_0039 LA_E_2834763 - A11 spoof'",
+    V2021: "expected lines like 'LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval'",
+    V5: "expected lines like 'T_4850 T_0000000000 F - - - AC3 A05 spoof -'",
+    CSV: "expected a header like 'file,label' and lines like 'recording.wav,spoof'",
+}
 _LABELS = (b"bonafide", b"spoof")
 _ASV_KEYS = ("target", "nontarget")
 

@@ -20,11 +20,10 @@ from countermeasure.options import PROTOCOL_FORMATS
 from countermeasure.trials.lines import (
     BONAFIDE,
     CSV,
+    EXPECTED,
     LABELS,
     SPOOF,
-    V5,
     V2019,
-    V2021,
     Trial,
     check_ids,
     find_form,
@@ -35,12 +34,6 @@ from countermeasure.trials.lines import (
 )
 from countermeasure.trials.text import LONGEST_WORD, Table, Text
 
-_EXPECTED = {
-    V2019: "expected lines like 'LA_0039 LA_E_2834763 - A11 spoof'",
-    V2021: "expected lines like 'LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval'",
-    V5: "expected lines like 'T_4850 T_0000000000 F - - - AC3 A05 spoof -'",
-    CSV: "expected a header like 'file,label' and lines like 'recording.wav,spoof'",
-}
 _COLUMNS = ("file", "label", "speaker", "attack")
 _LONGEST_HEADER = 10_000  # characters
 _ALIKE = 0.75  # share of letters, as difflib counts them, that misspelt words have in common with the right ones
@@ -81,7 +74,7 @@ def read_protocol(
     """
     if protocol_format not in (None, *PROTOCOL_FORMATS):
         raise InputError(f"no protocol format {protocol_format!r}; give one of {' '.join(PROTOCOL_FORMATS)}")
-    text = Text(path, _EXPECTED[protocol_format or V2019])
+    text = Text(path, EXPECTED[protocol_format or V2019])
     header = _take_header(text, protocol_format == CSV) if protocol_format in (None, CSV) else None
     found = _csv_trials(text, header) if header else _trials(text, protocol_format)
     protocol = Protocol(trial for trial in found if not protocol_subset or trial.subset in protocol_subset)
@@ -127,7 +120,7 @@ def _take_header(text: Text, is_csv: bool) -> _Header | None:
             if columns.count(name) > 1:
                 raise text.error(0, f"two columns {name}; a CSV has each once")
         if "file" in columns:
-            text.expected = _EXPECTED[CSV]
+            text.expected = EXPECTED[CSV]
             text.take_heading()
             return _Header(separator, {name: columns.index(name) for name in _COLUMNS if name in columns}, len(columns))
         is_csv = True
