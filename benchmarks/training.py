@@ -29,7 +29,8 @@ import numpy as np
 from benchmarks import make_list
 from countermeasure import cli
 from countermeasure.compute import n_cores, workers
-from countermeasure.gmm.mixture import TILE, Parameters
+from countermeasure.gmm.kernel import TILE
+from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_model, write_model
 from countermeasure.lists.pickles import read_list
 from countermeasure.options import TrainingOptions

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure.gmm.mixture import Kernel, Parameters, Standardisation, Statistics, seeds, update
+from countermeasure.gmm.kernel import Kernel
+from countermeasure.gmm.mixture import Parameters, Standardisation, Statistics, seeds, update
 
 
 @pytest.fixture

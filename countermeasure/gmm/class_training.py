@@ -18,7 +18,8 @@ import numpy as np
 from countermeasure import cli, compute, files
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, em
-from countermeasure.gmm.mixture import Kernel, Parameters, Standardisation, Statistics, floored, seeds, update
+from countermeasure.gmm.kernel import Kernel
+from countermeasure.gmm.mixture import Parameters, Standardisation, Statistics, floored, seeds, update
 from countermeasure.gmm.models import Model, check_range
 from countermeasure.gmm.moments import sample, standardisation
 from countermeasure.lists.rows import Rows

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from countermeasure.errors import InputError
 from countermeasure.features import features
 from countermeasure.features.types import N_CEPSTRA, Window
-from countermeasure.gmm.mixture import Kernel
+from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.models import Model, model_files, read_pair
 from countermeasure.lists import names
 

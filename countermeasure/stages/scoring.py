@@ -16,7 +16,8 @@ import numpy as np
 from countermeasure import __version__, compute, files
 from countermeasure.cli import log, progress
 from countermeasure.errors import InputError
-from countermeasure.gmm.mixture import Kernel, Parameters
+from countermeasure.gmm.kernel import Kernel
+from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair
 from countermeasure.lists import names, provenance
 from countermeasure.lists.pickles import ListWriter

@@ -17,7 +17,8 @@ from countermeasure import cli, compute, files, records, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, logistic
 from countermeasure.gmm.class_training import ClassTraining, PassLog
-from countermeasure.gmm.mixture import Kernel, Parameters
+from countermeasure.gmm.kernel import Kernel
+from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair, write_pair
 from countermeasure.gmm.moments import means
 from countermeasure.lists import fusion, provenance
