@@ -81,6 +81,7 @@ def test_all_decoders_of_flac_give_the_same(tmp_path, monkeypatch, rng, n_channe
         samples = np.concatenate(list(flac.pieces(file, header)))
     np.testing.assert_array_equal(whole.signal, slow.signal)
     np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0])
+    np.testing.assert_array_equal(flac.decode(path.read_bytes(), header), samples)
     checksum = flac.Checksum(header)
     checksum.add(samples)
     assert checksum.matches()
