@@ -17,7 +17,7 @@ from countermeasure.evaluation.asv import LA_EVAL
 from countermeasure.evaluation.results import ATTACK, SPEAKER
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.score_files import CmScores, read_cm_scores
-from tDCF_python import metrics
+from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -74,27 +74,6 @@ def test_official_figures_in_the_plain_report(capsys):
         assert "min t-DCF (revisited) 0.283868" in out
 
 
-def test_evaluation_is_that_of_the_single_functions():
-    rng = np.random.default_rng(5)
-    bonafide, spoof = rng.normal(1, 1, 50), rng.normal(-1, 1, 70)
-    found = evaluate(bonafide, spoof, LA_EVAL.rates)
-    assert (found.n_bonafide, found.n_spoof) == (50, 70)
-    assert (found.eer.value, found.eer.threshold) == metrics.eer(bonafide, spoof)
-    assert found.actual_dcf == metrics.actual_dcf(bonafide, spoof)
-    assert found.actual_dcf >= found.min_dcf.value
-    assert found.min_tdcf(legacy=True) is found.min_tdcf_2019
-    assert found.min_tdcf(legacy=False) is found.min_tdcf_revisited
-    without = evaluate(bonafide, spoof)
-    assert without.min_tdcf_2019 is None
-    assert without.min_tdcf_revisited is None
-
-
-def test_turning_scores_round_mirrors_the_eer():
-    rng = np.random.default_rng(6)
-    bonafide, spoof = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
-    assert metrics.eer(-bonafide, -spoof)[0] == pytest.approx(1 - metrics.eer(bonafide, spoof)[0])
-
-
 # --- groups
 
 
@@ -125,12 +104,16 @@ def test_an_attack_has_the_asv_rates_of_its_own(file):
 def test_a_speaker_stands_alone(file):
     content = [line for line in lines() if not (line.startswith("LA_0003") and "spoof" in line)]
     scores = read_cm_scores(file(content=content))
-    groups = {group.name: group for group in run_study({"s": scores}, by=[SPEAKER]).systems[0].speakers}
+    study = run_study({"s": scores}, by=[SPEAKER], with_intervals=True)
+    groups = {group.name: group for group in study.systems[0].speakers}
     own = scores.speakers == b"LA_0000"
     expected = metrics.eer(scores.scores[own & scores.bonafide], scores.scores[own & ~scores.bonafide])[0]
     found = groups["LA_0000"].evaluation
     assert found
     assert found.eer.value == expected
+    over_trials = intervals.Units("trials", np.arange(np.count_nonzero(own)))
+    influences = intervals.influences(scores.scores[own], scores.bonafide[own], over_trials, {})
+    assert groups["LA_0000"].intervals[EER] == intervals.interval(influences[EER])
     assert groups["LA_0003"].evaluation is None
     assert groups["LA_0003"].n_spoof == 0
 

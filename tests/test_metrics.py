@@ -11,6 +11,7 @@ from countermeasure.errors import InputError
 from countermeasure.evaluation import asv
 from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
 from tDCF_python import metrics
+from tDCF_python.evaluation import evaluate
 
 LA = Path(__file__).parents[2] / "shared" / "data" / "asvspoof2019"
 CM_FILE, ASV_FILE = LA / "B01_LA_primary_eval.txt", LA / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
@@ -177,6 +178,27 @@ def test_weights_stand_for_copies():
     cost = metrics.tdcf(RATES, legacy=False)
     assert metrics.min_cost(weighted, cost).value == pytest.approx(metrics.min_cost(copies, cost).value)
     assert metrics.eer_point(weighted).value == pytest.approx(metrics.eer_point(copies).value, abs=3 / 20)
+
+
+def test_evaluation_is_that_of_the_single_functions():
+    rng = np.random.default_rng(5)
+    bonafide, spoof = rng.normal(1, 1, 50), rng.normal(-1, 1, 70)
+    found = evaluate(bonafide, spoof, RATES)
+    assert (found.n_bonafide, found.n_spoof) == (50, 70)
+    assert (found.eer.value, found.eer.threshold) == metrics.eer(bonafide, spoof)
+    assert found.actual_dcf == metrics.actual_dcf(bonafide, spoof)
+    assert found.actual_dcf >= found.min_dcf.value
+    assert found.min_tdcf(legacy=True) is found.min_tdcf_2019
+    assert found.min_tdcf(legacy=False) is found.min_tdcf_revisited
+    without = evaluate(bonafide, spoof)
+    assert without.min_tdcf_2019 is None
+    assert without.min_tdcf_revisited is None
+
+
+def test_turning_scores_round_mirrors_the_eer():
+    rng = np.random.default_rng(6)
+    bonafide, spoof = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
+    assert metrics.eer(-bonafide, -spoof)[0] == pytest.approx(1 - metrics.eer(bonafide, spoof)[0])
 
 
 @pytest.mark.skipif(not CM_FILE.exists(), reason="the ASVspoof 2019 LA score files are not on this machine")
