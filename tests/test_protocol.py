@@ -209,7 +209,7 @@ def test_what_could_be_two_formats_is_for_the_caller_to_say(tmp_path):
 
 
 def test_ids_are_as_long_as_score_files_can_hold(tmp_path):
-    assert len(read_protocol(written(tmp_path, f"s {'ß' * 127} - - bonafide\n"))) == 1
+    assert len(read_protocol(written(tmp_path, f"s {'ß' * 127}x - - bonafide\n"))) == 1
     with pytest.raises(InputError, match=r":2: a word of more than 255 bytes"):
         read_protocol(written(tmp_path, f"s u - - bonafide\ns {'ß' * 128} - - bonafide\n"))
 
@@ -233,6 +233,13 @@ def test_subsets_are_chosen_or_noted(tmp_path, corpus):
     assert len(read_protocol(path, protocol_subset=["eval", "progress"])) == 2
     with pytest.raises(InputError, match=r"no subset 'test'; it has eval \(1\), progress \(1\)"):
         read_protocol(path, protocol_subset=["test"])
+
+
+def test_a_dash_is_no_subset(tmp_path):
+    content = CORPORA["2021 LA"][0].replace(" eval", " -")
+    trials = read_protocol(written(tmp_path, content))
+    assert [trial.subset for trial in trials] == [None, "progress"]
+    assert trials.note is None
 
 
 def test_formats_without_subsets_have_none_to_choose(tmp_path):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from countermeasure.trials.lines import SPOOF
-from countermeasure.trials.score_files import NONTARGET, TARGET, AsvScores
+from countermeasure.trials.lines import NONTARGET, SPOOF, TARGET
+from countermeasure.trials.score_files import AsvScores
 from tDCF_python import metrics
 from tDCF_python.defaults import LA_EVAL_NAME
 

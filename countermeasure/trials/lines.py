@@ -33,6 +33,9 @@ from countermeasure.trials.text import Table, Text, Words
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
 LABELS = (BONAFIDE, SPOOF)
+# Keys of a speaker verification system's trials, besides `SPOOF`.
+TARGET = "target"
+NONTARGET = "nontarget"
 V2019, V2021, V5, CSV = PROTOCOL_FORMATS
 
 # By format, for messages.
@@ -43,7 +46,6 @@ EXPECTED = {
     CSV: "expected a header like 'file,label' and lines like 'recording.wav,spoof'",
 }
 _LABELS = (b"bonafide", b"spoof")
-_ASV_KEYS = ("target", "nontarget")
 
 
 class Trial(NamedTuple):
@@ -151,18 +153,22 @@ def find_form(table: Table, protocol_format: str | None = None, scored: bool = F
 
 def no_label(text: Text, row: int, place: str, field: str = "") -> InputError:
     """Return the error for a line without a label in a file that has labels."""
-    hint = f"; {field!r} is a key of ASV score files, which --asv_score takes" if field in _ASV_KEYS else ""
+    hint = f"; {_of_asv(field)}" if field in (TARGET, NONTARGET) else ""
     return text.error(
         row, f"no label {place} ('bonafide' or 'spoof'), though other lines have one; {text.expected}{hint}"
     )
+
+
+def _of_asv(key: str) -> str:
+    return f"{key!r} is a key of ASV score files, which --asv_score takes"
 
 
 def _check_blind(table: Table, protocol_format: str | None, scored: bool, is_known: bool) -> None:
     """Refuse what has no labels where a known form has them, but is not blind."""
     text, n_fields = table.text, table.n_fields - scored
     for row, field in enumerate(table.column(-2).tolist() if scored else ()):
-        if field.decode() in _ASV_KEYS:
-            raise no_label(text, row, "before the score", field.decode())
+        if (key := field.decode()) in (TARGET, NONTARGET):
+            raise text.error(row, _of_asv(key))
     none = f"which is no {f'line of {protocol_format}' if protocol_format else 'known form'}; {text.expected}"
     if protocol_format and not is_known and n_fields > 2 and not scored:
         raise text.error(0, f"{n_fields} fields, {none}")
@@ -200,7 +206,7 @@ def parse(table: Table, form: Form) -> Columns:
     attacks = np.where(labels == SPOOF.encode(), column(form.attack, b"-", SPOOF.encode()), b"")
     # The first field of the four-field form is the audio's format.
     speakers = column(form.speaker, b"-", b"flac", b"wav")
-    found = Columns(table.column(form.utterance), labels, attacks, speakers, column(form.subset))
+    found = Columns(table.column(form.utterance), labels, attacks, speakers, column(form.subset, b"-"))
     check_ids(table.text, found.utterances.tolist())
     return found
 

@@ -18,7 +18,9 @@ from countermeasure.files import replace_when_whole
 from countermeasure.trials.lines import (
     BONAFIDE,
     LABELS,
+    NONTARGET,
     SPOOF,
+    TARGET,
     Columns,
     Trial,
     find_form,
@@ -30,8 +32,6 @@ from countermeasure.trials.text import Table, Text, Words
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-TARGET = "target"
-NONTARGET = "nontarget"
 ASV_KEYS = (TARGET, NONTARGET, SPOOF)
 
 CM_EXAMPLE = "LA_0039 LA_E_2834763 - A11 spoof -3.123456"
