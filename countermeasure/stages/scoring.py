@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,8 @@ import numpy as np
 from countermeasure import __version__, compute, files
 from countermeasure.cli import log, progress
 from countermeasure.errors import InputError
+from countermeasure.evaluation import plots
+from countermeasure.evaluation.command import plot_scores
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair
@@ -23,17 +24,16 @@ from countermeasure.lists import names, provenance
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import Table
+from countermeasure.stages import matching
 from countermeasure.stages.compatibility import check_columns, check_likelihoods, check_suits
 from countermeasure.stages.inputs import given_columns, given_list
-from countermeasure.trials.lines import BONAFIDE, SPOOF
+from countermeasure.trials.lines import BONAFIDE
 from countermeasure.trials.protocol import Protocol, read_protocol
 from countermeasure.trials.score_files import ScoreRecord, write_record, write_scores
+from tDCF_python import metrics
 
 # Frames of which one worker gives the log-likelihoods back at a time.
 _ROWS_PER_TASK = 16384
-# Labels in arrays.
-_NO_LABEL, _SPOOF, _BONAFIDE, _OTHER = -1, 0, 1, 2
-_CODES: dict[str | None, int] = {None: _NO_LABEL, SPOOF: _SPOOF, BONAFIDE: _BONAFIDE}
 
 _Path = str | os.PathLike[str]
 
@@ -50,23 +50,27 @@ def score_items(table: Table, pair: tuple[Model, Model], workers: compute.Worker
     """Yield the frame log-likelihoods of every item that has frames, in order."""
     scoring = _Scoring(*(model.parameters for model in pair))
     parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
-    waiting: list[Scores] = []  # of one item, which may be torn over several parts
+    pieces: list[Scores] = []  # of one item, which may be torn over several parts
     for part, scored in zip(parts, workers.map(scoring, map(table.located, parts)), strict=True):
         items, first, last = part.T
         ends = np.cumsum(last - first)[:-1]
-        for item, *both in zip(items.tolist(), *(np.split(scores, ends) for scores in scored), strict=True):
-            one = Scores(item, *both)
-            if not (np.isfinite(one.bonafide).all() and np.isfinite(one.spoof).all()):
+        for piece in map(Scores, items.tolist(), *(np.split(scores, ends) for scores in scored)):
+            if not (np.isfinite(piece.bonafide).all() and np.isfinite(piece.spoof).all()):
                 raise InputError(
-                    f"{', '.join(map(str, table.paths))}: {table.name(one.item)} has no finite score: "
+                    f"{', '.join(map(str, table.paths))}: {table.name(piece.item)} has no finite score: "
                     "it holds values that are NaN, infinite or far too large; make the list again"
                 )
-            if waiting and waiting[0].item != one.item:
-                yield _joined(waiting)
-                waiting.clear()
-            waiting.append(one)
-    if waiting:
-        yield _joined(waiting)
+            if pieces and pieces[0].item != piece.item:
+                yield _joined(pieces)
+                pieces = []
+            pieces.append(piece)
+    if pieces:
+        yield _joined(pieces)
+
+
+def _joined(pieces: list[Scores]) -> Scores:
+    items, bonafide, spoof = zip(*pieces, strict=True)
+    return pieces[0] if len(pieces) == 1 else Scores(items[0], np.concatenate(bonafide), np.concatenate(spoof))
 
 
 class _Scoring:
@@ -86,14 +90,6 @@ class _Scoring:
         frames = rows.read()
         with np.errstate(over="ignore", invalid="ignore"):
             return [kernel.log_likelihoods(frames) for kernel in self._kernels]
-
-
-def _joined(pieces: list[Scores]) -> Scores:
-    if len(pieces) == 1:
-        return pieces[0]
-    return Scores(
-        pieces[0].item, np.concatenate([p.bonafide for p in pieces]), np.concatenate([p.spoof for p in pieces])
-    )
 
 
 def score_list(
@@ -215,8 +211,6 @@ def _check_outputs(inputs: _Inputs, label_path: _Path, output_path: _Path, plot:
     """Refuse, before any work, what could not be written after it."""
     inputs.refuse_as([Path(output_path)], label_path)
     if plot is not None:
-        from countermeasure.evaluation import plots
-
         plots.check_folder(plot)
 
 
@@ -282,40 +276,35 @@ def _write_scores(scorer: _Scorer, paths: Sequence[Path], model_name: str, split
         raise InputError(
             f"{table.paths[0]}: a list of {record.split}, but --data_split says {split}; give the right one"
         )
+    dtype = "float64" if whole_files else "float32"
     n_frames = [0] * len(table)
     with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
-
-        def leave_out(items: range) -> None:
-            for i in items:  # items without frames keep their places
-                bonafide.append(None, table.labels[i])
-                spoof.append(None, table.labels[i])
-
-        scored = 0
-        for one in scorer.scores():
-            leave_out(range(scored, one.item))
+        scored = scorer.scores()
+        one = next(scored, None)
+        for item, label in enumerate(table.labels):
+            if one is None or one.item != item:  # items without frames keep their places
+                bonafide.append(None, label)
+                spoof.append(None, label)
+                continue
             for out, scores in ((bonafide, one.bonafide), (spoof, one.spoof)):
-                value = scores.mean().reshape(1, 1) if whole_files else scores.astype(np.float32)
-                out.append(value, table.labels[one.item])
-            n_frames[one.item] = 1 if whole_files else len(one.bonafide)
-            scored = one.item + 1
-        leave_out(range(scored, len(table)))
+                out.append(scores.mean().reshape(1, 1) if whole_files else scores.astype(dtype), label)
+            n_frames[item] = 1 if whole_files else len(one.bonafide)
+            one = next(scored, None)
     for path, out, model in zip(paths, (bonafide, spoof), scorer.pair, strict=True):
         if record is None:
             provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
-        else:
-            provenance.write(
-                path,
-                replace(
-                    record,
-                    kind="file scores" if whole_files else "frame scores",
-                    dtype="float64" if whole_files else "float32",
-                    list_sha256=files.sha256(path),
-                    n_frames=n_frames,
-                    index=out.index,
-                    model={"name": model_name, "training_id": model.record.get("training_id", "")},
-                    versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
-                ),
-            )
+            continue
+        of_scores = replace(
+            record,
+            kind="file scores" if whole_files else "frame scores",
+            dtype=dtype,
+            list_sha256=files.sha256(path),
+            n_frames=n_frames,
+            index=out.index,
+            model={"name": model_name, "training_id": model.record.get("training_id", "")},
+            versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
+        )
+        provenance.write(path, of_scores)
     n_left_out = int(np.count_nonzero(table.n_rows == 0))
     left_out = f", {n_left_out:,} without frames and without scores" if n_left_out else ""
     what = f"{len(table) - n_left_out:,} recordings" + f", {table.n_rows.sum():,} frames" * (not whole_files)
@@ -327,7 +316,7 @@ def _write_scores(scorer: _Scorer, paths: Sequence[Path], model_name: str, split
 
 
 def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_path: _Path, plot: _Path | None) -> None:
-    items, labels = _joined_trials(scorer.table, trials, label_path)
+    items = matching.items_of_trials(scorer.table, trials, label_path)
     files.check_place(Path(output_path))
     if trials.note:
         log(trials.note)
@@ -335,18 +324,26 @@ def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_p
     for one in scorer.scores():
         llrs[one.item] = one.bonafide.mean() - one.spoof.mean()
     llrs = llrs[items]
-    scored = ~np.isnan(llrs)
-    llrs, labels = llrs[scored], labels[scored]
-    digest = write_scores(output_path, (trial.line for trial in compress(trials, scored)), llrs)
+    scored = [trial for trial, llr in zip(trials, llrs, strict=True) if not np.isnan(llr)]
+    llrs = llrs[~np.isnan(llrs)]
+    digest = write_scores(output_path, (trial.line for trial in scored), llrs)
     _write_score_record(scorer, Path(output_path), digest)
     log(f"{len(llrs)} trials scored into {output_path}; higher = more bona fide")
     missing = len(trials) - len(llrs)
     if missing:
         log(f"{missing} trial{'s' * (missing > 1)} of {label_path} not in the list, or without frames: no score")
-    if (labels == _NO_LABEL).all():
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in scored])
+    if all(trial.label is None for trial in scored):
         log(f"{label_path} is blind: without labels there is no EER")
-        return
-    _evaluate(llrs, labels == _BONAFIDE, output_path, plot)
+    elif is_bonafide.all() or not is_bonafide.any():
+        log("no EER: it needs bona fide and spoof trials")
+    else:
+        # As the scores stand in the file, for score_eval.py to come to the same figure.
+        written = np.round(llrs, 6)
+        rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
+        print(f"EER {100 * rate:.5f} % at threshold {threshold:.6f}")
+        if plot is not None:
+            plot_scores(output_path, plot)
 
 
 def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str) -> None:
@@ -357,77 +354,3 @@ def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str) -> None:
     feature = record.feature if record else {}
     inputs = feature.get("columns", [feature["type"]] if "type" in feature else [])
     write_record(path, ScoreRecord(score_sha256, scorer.models_sha256, record.split if record else None, inputs))
-
-
-def _joined_trials(table: Table, trials: Protocol, label_path: _Path) -> tuple[np.ndarray, np.ndarray]:
-    """Find each trial in the table: by utterance, by order where none is known.
-
-    Returns
-    -------
-    items : array [n_trials]
-        Of the table, -1 for a trial that has none.
-    labels : array [n_trials]
-        Of `_CODES`.
-
-    Raises
-    ------
-    InputError
-        When the table holds anything else than these trials, or other labels.
-    """
-    what = table.paths[0]
-    labels = np.full(len(trials), _NO_LABEL, np.int8)
-    items = np.full(len(trials), -1)
-    utterances = table.utterances
-    if utterances is None and len(trials) != len(table):
-        raise InputError(
-            f"{what}: {len(table)} items, but {label_path} has {len(trials)} trials; "
-            "give the protocol that the list was made from"
-        )
-    n_found = 0  # of a list's items in the protocol's order, as they are unless somebody sorted one of the two
-    for place, trial in enumerate(trials):
-        labels[place] = _CODES[trial.label]
-        if utterances is None or (n_found < len(utterances) and utterances[n_found] == trial.utterance):
-            items[place] = n_found
-            n_found += 1
-    # The rest is in memory at once: to ask the protocol for the places of some 100,000 takes minutes.
-    rest = {table.name(item): item for item in range(n_found, len(table))}
-    if rest:
-        for place, trial in enumerate(trials):
-            if trial.utterance in rest:
-                items[place] = rest.pop(trial.utterance)
-    strangers = list(rest)
-    skipped = set(table.record.skipped if table.record else ())
-    absent = [trials[place].utterance for place in np.flatnonzero(items < 0).tolist()]
-    absent = [utterance for utterance in absent if utterance not in skipped]
-    for some, told in ((strangers, f"not in {label_path}"), (absent, f"in {label_path}, but not in the list")):
-        if some:
-            raise InputError(
-                f"{what}: {some[0]}{f' and {len(some) - 1} more' * (len(some) > 1)}: {told}; "
-                "give the protocol that the list was made from"
-            )
-    known = np.array([*(_CODES.get(label, _OTHER) for label in table.labels), _NO_LABEL], np.int8)[items]
-    unlike = np.flatnonzero((known != labels) & (known != _NO_LABEL) & (labels != _NO_LABEL))
-    if unlike.size:
-        place = int(unlike[0])
-        item = int(items[place])
-        raise InputError(
-            f"{what}: {table.name(item)} is {table.labels[item]}, but the trial of {label_path} is "
-            f"{trials[place].line!r}; give the protocol that the list was made from"
-        )
-    return items, labels
-
-
-def _evaluate(llrs: np.ndarray, is_bonafide: np.ndarray, output_path: _Path, plot: _Path | None) -> None:
-    from tDCF_python import metrics
-
-    if is_bonafide.all() or not is_bonafide.any():
-        log("no EER: it needs bona fide and spoof trials")
-        return
-    # As they stand in the file, for score_eval.py to come to the same figure.
-    written = np.round(llrs, 6)
-    rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
-    print(f"EER {100 * rate:.5f} % at threshold {threshold:.6f}")
-    if plot is not None:
-        from countermeasure.evaluation.command import plot_scores
-
-        plot_scores(output_path, plot)
