@@ -1,7 +1,7 @@
 """The organisers' function names, over the functions of `tDCF_python.metrics`.
 
-Parameters and returned values are those that the evaluation tool of ASVspoof 2021 documents; the code is
-not: it was written from the behaviour and from the formulas in the papers that `tDCF_python.metrics` names.
+Parameters and returned values are those that the evaluation tool of ASVspoof 2021 documents; the code was
+written from the formulas in the papers that `tDCF_python.metrics` names.
 Scores are higher for bona fide speech (for speaker verification: for the claimed speaker), rates are fractions.
 The tool decides exact ties of small classes by the rounding of its floats; here the first of several equal
 differences is taken.
@@ -96,10 +96,6 @@ def compute_tDCF(  # noqa: N802
 ) -> tuple[Floats, Floats]:
     """Return the normalised t-DCF at every threshold of a countermeasure.
 
-    The keys of the cost model decide the formulation. With ``Cmiss_asv``, ``Cfa_asv``, ``Cmiss_cm`` and
-    ``Cfa_cm`` it is that of 2019, with ``Cmiss``, ``Cfa`` and ``Cfa_spoof`` (or ``C_miss``, ``C_fa``,
-    ``C_fa_spoof``) the revisited one; both have ``Ptar``, ``Pnon`` and ``Pspoof``.
-
     Parameters
     ----------
     bonafide_score_cm, spoof_score_cm : array_like
@@ -109,15 +105,17 @@ def compute_tDCF(  # noqa: N802
         Its rate for spoofs, by place: the rejected fraction for the cost model of 2019, the accepted one
         for the revisited model. By name give one of the next two.
     cost_model : mapping from str to float
+        ``Ptar``, ``Pnon``, ``Pspoof``, and the costs, whose keys decide the formulation: ``Cmiss_asv``,
+        ``Cfa_asv``, ``Cmiss_cm``, ``Cfa_cm`` are those of 2019, ``Cmiss``, ``Cfa``, ``Cfa_spoof`` the
+        revisited ones (``C_miss`` is read as well).
     print_cost : bool
         Print the coefficients.
     Pmiss_spoof_asv, Pfa_spoof_asv : float
-        The rejected or the accepted fraction of spoofs; one of them is enough for either formulation.
+        The rejected or the accepted fraction of spoofs, for either formulation.
 
     Returns
     -------
-    tDCF_norm : ndarray, shape [n_bonafide + n_spoof + 1]
-    CM_thresholds : ndarray, shape [n_bonafide + n_spoof + 1]
+    tDCF_norm, CM_thresholds : ndarray, shape [n_bonafide + n_spoof + 1]
 
     Raises
     ------
@@ -128,14 +126,12 @@ def compute_tDCF(  # noqa: N802
     model = {key.replace("_", ""): value for key, value in (cost_model or {}).items()}
     legacy = "Cmisscm" in model
     names = ("Cmissasv", "Cfaasv", "Cmisscm", "Cfacm") if legacy else ("Cmiss", "Cfa", "Cfaspoof")
-    missing = [name for name in ("Ptar", "Pnon", "Pspoof", *names) if name not in model]
-    if missing:
-        raise InputError(f"the cost model lacks {missing[0]}; see the documentation of compute_tDCF for its keys")
-    accepted = Pfa_spoof_asv
-    if accepted is None and Pmiss_spoof_asv is not None:
-        accepted = 1 - Pmiss_spoof_asv
-    if accepted is None and Pspoof_asv is not None:
-        accepted = 1 - Pspoof_asv if legacy else Pspoof_asv
+    if missing := {"Ptar", "Pnon", "Pspoof", *names}.difference(model):
+        raise InputError(f"the cost model lacks {min(missing)}; see the documentation of compute_tDCF for its keys")
+    accepted = Pspoof_asv if Pfa_spoof_asv is None else Pfa_spoof_asv
+    if Pfa_spoof_asv is None and (legacy or Pmiss_spoof_asv is not None):
+        rejected = Pspoof_asv if Pmiss_spoof_asv is None else Pmiss_spoof_asv
+        accepted = None if rejected is None else 1 - rejected
     if accepted is None:
         raise InputError("t-DCF needs the ASV system's rate of rejected or of accepted spoofs; give spoofs' ASV scores")
     p_tar, p_non, p_spoof = model["Ptar"], model["Pnon"], model["Pspoof"]

@@ -34,7 +34,8 @@ def test_tdcf_by_hand(spelling):
     legacy = {"Pspoof": 0.1, "Ptar": 0.8, "Pnon": 0.1, "Cmiss_asv": 2, "Cfa_asv": 3, "Cmiss_cm": 4, "Cfa_cm": 5}
     c1, c2 = 0.8 * (4 - 2 * 0.2) - 0.1 * 3 * 0.3, 5 * 0.1 * (1 - 0.4)
     found, at = compute_tDCF(bonafide, spoof, 0.3, 0.2, 0.4, legacy, False)
-    assert found == pytest.approx((c1 * frr + c2 * far) / min(c1, c2))
+    expected_legacy = (c1 * frr + c2 * far) / min(c1, c2)
+    assert found == pytest.approx(expected_legacy)
     assert at.tolist() == thresholds.tolist()
     revisited = {"Pspoof": 0.1, "Ptar": 0.8, "Pnon": 0.1, spelling("Cmiss"): 1, spelling("Cfa"): 10}
     revisited[spelling("Cfa_spoof")] = 20
@@ -43,8 +44,9 @@ def test_tdcf_by_hand(spelling):
     expected = (c0 + c1 * frr + c2 * far) / (c0 + min(c1, c2))
     assert compute_tDCF(bonafide, spoof, 0.3, 0.2, 0.6, revisited, False)[0] == pytest.approx(expected)
     for rate in ({"Pfa_spoof_asv": 0.6}, {"Pmiss_spoof_asv": 0.4}):
-        named = compute_tDCF(bonafide, spoof, Pfa_asv=0.3, Pmiss_asv=0.2, cost_model=revisited, **rate)
-        assert named[0] == pytest.approx(expected)
+        for model, curve in ((legacy, expected_legacy), (revisited, expected)):
+            named = compute_tDCF(bonafide, spoof, Pfa_asv=0.3, Pmiss_asv=0.2, cost_model=model, **rate)
+            assert named[0] == pytest.approx(curve)
 
 
 def test_tdcf_says_what_is_missing():
@@ -52,6 +54,8 @@ def test_tdcf_says_what_is_missing():
         compute_tDCF([1.0], [0.0], 0.1, 0.1, 0.1, {k: v for k, v in LEGACY_COST_MODEL.items() if k != "Cfa_cm"})
     with pytest.raises(InputError, match="rate of rejected or of accepted spoofs"):
         compute_tDCF([1.0], [0.0], 0.1, 0.1, None, COST_MODEL)
+    with pytest.raises(InputError, match="rate of rejected or of accepted spoofs"):
+        compute_tDCF([1.0], [0.0], 0.1, 0.1, cost_model=LEGACY_COST_MODEL)
     with pytest.raises(InputError, match="no meaning"):
         compute_tDCF([1.0], [0.0], 0.1, 0.1, 0.0, COST_MODEL)
 
