@@ -71,7 +71,7 @@ class Record:
     mixed_down : list of str
         Utterances of several channels, of which the list has the mean.
     wrong_md5 : list of str
-        Utterances whose FLAC file libsndfile refuses, and whose samples have not the MD5 that it states.
+        Utterances whose FLAC file libsndfile refuses, and whose samples do not have the MD5 that it states.
     utterances : list of str
         In the list's order.
     speakers : list of (str or None)

@@ -220,7 +220,7 @@ class _Judge:
 def _doubts(stream: audio.Stream, heard: _Heard, models: Chain) -> Iterator[tuple[str, str]]:
     """Yield what makes a recording's score unreliable: a kind, and a reason in full."""
     if stream.md5_matches is False:
-        yield "with samples of another MD5 than the file states", "its samples have not the MD5 that the file states"
+        yield "with samples of another MD5 than the file states", "its samples do not have the MD5 that the file states"
     if stream.rate < models.rate:
         yield (
             f"sampled below {models.rate:,} Hz",

@@ -369,7 +369,7 @@ def _report(lists: dict[_List, UnfinishedList], source: _Source, skip_bad: bool)
         log(f"several channels, of which the mean is taken: {_named(mixed_down)}")
     if refused := [trial for trial, one in recordings if one.md5_matches is not None]:
         n_wrong = sum(one.md5_matches is False for _, one in recordings)
-        other = f"; {n_wrong:,} have not the MD5 that they state, see the record" if n_wrong else ""
+        other = f"; {n_wrong:,} of them do not have the MD5 that they state, see the record" if n_wrong else ""
         log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {_named(refused)}{other}")
     problems = [(trial, one.problem) for trial, one in recordings if one.problem]
     if not problems:
