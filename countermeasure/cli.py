@@ -51,9 +51,8 @@ def run(main: Callable[[], int]) -> NoReturn:
     0 done, 2 the caller's mistake, 130 Ctrl-C, 1 anything else; the first two and a failing disk
     without a traceback.
     """
-    for name in ("SIGTERM", "SIGHUP"):  # end like Ctrl-C does, so that parts of files are removed
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+    for number in (signal.SIGTERM, signal.SIGHUP):  # end like Ctrl-C does, so that parts of files are removed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
     _open_streams()
     program = os.path.basename(sys.argv[0])

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import stat
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from countermeasure.errors import InputError
 
-try:
-    import fcntl
-except ImportError:  # a system without advisory locks
-    fcntl = None  # type: ignore[assignment]
-
-_IN_MEMORY = 1 << 24  # bytes of a scratch file, beyond which it is on disk
 # Names that are no UTF-8 hold lone surrogates, which are written out: in JSON, as it writes them itself.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
 
@@ -92,13 +85,6 @@ def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.
             raise InputError(
                 f"{output}: is read in this run, and what is written would replace it; choose another name"
             )
-
-
-def scratch_file(owner: object) -> SpooledTemporaryFile[bytes]:
-    """Return a file without a name, in memory while it is small, that is there as long as its owner."""
-    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-    weakref.finalize(owner, file.close)
-    return file
 
 
 def check_place(path: Path) -> None:
@@ -234,8 +220,6 @@ def open_locked(part: Path, path: Path) -> int:
     """Open and lock `part`; a part that a killed run left behind is taken over."""
     while True:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
-        if fcntl is None:
-            return descriptor
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

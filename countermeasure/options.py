@@ -71,9 +71,9 @@ class LogisticOptions:
     Attributes
     ----------
     l2 : float > 0
-        Penalty on the squared weights of standardised columns, against the mean loss of a file. A strong
-        one gives each column what it is worth by itself; a weak one believes how the columns interact in
-        training, where the base models know their files.
+        Penalty on the squared weights of standardised columns, relative to the mean loss of a file. A strong
+        penalty weighs each column by itself. A weak one also learns how columns go together in training,
+        where base models score their own training files too well.
     method : str
     """
 
