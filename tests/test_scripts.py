@@ -399,7 +399,7 @@ def test_lists_without_a_record_are_joined_by_order(workplace, monkeypatch, tmp_
     alone = replaced(alone, "--output_path", tmp_path / "scores.txt")
     capsys.readouterr()
     assert run("gmm_test", *alone) == 0
-    assert capsys.readouterr().err.count("warning: ") == 1
+    assert capsys.readouterr().err.count("warning: ") == 2  # of the order, and of features that are not compared
     assert (tmp_path / "scores.txt").read_text() == expected
     (tmp_path / "reversed.txt").write_text(
         "\n".join(reversed(corpus.protocol(Path("LA"), "eval").read_text().splitlines()))
@@ -525,7 +525,7 @@ def test_fusion_scripts_refuse(workplace, monkeypatch, tmp_path, capsys):
     train_refused("both the column 'lfcc-bon'")
     (tmp_path / "lists" / "lfcc-bon-eval.pkl").unlink()
     shutil.copy("data/train/train-silence.pkl", tmp_path / "lists")
-    train_refused("frames", "gmm_ensemble_train_recur")
+    train_refused("file-level fusion only", "gmm_ensemble_train_recur")
     (tmp_path / "lists" / "train-silence.pkl").unlink()
     shutil.move(shortened("ensemble/lfcc/train/lfcc-sp-train.pkl", tmp_path), tmp_path / "lists")
     train_refused("11 items, but")
