@@ -1,5 +1,6 @@
 import hashlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,12 @@ def test_two_fields_take_labels_from_the_protocol(file):
     assert scores.unscored == 1
     with pytest.raises(InputError, match=r"scores.txt:1: .*LA_E_9.*not in the protocol.*'LA_E_9 1'"):
         read_cm_scores(file("LA_E_9 1\n"), trials)
+
+
+def test_a_format_of_the_protocol_does_not_bind_blind_lines(file):
+    (trial,) = read_protocol(file("LA_0020 LA_E_1 none loc_tx bonafide bonafide notrim eval\n", "p.txt"))
+    scores = read_cm_scores(file("S LA_E_1 - - - 0.5\n"), {"LA_E_1": trial}, "asvspoof2021")
+    assert columns(scores) == [("LA_E_1", 0.5, True, "", "LA_0020")]
 
 
 def test_blind_lines_take_labels_from_the_protocol(file):
@@ -116,6 +123,8 @@ def test_forms_of_asv_scores(file):
         assert scores.keys.tolist() == [b"target", b"nontarget", b"spoof"]
         assert scores.scores.tolist() == [2, -1, 0.5]
         assert scores.attacks[2] == b"A07"
+        assert Path(scores.path).name == "scores.txt"
+    assert six.sha256 == hashlib.sha256(Path(six.path).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from countermeasure.stages import calibration, scoring, training
 from countermeasure.stages.extraction import extract
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
-from countermeasure.trials.score_files import read_record, write_scores
+from countermeasure.trials.score_files import read_cm_scores, read_record, write_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -382,3 +382,13 @@ def test_a_million_trials_take_less_than_600_mb(tmp_path):
     )
     small, large = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
     assert (large - small) / (sizes[1] - sizes[0]) < 600  # bytes a trial
+
+
+def test_scores_of_a_protocol_of_three_fields_are_read_back(place):
+    trials = read_protocol(place / "protocol.txt")
+    (place / "protocol.txt").write_text("".join(f"{t.speaker} {t.utterance} {t.label}\n" for t in trials))
+    score(place)
+    found = read_cm_scores(place / "scores.txt")
+    assert found.utterances.tolist() == [trial.utterance.encode() for trial in trials]
+    assert found.speakers.tolist() == [trial.speaker.encode() for trial in trials]
+    assert set(found.attacks.tolist()) == {b""}
