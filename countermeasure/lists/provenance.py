@@ -13,28 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from countermeasure import records
-from countermeasure.cli import log
 from countermeasure.errors import InputError
 from countermeasure.files import sha256
 from countermeasure.lists.pickles import Index
 from countermeasure.records import found_path, path_of
 from countermeasure.trials.lines import Trial
-
-__all__ = [
-    "Described",
-    "Index",
-    "Record",
-    "Source",
-    "combined_sha256",
-    "describe",
-    "found_path",
-    "matches",
-    "path_of",
-    "protocol_sha256",
-    "read",
-    "source",
-    "write",
-]
 
 # 2: has an index.
 FORMAT = 2
@@ -176,14 +159,25 @@ def matches(list_path: str | os.PathLike[str], record: Record) -> bool:
 
 
 class Described(NamedTuple):
-    """A list's own SHA-256, and its record where there is one that belongs to it."""
+    """What is known about a list.
+
+    Attributes
+    ----------
+    sha256 : str
+        Its own.
+    record : Record or None
+        None where there is none that belongs to it.
+    doubt : str or None
+        What is wrong then, for the caller to be told.
+    """
 
     sha256: str
     record: Record | None
+    doubt: str | None = None
 
 
 def describe(list_path: str | os.PathLike[str]) -> Described:
-    """Return what is known about a list; say so in one line where its record is missing or not its own."""
+    """Return what is known about a list."""
     digest = sha256(list_path)
     try:
         record = read(list_path)
@@ -192,9 +186,7 @@ def describe(list_path: str | os.PathLike[str]) -> Described:
         record, doubt = None, str(error)
     if record and record.list_sha256 != digest:
         record, doubt = None, f"is not the list that {path_of(list_path).name} describes"
-    if doubt:
-        log(f"warning: {list_path}: {doubt}; its items are taken by their order alone")
-    return Described(digest, record)
+    return Described(digest, record, doubt and f"{list_path}: {doubt}; its items are taken by their order alone")
 
 
 def source(record: Record | None) -> dict[str, Any] | None:

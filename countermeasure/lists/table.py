@@ -183,10 +183,10 @@ class Table(AbstractContextManager):
         self.described = [provenance.describe(files.existing(path)) for path in self.paths]
         with ExitStack() as resources:
             self._lists: list[_List] = []
-            for i, (digest, record) in enumerate(self.described):
-                self._lists.append(_open(self.paths[i], record, resources))
-                if record is not None:  # large, and of no use from here on
-                    self.described[i] = provenance.Described(digest, replace(record, index=None))
+            for i, described in enumerate(self.described):
+                self._lists.append(_open(self.paths[i], described.record, resources))
+                if described.record is not None:  # the index is large, and of no use from here on
+                    self.described[i] = described._replace(record=replace(described.record, index=None))
             self._join()
             self._resources = resources.pop_all()
 
@@ -202,6 +202,11 @@ class Table(AbstractContextManager):
     def record(self) -> provenance.Record | None:
         """The first record there is; all lists are of the same trials."""
         return next((described.record for described in self.described if described.record), None)
+
+    @property
+    def doubts(self) -> list[str]:
+        """What the caller should be told about lists whose records are missing or not their own."""
+        return [described.doubt for described in self.described if described.doubt]
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -42,6 +42,12 @@ _TRAINED_BY = {
 }
 
 
+def warn_of_doubts(table: Table) -> None:
+    """Tell of lists whose records are missing or not their own."""
+    for doubt in table.doubts:
+        log(f"warning: {doubt}")
+
+
 def check_trainable(table: Table, kind: str) -> None:
     """Check that the lists' records, where they have some, are of what is to be trained on.
 

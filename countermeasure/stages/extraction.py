@@ -114,6 +114,8 @@ def extract(
             digests = source.digests[:n_found] if n_found else []
             for one in unfinished.values():
                 one.resume(digests, with_problems=skip_bad)
+                if one.recordings:
+                    log(f"{one.path}: going on after {len(one.recordings):,} recordings of an earlier run")
             _fill(unfinished, source)
             _report(unfinished, source, skip_bad)
             for each, one in unfinished.items():

@@ -25,7 +25,7 @@ from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import Table
 from countermeasure.stages import matching
-from countermeasure.stages.compatibility import check_columns, check_likelihoods, check_suits
+from countermeasure.stages.compatibility import check_columns, check_likelihoods, check_suits, warn_of_doubts
 from countermeasure.stages.inputs import given_columns, given_list
 from countermeasure.trials.lines import BONAFIDE
 from countermeasure.trials.protocol import Protocol, read_protocol
@@ -262,6 +262,7 @@ def _opened(inputs: _Inputs, n_jobs: int | None, dask: str | None) -> Iterator[_
     if inputs.columns is not None:
         check_columns(pair[0], inputs.columns, inputs.data)
     with compute.workers(n_jobs, dask) as workers, Table(inputs.lists) as table:
+        warn_of_doubts(table)
         check_suits(pair[0], table, bonafide)
         yield _Scorer(table, pair, models_sha256, workers)
 

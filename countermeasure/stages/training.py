@@ -25,7 +25,7 @@ from countermeasure.lists import fusion, provenance
 from countermeasure.lists.table import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import card, inputs
-from countermeasure.stages.compatibility import check_columns, check_suits, check_trainable
+from countermeasure.stages.compatibility import check_columns, check_suits, check_trainable, warn_of_doubts
 from countermeasure.trials.lines import BONAFIDE, LABELS
 
 PathLike = str | os.PathLike[str]
@@ -122,6 +122,7 @@ def _train_logistic(
 ) -> None:
     folder = _folder(model_path)
     with Table([column.path for column in found]) as table, files.only_run(folder):
+        warn_of_doubts(table)
         check_trainable(table, kind)
         items = _items_by_label(table)
         record = _record(table, [column.name for column in found], options, None)
@@ -169,6 +170,7 @@ def _train(
             "so that the models to continue from are still there after an interruption"
         )
     with compute.workers(conduct.n_jobs, conduct.dask) as workers, Table(paths) as table:
+        warn_of_doubts(table)
         check_trainable(table, kind)
         items = _items_by_label(table)
         starts: dict[str, Parameters | None] = dict.fromkeys(LABELS)
