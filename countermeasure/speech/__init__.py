@@ -1,1 +1,1 @@
-"""Audio files, resampling, and silence."""
+"""Where recordings are and what is in them: audio files, resampling, silence."""
