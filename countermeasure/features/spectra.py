@@ -47,11 +47,12 @@ class Block:
     def __init__(self, samples: NDArray[np.floating], rate: int, window: Window, dtype: DTypeLike):
         self.rate, self.window, self.dtype = rate, window, np.dtype(dtype)
         self.n_fft = window.n_fft(rate)
-        self._samples = samples
+        self._samples = samples = np.ascontiguousarray(samples)
         length, hop = window.samples(rate)
-        step = samples.strides[0]
-        self.frames = np.lib.stride_tricks.as_strided(
-            samples, ((len(samples) - length) // hop + 1, length), (hop * step, step), writeable=False
+        shape = (len(samples) - length) // hop + 1, length
+        # What `as_strided` gives, in a tenth of its time.
+        self.frames: NDArray[np.floating] = np.ndarray(
+            shape, samples.dtype, samples, strides=(hop * samples.itemsize, samples.itemsize)
         )
         self._powers: dict[tuple[np.dtype, bool], NDArray[np.floating]] = {}
 
