@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from countermeasure import cli, compute, files
 from countermeasure.errors import InputError
+from countermeasure.evaluation import frame_picture
 from countermeasure.features.types import Window
 from countermeasure.gmm import calibration
 from countermeasure.gmm.models import model_files
@@ -241,8 +242,6 @@ def _doubts(stream: audio.Stream, heard: _Heard, models: Chain) -> Iterator[tupl
 
 def _checked_for_picture(paths: Iterator[str], picture: str | os.PathLike[str], models: Chain) -> list[str]:
     """Return the one recording, after checks that its picture can be drawn."""
-    from countermeasure.evaluation import frame_picture
-
     frame_picture.check(picture)
     first = list(islice(paths, 2))
     if len(first) > 1:
@@ -254,8 +253,6 @@ def _checked_for_picture(paths: Iterator[str], picture: str | os.PathLike[str], 
 
 
 def _draw(picture: str | os.PathLike[str], models: Chain, score: Score, window: Window, result: Result) -> None:
-    from countermeasure.evaluation import frame_picture
-
     with audio.stream(result.file) as stream:
         signal = np.concatenate(list(resampled(stream.pieces, stream.rate, models.rate)))
     title = f"{os.path.basename(result.file)}: {result.decision}, LLR {score.llr:.2f}"
