@@ -63,3 +63,10 @@ def test_no_imports_go_in_a_circle():
 
 def test_no_module_is_longer_than_a_reader_can_hold():
     assert {m: n for m, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 400} == {}
+
+
+def test_every_room_is_in_the_plan():
+    plan = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [
+        module for module in MODULES if module.startswith("countermeasure") and module.split(".")[-1] not in plan
+    ] == []
