@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -476,6 +477,28 @@ def test_an_unfinished_list_ends_at_its_first_torn_part(tmp_path, monkeypatch, d
         finished(path, features)
         written(tmp_path / "expected", features)
         assert path.read_bytes() == (tmp_path / "expected").read_bytes()
+
+
+def test_an_item_that_could_not_be_written_is_not_counted(tmp_path, monkeypatch):
+    path, features = tmp_path / "list", [np.full((5, 60), i, np.float32) for i in range(8)]
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    def meet_a_full_disk():
+        with UnfinishedList(path, "mfcc") as growing:
+            growing.resume([], with_problems=False)
+            for i, feature in enumerate(features):
+                if i == 5:
+                    monkeypatch.setattr(growing, "_items", Mock(wraps=growing._items, write=fail))
+                growing.add(Recording(str(i), 16000, 1, 4000), feature, "spoof")
+
+    with pytest.raises(OSError, match="disk full"):
+        meet_a_full_disk()
+    assert grown(path, features) == 5
+    finished(path, features)
+    written(tmp_path / "expected", features)
+    assert path.read_bytes() == (tmp_path / "expected").read_bytes()
 
 
 def test_only_one_run_opens_an_unfinished_list(tmp_path):

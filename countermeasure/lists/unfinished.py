@@ -109,6 +109,7 @@ class UnfinishedList(AbstractContextManager):
         check_place(self.path)
         self._items: IO[bytes] = os.fdopen(open_locked(self._items_path, self.path), "r+b")
         self._parts: IO[str] | None = None
+        self._part = _Part()
         self._found = [] if self._restart else list(self._whole_parts())
         return self
 
@@ -164,7 +165,6 @@ class UnfinishedList(AbstractContextManager):
         self._items.seek(self._end)
         self._parts = open(self._parts_path, "w", encoding="utf-8")  # noqa: SIM115  closed by __exit__
         self._parts.write(self._settings + "\n" + "".join(map(_line, kept)))
-        self._part = _Part()
 
     def _take(self, part: _Part) -> None:
         self.recordings += part.recordings
@@ -176,17 +176,17 @@ class UnfinishedList(AbstractContextManager):
     def add(self, recording: Recording, feature: np.ndarray | None, label: str | None) -> None:
         """Append the next recording; `feature` is an array [rows, columns], None where there is a problem."""
         part = self._part
-        part.recordings.append(recording)
         if feature is not None:
             item, start = item_bytes(len(self.n_frames) + len(part.n_frames) + 1, feature, label)
+            self._items.write(item)  # before anything is noted: the disk may be full
             part.n_frames.append(len(feature))
             part.starts.append(self._end + start)
             part.labels += LETTERS[label]
             part.dtype, part.row_shape = feature.dtype.str, list(feature.shape[1:])
-            self._items.write(item)
             self._end += len(item)
             part.n_bytes += len(item)
             part.crc32 = zlib.crc32(item, part.crc32)
+        part.recordings.append(recording)
         if len(part.recordings) == PART:
             self.end_part()
 
@@ -213,16 +213,18 @@ class UnfinishedList(AbstractContextManager):
         os.replace(self._items_path, self.path)
 
     def __exit__(self, *exception: Any) -> None:
-        is_of_use = bool(self._found)
-        if self._parts is not None:
-            with self._parts, self._items:
-                if self._items_path.exists():  # not published
-                    self.end_part()
-            is_of_use = bool(self.n_frames)
-        if not is_of_use:
-            self._items_path.unlink(missing_ok=True)
-            self._parts_path.unlink(missing_ok=True)
-        self._items.close()
+        try:
+            if self._items_path.exists():  # not published
+                self.end_part()
+        finally:
+            is_of_use = bool(self._found if self._parts is None else self.n_frames)
+            if not is_of_use:
+                self._items_path.unlink(missing_ok=True)
+                self._parts_path.unlink(missing_ok=True)
+            with contextlib.ExitStack() as files:
+                files.enter_context(contextlib.closing(self._items))
+                if self._parts is not None:
+                    files.enter_context(contextlib.closing(self._parts))
 
 
 def remove_unfinished(path: str | os.PathLike[str]) -> None:
