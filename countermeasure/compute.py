@@ -121,7 +121,7 @@ class _Pool(Workers):
             yield from _in_order(lambda task: self._executor.submit(function, task), tasks, lambda: self._in_flight)
         except BrokenProcessPool:
             raise ChildProcessError(
-                "a process was ended from outside, for want of memory perhaps; try a smaller --n_jobs"
+                "a process was ended from outside, perhaps because memory ran out; try a smaller --n_jobs"
             ) from None
 
 
@@ -184,7 +184,7 @@ _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     # Dask remembers a thousand messages, each block's parameters among them: some 500 MB.
     "distributed.admin.low-level-log-length": 10,
-    # With Dask's own MALLOC_TRIM_THRESHOLD_, every larger array is paged in anew: a tenth of the E-step's time.
+    # With Dask's own MALLOC_TRIM_THRESHOLD_, every larger array is paged in again: a tenth of the E-step's time.
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREAD_SETTINGS, 1),
 }
 
@@ -258,7 +258,7 @@ class _Dask(Workers):
             ) from None
         except self._distributed.KilledWorker:
             raise ChildProcessError(
-                f"{self._where}: one task has ended several workers, for want of memory perhaps; "
+                f"{self._where}: one task has ended several workers, perhaps because memory ran out; "
                 "their logs may say more"
             ) from None
         except (ImportError, RuntimeError) as error:

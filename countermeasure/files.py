@@ -75,7 +75,7 @@ def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.
     Raises
     ------
     InputError
-        When `output` is one of the inputs, by whatever name, or a folder.
+        When `output` is one of the inputs, under any name, or a folder.
     """
     if output is None:
         return

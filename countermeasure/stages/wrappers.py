@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in outdated(Path(words[0]), words[1:]):
         cli.log(
             f"{program}: model/{name} is not the model that the lists in ensemble/{name} and the fusions "
-            "were made with; score with it and train the fusions anew to have all of one kind"
+            "were made with; score with it and train the fusions again, so that all belong together"
         )
     return 0
 
