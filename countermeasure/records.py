@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -124,10 +125,13 @@ def _called(name: str) -> str:
     return name if len(name) < 100 and name.isprintable() else ascii(name[:100])
 
 
+_hints = lru_cache(get_type_hints)
+
+
 def _as_dataclass(form: Any, value: Any, name: str) -> Any:
     if type(value) is not dict:
         raise ValueError(f"{_called(name) or 'it'} is not a group of named values")
-    hints = get_type_hints(form)
+    hints = _hints(form)
     fields = {field.name: field for field in dataclasses.fields(form)}
     if unknown := [key for key in value if key not in fields]:
         raise ValueError(f"{_called(f'{name}.{unknown[0]}' if name else str(unknown[0]))} is unknown")
