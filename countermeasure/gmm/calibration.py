@@ -111,12 +111,7 @@ def logit(p: float) -> float:
 
 def models_sha256(folder: str | os.PathLike[str]) -> str:
     """Return the SHA-256 over those of a folder's models: a calibration is of these and of no others."""
-    return sha256_of_pair(*model_files(folder))
-
-
-def sha256_of_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 over those of two models."""
-    return provenance.combined_sha256(map(files.sha256, (bonafide_path, spoof_path)))
+    return provenance.combined_sha256(map(files.sha256, model_files(folder)))
 
 
 def read(folder: str | os.PathLike[str]) -> Calibration | None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,7 @@ class ScoreRecord:
     score_sha256 : str
         Of the score file: the record of a file with another one says nothing.
     models_sha256 : str
-        Of the models that gave the scores, see `calibration.models_sha256`.
+        Of the models that gave the scores, see `gmm.calibration.models_sha256`.
     split : str or None
         Of the lists that were scored; None where they do not tell.
     inputs : list of str
@@ -94,7 +95,7 @@ class ScoreRecord:
     models_sha256: str
     split: str | None
     inputs: list[str]
-    format: int = 1
+    format: Literal[1] = 1
 
 
 @dataclass(frozen=True)
@@ -316,4 +317,4 @@ def read_record(path: str | os.PathLike[str], score_sha256: str) -> ScoreRecord 
         record = records.checked(ScoreRecord, records.read(records.found_path(path)))
     except (OSError, ValueError, InputError):
         return None
-    return record if record.format == 1 and record.score_sha256 == score_sha256 else None
+    return record if record.score_sha256 == score_sha256 else None
