@@ -13,7 +13,7 @@ import argparse
 import math
 
 from countermeasure import cli
-from countermeasure.gmm.class_training import N_BLOCKS, n_groups
+from countermeasure.gmm.trainer import N_BLOCKS, n_groups
 
 N_PASSES = 30
 FRAME_BYTES = 60 * 4

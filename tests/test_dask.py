@@ -16,7 +16,7 @@ import pytest
 import corpus
 from countermeasure import compute, options, versions
 from countermeasure.errors import InputError
-from countermeasure.gmm import checkpoints, class_training
+from countermeasure.gmm import checkpoints, trainer
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.unfinished import UnfinishedList
 from countermeasure.options import TrainingOptions
@@ -101,7 +101,7 @@ def contents(folder):
 
 
 def test_models_have_the_same_bytes(cluster, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(class_training, "_GROUPS_PER_BLOCK", (2, 256))  # so that groups are of several parts
+    monkeypatch.setattr(trainer, "_GROUPS_PER_BLOCK", (2, 256))  # so that groups are of several parts
     training.train(data, tmp_path / "one", SMALL, n_jobs=1)
     training.train(data, tmp_path / "two", SMALL, n_jobs=2)
     training.train(data, tmp_path / "dask", SMALL, dask=cluster.address)

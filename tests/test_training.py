@@ -12,8 +12,8 @@ from sklearn.mixture import GaussianMixture
 
 from countermeasure import files, versions
 from countermeasure.errors import InputError
-from countermeasure.gmm import checkpoints, em
-from countermeasure.gmm.models import model_files, read_model, read_pair
+from countermeasure.gmm import em
+from countermeasure.gmm.models import differences, model_files, read_model, read_pair
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import training
@@ -526,7 +526,7 @@ def test_differences_are_a_few_words():
         source = {"kind": "features", "feature": {"type": feature, "filter_bank": {"n": 1}}, "sampling_rate": 16000}
         return {"inputs": [source], "data_sha256": [feature], "options": {}, "versions": {"numpy": "2.0"}, **others}
 
-    said = checkpoints.differences
+    said = differences
     assert said(record("mfcc"), record("lfcc")) == "features mfcc, now lfcc"
     assert said(record("mfcc"), record("mfcc")) == ""
     assert said(record("mfcc"), record("mfcc", data_sha256=["other"])) == "the data"

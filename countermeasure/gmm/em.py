@@ -1,11 +1,14 @@
 """The loop of expectation-maximisation over data that come in blocks.
 
 Incremental EM (R. M. Neal and G. E. Hinton, A view of the EM algorithm that justifies incremental,
-sparse, and other variants, 1998): the statistics of each block are kept; after a block's E-step its
-old share is replaced and the parameters follow at once. Within a pass the statistics are carried
-further the way they have come since its start (over-relaxation, R. Salakhutdinov and S. Roweis,
-Adaptive overrelaxed bound optimization methods, ICML 2003), until the first pass that loses by it.
-Neither moves the optimum, which is that of batch EM over all the data: the case of a single block.
+sparse, and other variants, 1998): the statistics of each block are kept. The E-step of a block
+replaces its old statistics, and the parameters are updated at once from the sum over all blocks.
+
+Over-relaxation (R. Salakhutdinov and S. Roweis, Adaptive overrelaxed bound optimization methods, ICML
+2003): within a pass, updates take the change of the statistics since the pass began as larger than it
+is. It stops for good with the first pass whose likelihood falls.
+
+Neither moves the optimum, which is that of batch EM over all data: the case of a single block.
 """
 
 from __future__ import annotations
@@ -17,9 +20,9 @@ import numpy as np
 
 from countermeasure.gmm.mixture import Parameters, Statistics
 
-# How much further; 0: not at all. 0.8 took a third of the passes that 0 took, 1.2 hardly fewer. One update of a
-# component in a hundred overshoots to a variance below 0, which is put to the floor until the next block. Leaving such
-# components alone cost a tenth more passes and gained nothing on held-out data (LA_mini, 64 to 512 components).
+# By how much changes are taken as larger; 0 is plain incremental EM. 0.8 needed a third of the passes of 0, and 1.2
+# hardly fewer. One update of a component in a hundred comes to a variance below 0, which the floor raises until the
+# next block. Not over-relaxing such components took a tenth more passes and gained nothing on held-out data.
 OVER_RELAXATION = 0.8
 
 EStep = Callable[[int, Parameters], Statistics]
@@ -79,7 +82,7 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     else:
         blocks = [e_step(b, parameters) for b in range(n_blocks)]
         total = _sum(blocks)
-    # On the statistics as they are: a pass ends where plain EM would.
+    # Without over-relaxation, so that a pass ends where plain EM would.
     parameters = m_step(total, parameters)
     log_likelihood = sum(block.log_likelihood for block in blocks) / sum(block.n_frames for block in blocks)
     return State(parameters, tuple(blocks), (*state.history, log_likelihood))
@@ -87,7 +90,7 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
 
 def _over_relaxed(total: Statistics, before: Statistics) -> Statistics:
     sums = total.sums + OVER_RELAXATION * (total.sums - before.sums)
-    # A component that would lose half of its frames to this is left alone, lest nothing remains of it.
+    # Not for a component that would lose half of its frames by it, and might lose all.
     left_alone = sums[-1] < 0.5 * total.occupancy
     sums[:, left_alone] = total.sums[:, left_alone]
     return replace(total, sums=sums)

@@ -9,7 +9,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from countermeasure import records
+from countermeasure import records, versions
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
 from countermeasure.gmm.mixture import Parameters
@@ -251,13 +251,39 @@ class _Record:
     n_frames: int | None = None
 
 
+def check_record(record: Any) -> None:
+    """Check what a model or a checkpoint says about itself; raises ValueError where a value has the wrong type."""
+    records.checked(_Record, record)
+
+
 def _record_problem(record: Any) -> str | None:
-    """Say what is wrong with what a model tells about itself; None where nothing is."""
     try:
-        records.checked(_Record, record)
+        check_record(record)
     except ValueError as error:
         return f"its record is wrong: {error}"
     return None
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Say in a few words how one training's record differs from another's; nothing where it does not.
+
+    Where it does not, the two trainings give the same models. What the records of the lists say has no part in that.
+    """
+    told = []
+    if found.get("data_sha256") != wanted.get("data_sha256"):
+        before, now = _feature_types(found), _feature_types(wanted)
+        told.append(f"features {before}, now {now}" if before != now else "the data")
+    for name, what in (("columns", "the columns"), ("start_sha256", "the models to continue from")):
+        if found.get(name) != wanted.get(name):
+            told.append(what)
+    was, options = found.get("options") or {}, wanted.get("options") or {}
+    told += [f"{name} {was.get(name)}, now {options[name]}" for name in options if was.get(name) != options[name]]
+    told += versions.differences(found.get("versions") or {}, wanted.get("versions") or {})
+    return ", ".join(told)
+
+
+def _feature_types(record: dict[str, Any]) -> str:
+    return "+".join(source["feature"]["type"] for source in record.get("inputs") or [] if source) or "unknown"
 
 
 def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> tuple[Model, Model]:

@@ -16,11 +16,11 @@ import numpy as np
 from countermeasure import cli, compute, files, records, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, logistic
-from countermeasure.gmm.class_training import ClassTraining, PassLog
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_pair, write_pair
+from countermeasure.gmm.models import Model, differences, model_files, read_pair, write_pair
 from countermeasure.gmm.moments import means
+from countermeasure.gmm.trainer import PassLog, Trainer
 from countermeasure.lists import fusion, provenance
 from countermeasure.lists.table import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
@@ -188,9 +188,9 @@ def _train(
             if conduct.in_memory and not workers.are_elsewhere:
                 table.hold()
             # Both are looked through before one is trained, and trained before one is written.
-            trainings = [ClassTraining(table, items[label], label, options, workers) for label in LABELS]
+            trainings = [Trainer(table, items[label], label, options, workers) for label in LABELS]
             log = PassLog(conduct.log)
-            models = [one.run(starts[one.label], _checkpoint(folder, one.label), record, log) for one in trainings]
+            models = [one.train(starts[one.label], _checkpoint(folder, one.label), record, log) for one in trainings]
             _finish(folder, models)
 
 
@@ -248,7 +248,7 @@ def _nothing_to_do(folder: Path, record: dict[str, Any]) -> bool:
     except InputError:  # missing, damaged or mixed: trained anew
         return False
     found = pair[0].record
-    if not found or (how := checkpoints.differences(found, record)):
+    if not found or (how := differences(found, record)):
         how = how if found else "made elsewhere"
         cli.log(f"{folder}: has models of another training ({how}), which will be replaced in the end")
         return False

@@ -1,4 +1,8 @@
-"""Train the mixture of one class, pass by pass: from seeds, from given models, or from a checkpoint."""
+"""Train the mixture of one class: from seeds, from a given mixture, or from a checkpoint.
+
+The way of a training: mean and deviation of the data (`moments`), a start (`mixture.seeds`), passes of EM
+(`em.run`) whose E-step workers carry out part by part (`kernel.Kernel`), a checkpoint after each pass, a `Model`.
+"""
 
 from __future__ import annotations
 
@@ -28,28 +32,27 @@ from countermeasure.options import TrainingOptions
 
 # Fixed, so that models depend neither on the length of the list nor on the number of threads.
 N_BLOCKS = 16
-# Frames among which the start looks for its means: more cost time and did not help on held-out data.
+# Frames among which the start looks for its means: more took longer and did not help on held-out data.
 N_SAMPLE = 20_000
-# Rows of a block that one worker works on at a time: fewer where the block is short, for all to have work.
-_SMALLEST_PART = 512
+# A short block is divided into smaller parts, so that all workers have some, but not into smaller ones than this.
 _PARTS_PER_BLOCK = 8
-# The statistics of a block are the sum of so many groups' of parts, whose own sums a worker on another machine
-# makes: groups of so many rows that sending 0.5 MB back costs little beside computing it, and enough of them for
-# the machines that so much data deserve. They depend on the data alone, for sums to have the same bytes anywhere,
-# and are powers of two, which most numbers of workers divide.
-_GROUPS_PER_BLOCK = (4, 256)
+_SMALLEST_PART = 512
+# The parts of a block are added up in groups. A worker on another machine sends the sum of a group: of about so many
+# rows, so that computing it takes much longer than sending its 0.5 MB. The number of groups depends on the data
+# alone, so that sums have the same bytes anywhere, and is a power of two, which most numbers of workers divide.
 _ROWS_PER_GROUP = 65536
+_GROUPS_PER_BLOCK = (4, 256)
 
 
 class PassLog:
-    """The passes of both classes as CSV, whole after every pass; nothing where no file is named."""
+    """A CSV file of the passes of both classes, written after each pass; no file where `path` is None."""
 
     def __init__(self, path: str | os.PathLike[str] | None):
         self._path = path
         self._rows: dict[str, list[tuple]] = {}
 
     def write(self, label: str, history: Sequence[float], seconds: Sequence[float], n_frames: int) -> None:
-        """Put the class's passes so far, their log-likelihoods and seconds, in place of what was known of them."""
+        """Write a class's passes so far: their log-likelihoods in nats a frame, and seconds."""
         if self._path is None:
             return
         gains = [float("inf"), *np.diff(history)]
@@ -64,8 +67,23 @@ class PassLog:
                 out.writerows(rows)
 
 
-class ClassTraining:
-    """The training of one class's mixture on its items of a table."""
+class Trainer:
+    """The training of one class's mixture on its items of a table.
+
+    Parameters
+    ----------
+    table : Table
+    items : array of int
+        The items of the class.
+    label : {'bonafide', 'spoof'}
+    options : TrainingOptions
+    workers : compute.Workers
+
+    Raises
+    ------
+    InputError
+        When a value is no number, or the data have a scale that no model may have.
+    """
 
     def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, workers: compute.Workers):
         self.label = label
@@ -78,8 +96,24 @@ class ClassTraining:
         self._regularisation = options.reg_covar / variances
         self._blocks = self._divide()
 
-    def run(self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog) -> Model:
-        """Train from `start`, from seeds where it is None, or from where the checkpoint stands."""
+    def train(self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog) -> Model:
+        """Train to the end and return the model.
+
+        Parameters
+        ----------
+        start : Parameters or None
+            A mixture of raw frames to start from; None: seeds among the frames.
+        checkpoint : Path
+            Written after each pass; where it is there already, training goes on from it.
+        record : dict
+            What the model will say about itself.
+        log : PassLog
+
+        Raises
+        ------
+        InputError
+            When the checkpoint is damaged or of another training, or when no likelihood is finite.
+        """
         found = checkpoints.load(checkpoint, record)
         if found:
             state, seconds = found
@@ -118,7 +152,7 @@ class ClassTraining:
         """Divide the items into blocks, and each block into parts for the workers."""
         n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
         n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
-        # Lists are sorted by speaker and attack as often as not; every block shall be like the whole.
+        # In a random order: lists are often sorted by speaker and attack, and each block should be like all data.
         order = self._rng.permutation(self._items)
         blocks = [self._table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
         return [parts for parts in blocks if parts]
@@ -126,7 +160,7 @@ class ClassTraining:
     def _e_step(self, block: int, parameters: Parameters) -> Statistics:
         groups = grouped(self._blocks[block], n_groups(self._n_frames / len(self._blocks)))
         elsewhere = self._workers.are_elsewhere
-        # Here every core shall have work, so a task is a part, and the groups' sums are made as results come.
+        # On this machine a task is a single part, so that every core has work.
         tasks = groups if elsewhere else [[part] for group in groups for part in group]
         located = (list(map(self._table.located, task)) for task in tasks)
         found = self._workers.map(_EStep(parameters, self._standard), located)
@@ -145,7 +179,7 @@ class ClassTraining:
             )
 
     def _model(self, state: em.State, record: dict[str, Any]) -> Model:
-        # The passes' likelihoods belong to parameters on the way; the model's own takes one pass more.
+        # The likelihoods of passes belong to parameters before their update; the final ones need one more E-step.
         total = Statistics.zero(state.parameters.n_components, state.parameters.n_dims)
         for block in range(len(self._blocks)):
             total = total + self._e_step(block, state.parameters)
@@ -169,7 +203,7 @@ class ClassTraining:
 
 
 class _EStep:
-    """The E-step over the parts of a task; pickled, it is the mixture's parameters."""
+    """The E-step over the parts of a task; sent to another machine, it is just the mixture's parameters."""
 
     def __init__(self, parameters: Parameters, standard: Standardisation):
         self._arguments = parameters, standard
@@ -178,7 +212,7 @@ class _EStep:
         return _EStep, self._arguments
 
     @cached_property
-    def _kernel(self) -> Kernel:  # not made where a task only passes through
+    def _kernel(self) -> Kernel:  # made by the worker, not by whoever sends it the task
         return Kernel(*self._arguments)
 
     def __call__(self, parts: Sequence[Rows]) -> Statistics:
@@ -190,7 +224,7 @@ def _sum(statistics: Iterable[Statistics]) -> Statistics:
 
 
 def n_groups(n_rows: float) -> int:
-    """Return in how many groups a block of so many rows is divided."""
+    """Return into how many groups a block of `n_rows` rows is divided."""
     fewest, most = _GROUPS_PER_BLOCK
     return int(np.clip(2 ** math.ceil(math.log2(n_rows / _ROWS_PER_GROUP)), fewest, most))
 
