@@ -1,9 +1,5 @@
-"""What goes wrong on its way: damaged and hostile files, killed runs, full disks, locked folders.
+"""What goes wrong on its way: damaged and hostile files, killed runs, full disks, locked folders, two runs at once.
 
-./run_tests.sh runs the short version with everything else; the long one is
-
-    ./run_tests.sh tests/faults --long
-
-Every mutant has a number, and the same number is the same mutant on every machine. The summary at
-the end of the run counts by kind what was tried and what was survived.
+`./run_tests.sh` runs the short version with everything else, `./run_tests.sh tests/faults --long` the long one.
+Every mutant has a number, and the same number is the same mutant on every machine.
 """

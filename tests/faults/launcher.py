@@ -1,10 +1,11 @@
-"""Start scripts quickly, many times, and end them at a chosen moment or under a chosen limit.
+"""Start scripts quickly, many times, and stop or end them at a chosen moment or under a chosen limit.
 
 A server imports everything heavy once and forks for each run, so that a run takes a tenth of a
-second and moments fall into its work rather than into its imports. The forked process executes the
-script's own source as ``__main__`` and ends by the interpreter's own way out.
+second. The forked process executes the script's own source as ``__main__``. A run is a series of
+steps: its changes to the file system, and its openings of files for writing.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -13,16 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 10  # no run may take longer
+SECONDS = 200  # no run may take longer, on however busy a machine
 
 
 class Ended(NamedTuple):
-    """How a run ended: `status` is negative for a signal; `steps` counts its changes to the file system."""
+    """How a run ended: `status` is negative for a signal, None while it is stopped."""
 
-    status: int
+    status: int | None
     stderr: str
-    seconds: float
     steps: int
+    pid: int
 
 
 class Launcher:
@@ -44,69 +45,72 @@ class Launcher:
         self._server.stdout.close()
         self._server.wait(30)
 
-    def start(self, folder, name, *arguments, **options):
-        """Start ``NAME.py ARGUMENTS`` in a folder.
+    def run(self, folder, name, *arguments, **options):
+        """Run ``NAME.py ARGUMENTS`` in a folder until it ends or stops.
 
-        Options: `kill_at_step` (number of a change to the file system, before which the process
-        kills itself), `kill_after` (seconds), `largest_file` (bytes that a file may have), `uid`.
+        Options: `kill_at` (a step, before which the process kills itself), `stop_at` (a step, before which
+        it stops until `resume`), `largest_file` (bytes that a file may have), `kill_when_full` (whether more
+        kill it), `uid`.
         """
-        job = {"folder": str(folder), "name": name, "arguments": [str(argument) for argument in arguments], **options}
+        return self._ask(folder=str(folder), name=name, arguments=[str(word) for word in arguments], **options)
+
+    def resume(self, stopped):
+        """Let a stopped run go on; return how it ended."""
+        return self._ask(resume=stopped.pid)
+
+    def _ask(self, **job):
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
-
-    def wait(self):
-        """Return how the started run ended."""
         return Ended(**json.loads(self._server.stdout.readline()))
-
-    def run(self, folder, name, *arguments, **options):
-        """Start a run and wait for its end."""
-        self.start(folder, name, *arguments, **options)
-        return self.wait()
 
 
 # -- the server ------------------------------------------------------------------------------------
 
-# What changes names and lengths of files; opening for writing is among them, writing itself is not.
 _CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
 
 
 def _serve() -> dict[str, Any] | None:
     """Work on jobs; return one in each forked process, None at the end."""
+    import signal
+    import tempfile
+
+    running: dict[int, Any] = {}
     for line in sys.stdin:
         job = json.loads(line)
-        out, complaints = os.pipe()
-        count, steps = os.pipe()
-        pid = os.fork()
-        if not pid:
-            os.dup2(complaints, 2)
-            os.dup2(os.open(os.devnull, os.O_RDWR), 1)
-            os.dup2(1, 0)
-            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-            job["steps"] = steps
-            return job
-        os.close(complaints)
-        os.close(steps)
-        print(json.dumps(_watch(pid, out, count, job.get("kill_after"))), flush=True)
+        if "resume" in job:
+            pid = job["resume"]
+            os.kill(pid, signal.SIGCONT)
+        else:
+            # What it says, and a byte for each step.
+            streams = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+            pid = os.fork()
+            if not pid:
+                null = os.open(os.devnull, os.O_RDWR)
+                for source, target in ((null, 0), (null, 1), (streams[0].fileno(), 2)):
+                    os.dup2(source, target)
+                sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+                return {**job, "steps": os.dup(streams[1].fileno())}
+            running[pid] = streams
+        print(json.dumps(_watch(pid, running)), flush=True)
     return None
 
 
-def _watch(pid, out, count, kill_after):
+def _watch(pid, running):
+    """Wait until a process ends or stops."""
     import signal
     import threading
-    import time
 
-    began = time.monotonic()
-    timer = threading.Timer(kill_after or SECONDS, os.kill, (pid, signal.SIGKILL))
+    timer = threading.Timer(SECONDS, os.kill, (pid, signal.SIGKILL))
     timer.start()
-    with os.fdopen(out) as f:
-        stderr = f.read()
-    with os.fdopen(count, "rb") as f:
-        steps = len(f.read())
-    _, status = os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, os.WUNTRACED)
     timer.cancel()
-    timer.join()
-    seconds = time.monotonic() - began
-    return {"status": os.waitstatus_to_exitcode(status), "stderr": stderr, "seconds": seconds, "steps": steps}
+    said, steps = (os.pread(stream.fileno(), 1 << 20, 0) for stream in running[pid])
+    stopped = os.WIFSTOPPED(status)
+    if not stopped:
+        for stream in running.pop(pid):
+            stream.close()
+    code = None if stopped else os.waitstatus_to_exitcode(status)
+    return {"status": code, "stderr": said.decode(errors="replace"), "steps": len(steps), "pid": pid}
 
 
 def _prepare(job) -> tuple[Any, str]:
@@ -121,18 +125,21 @@ def _prepare(job) -> tuple[Any, str]:
     sys.argv = [path, *job["arguments"]]
     number = 0
 
-    def count(event, arguments):
+    def step(event, arguments):
         nonlocal number
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if event not in _CHANGES and not writes:
             return
-        if number == job.get("kill_at_step"):
+        if number == job.get("kill_at"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if number == job.get("stop_at"):
+            os.kill(os.getpid(), signal.SIGSTOP)
         number += 1
         os.write(job["steps"], b".")
 
-    sys.addaudithook(count)
+    sys.addaudithook(step)
     if job.get("largest_file") is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if job.get("kill_when_full") else signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"],) * 2)
     if job.get("uid") is not None:
         os.setgroups([])
@@ -151,8 +158,8 @@ def _import_all():
     for path in [*ROOT.glob("countermeasure/**/*.py"), *ROOT.glob("tDCF_python/*.py")]:
         if not path.stem.startswith("__"):
             importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    heavy = ("sklearn.mixture", "soundfile", "spafe", "scipy.signal", "matplotlib.pyplot")
-    for name in (*heavy, "csv", "email.parser", "encodings.utf_8_sig"):
+    heavy = ("sklearn.mixture", "soundfile", "soxr", "tqdm", "spafe.fbanks.mel_fbanks", "scipy.signal", "scipy.special")
+    for name in (*heavy, "matplotlib.pyplot", "csv", "email.parser", "encodings.utf_8_sig"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     versions.current()
@@ -160,8 +167,15 @@ def _import_all():
 
 if __name__ == "__main__":
     _import_all()
+    gc.freeze()  # or each fork would copy all memory when it first collects garbage
     started = _serve()
     if started:
         source, file_name = _prepare(started)
         sys.path.insert(0, str(ROOT))
-        exec(source, {"__name__": "__main__", "__file__": file_name, "__builtins__": __builtins__})
+        try:
+            exec(source, {"__name__": "__main__", "__file__": file_name, "__builtins__": __builtins__})
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else ended.code is not None
+        sys.stderr.flush()
+        os._exit(code)  # taking the interpreter apart would take longer than most runs

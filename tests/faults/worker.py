@@ -1,12 +1,13 @@
-"""Give mutants to the functions that read them, with little time, little memory and a watch on what runs.
+"""Give damaged files to the scripts that read them, with little time, little memory and a watch on what runs.
 
-    python -m faults.worker KIND FIRST LAST SAMPLES
+    python -m faults.worker KIND COUNT WORKPLACE
 
-prints a JSON line ``[number, mutators, outcome]`` for each mutant that was lost, and one of counts at
-the end. To be started in an empty folder; `reproduce` gives one mutant's bytes.
+prints for each mutant of a good file, or each hostile pickle where COUNT is 0, a JSON list: its name, and
+'accepted', 'refused', or what must not happen.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -16,46 +17,28 @@ import signal
 import sys
 import tempfile
 import traceback
-import warnings
 from pathlib import Path
 
 from countermeasure.errors import InputError
-from countermeasure.gmm import checkpoints
-from countermeasure.gmm.models import read_model
-from countermeasure.lists import pickles, provenance, table
-from countermeasure.lists.unfinished import UnfinishedList
-from countermeasure.options import TrainingOptions
-from countermeasure.stages import scoring, training
-from countermeasure.trials import protocol, score_files
-from faults import samples
-from faults.hostile import CANARY
+from faults import hostile, writers
 from faults.mutations import mutant
-from tDCF_python import metrics
 
-SECONDS = 5
-MEGABYTES = 400  # beyond what the process has when it begins; no sample is larger than some kilobytes
+SECONDS = 10
+MEGABYTES = 400  # beyond what the process has when it begins; no sample is larger than some hundred kilobytes
 LONGEST_MESSAGE = 2000  # characters; a name in it may be long
-PATTERNS = {
-    "list": "list*.pkl",
-    "scores": "scores*.pkl",
-    "model": "model*.gmm",
-    "protocol": "protocol*.txt",
-    "cm": "cm*.txt",
-    "asv": "asv*.txt",
-    "record": "list.pkl.json",
-    "checkpoint": "checkpoint.npz",
-    "parts": ".unfinished.parts",
-    "items": ".unfinished.items",
+CHECKPOINT = "bonafide.checkpoint.npz"
+SAMPLES = {
+    "list": "data/eval/eval-lfcc.pkl",
+    "model": "model/lfcc/bon.gmm",
+    "protocol": "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt",
+    "cm": "scores.txt",
+    "asv": "asv.txt",
+    "record": "data/eval/eval-lfcc.pkl.json",
+    "checkpoint": f"unfinished/{CHECKPOINT}",
 }
-_RUNS_CODE = (
-    "os.system",
-    "os.exec",
-    "os.fork",
-    "os.posix_spawn",
-    "subprocess.Popen",
-    "socket.connect",
-    "pickle.find_class",
-)
+SCORE = dict(zip(*[iter(writers.WRITERS["gmm_test"])] * 2, strict=True))
+TRAIN = ["--data_path", "data/train/train-lfcc.pkl", *writers.SMALL]
+_RUNS_CODE = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "socket.connect")
 watching = False
 ran: list[str] = []
 
@@ -64,131 +47,54 @@ class Hang(BaseException):
     """Time is up; no reader catches it."""
 
 
-def _score(folder, **replaced):
-    files = {
-        "data_path": folder / "list.pkl",
-        "model_path_bon": folder / "model.gmm",
-        "model_path_sp": folder / "other.gmm",
-        "label_path": folder / "protocol.txt",
-        "output_path": Path("scores.txt"),
-    }
-    scoring.score_list(**{**files, **replaced}, n_jobs=1)
+def call(kind, path, folder):
+    """Return the script that reads a kind of file, and its arguments; outputs go into `folder`."""
+    out = ["--output_path", folder / "out.txt"]
+    if kind in ("cm", "asv"):
+        scores = {"cm": SAMPLES["cm"], "asv": SAMPLES["asv"]} | {kind: path}
+        arguments = ["--cm_score", scores["cm"], "--asv_score", scores["asv"], "--json", folder / "out.txt"]
+        return "score_eval", arguments
+    if kind == "checkpoint":
+        (folder / "model").mkdir()
+        path.rename(folder / "model" / CHECKPOINT)
+        return "gmm_train_recur", [*TRAIN, "--model_path", folder / "model"]
+    if kind == "record":
+        shutil.copy(SAMPLES["list"], folder / "list.pkl")
+        path.rename(folder / "list.pkl.json")
+        path = folder / "list.pkl"
+    option = {"model": "--model_path_bon", "protocol": "--label_path"}.get(kind, "--data_path")
+    return "gmm_test", [word for pair in (SCORE | {option: path, "--output_path": out[1]}).items() for word in pair]
 
 
-def _list(path, folder):
-    options = TrainingOptions(n_components=samples.N_COMPONENTS, max_iter=2)
-    with contextlib.suppress(InputError):  # it is for scoring to say whether the list is any good
-        training.train(path, "models", options, n_jobs=1, restart=True)
-    for _ in pickles.read_list(path):
-        pass
-    _score(folder, data_path=path)
-
-
-def _scores(path, folder):
-    for _ in pickles.read_list(path):
-        pass
-    with table.Table([path, folder / "scores-4.pkl"]) as scores:
-        for i in range(len(scores)):
-            scores.item(i)
-
-
-def _model(path, folder):
-    read_model(path)
-    _score(folder, model_path_bon=path)
-
-
-def _protocol(path, folder):
-    list(protocol.read_protocol(path))  # which parses the trials
-    _score(folder, label_path=path)
-
-
-def _cm(path, folder):
-    trials = {trial.utterance: trial for trial in protocol.read_protocol(folder / "protocol.txt")}
-    scores = score_files.read_cm_scores(path, trials)
-    if scores.bonafide.any() and not scores.bonafide.all():
-        metrics.eer(scores.scores[scores.bonafide], scores.scores[~scores.bonafide])
-
-
-def _asv(path, folder):
-    score_files.read_asv_scores(path)
-
-
-def _record(path, folder):
-    shutil.copy(folder / "list.pkl", "list.pkl")
-    path.rename("list.pkl.json")
-    with contextlib.suppress(InputError):
-        provenance.read("list.pkl")
-    _score(folder, data_path=Path("list.pkl"))
-
-
-def _checkpoint(path, folder):
-    checkpoints.load(path, samples.RECORD)
-
-
-def _parts(path, folder):
-    shutil.copy(folder / ".unfinished.items", ".list.items")
-    path.rename(".list.parts")
-    _finish()
-
-
-def _items(path, folder):
-    shutil.copy(folder / ".unfinished.parts", ".list.parts")
-    path.rename(".list.items")
-    _finish()
-
-
-def _finish():
-    """Go on with an unfinished list, and finish it with what is there."""
-    with UnfinishedList("list", samples.UNFINISHED_SETTINGS) as unfinished:
-        unfinished.resume(["00" * 32] * unfinished.n_found, with_problems=True)
-        n_items = len(unfinished.n_frames)
-        if not n_items:
-            raise InputError("nothing is left of it")
-        unfinished.finish()
-        unfinished.publish()
-    assert len([array for array, _ in pickles.read_list("list") if array is not None]) == n_items
-
-
-READERS = {"list": _list, "scores": _scores, "model": _model, "protocol": _protocol, "cm": _cm, "asv": _asv,
-           "record": _record, "checkpoint": _checkpoint, "parts": _parts, "items": _items}  # fmt: skip
-
-
-def outcome(kind, content, folder):
+def outcome(kind, content):
     """Return 'accepted', 'refused', or what must not happen."""
     global watching
-    for path in Path().iterdir():
-        path.unlink() if path.is_file() else shutil.rmtree(path)
-    path = Path("mutant")
-    path.write_bytes(content)
-    ran.clear()
-    watching = True
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        READERS[kind](path, folder)
-        result = "accepted"
-    except InputError as error:
-        message = " ".join(str(error).split())
-        result = "refused" if len(message) <= LONGEST_MESSAGE else f"a message of {len(message):,} characters"
-    except Hang:
-        result = "hangs: " + traceback.format_exc(limit=-3)
-    except MemoryError:
-        result = "takes all memory: " + traceback.format_exc(limit=-3)
-    except BaseException:
-        result = traceback.format_exc(limit=-4)
-    finally:
-        watching = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    if ran or Path(CANARY).exists():
-        return f"runs code: {ran}"
-    if Path("scores.txt").exists() and result != "accepted":
-        return f"leaves a score file, though {result}"
-    return result
-
-
-@contextlib.contextmanager
-def _silence():
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        yield
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "mutant"
+        path.write_bytes(content)
+        script, arguments = call(kind, path, folder)
+        main = importlib.import_module(script).main
+        ran.clear()
+        watching = True
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+                main([str(argument) for argument in arguments])
+            result = "accepted"
+        except InputError as error:
+            message = str(error)
+            result = "refused" if len(message) <= LONGEST_MESSAGE else f"a message of {len(message):,} characters"
+        except (Exception, Hang, SystemExit):
+            result = traceback.format_exc(limit=-4)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            watching = False
+        if ran or Path(hostile.CANARY).exists():
+            return f"runs code: {ran}"
+        if result != "accepted" and (folder / "out.txt").exists():
+            return f"leaves an output, though {result}"
+        return result
 
 
 def _watch(event, arguments):
@@ -200,39 +106,29 @@ def _hang(number, frame):
     raise Hang
 
 
-def prepare(folder):
-    """Import what reading needs, then limit this process's memory, and have every warning be an error.
-
-    `outcome` empties the folder that it works in: that is a new one from now on, whoever called from where.
-    """
-    with _silence():
-        _list(Path(folder) / "list.pkl", Path(folder))
-    os.chdir(tempfile.mkdtemp(dir="."))
+def limit():
+    """Watch this process, and limit its memory."""
     sys.addaudithook(_watch)
     signal.signal(signal.SIGALRM, _hang)
-    warnings.simplefilter("error")
     if Path("/proc/self/statm").exists():
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + (MEGABYTES << 20),) * 2)
 
 
-def main(kind, first, last, folder):
-    """Try the mutants of a kind with the numbers from `first` to before `last`."""
-    folder = Path(folder).resolve()
-    contents = [path.read_bytes() for path in sorted(folder.glob(PATTERNS[kind]))]
-    prepare(folder)
-    counts: dict[str, int] = {}
-    for number in range(int(first), int(last)):
-        content, mutators = mutant(kind, number, contents)
-        with _silence():
-            found = outcome(kind, content, Path(folder))
-        if found not in ("accepted", "refused"):
-            print(json.dumps([number, mutators, found]))
-            found = "LOST"
-        counts[found] = counts.get(found, 0) + 1
-    print(json.dumps(counts))
+def main(kind, count, workplace):
+    """Try mutants, or hostile pickles."""
+    os.chdir(workplace)
+    good = Path(SAMPLES[kind]).read_bytes()
+    print(json.dumps(["the good file", outcome(kind, good)]))  # which imports what reading needs
+    limit()
+    for number in range(int(count)):
+        content, mutator = mutant(kind, number, good)
+        print(json.dumps([f"{number}: {mutator}", outcome(kind, content)]))
+    if count == "0":
+        for name, piece in {**hostile.RUN, **hostile.BAD}.items():
+            for how, content in hostile.whole(piece).items():
+                print(json.dumps([f"{name}, {how}", outcome(kind, content)]))
 
 
 if __name__ == "__main__":
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     main(*sys.argv[1:])

@@ -40,8 +40,7 @@ WRITERS = {
     "gmm_calibrate": ["--cm_score", "scores.txt", "--model_path", "out"],
     "gmm_detect": ["--model_path", "model/lfcc", "--frames", "out/frames.png",
                    "LA/ASVspoof2019_LA_eval/flac/LA_E_1000000.flac"],
-    "score_eval": ["--cm_score", "scores.txt", "--plot", "out/plots", "--report", "out/report.html", "--json",
-                   "out/all.json", "--csv", "out/all.csv"],
+    "score_eval": ["--cm_score", "scores.txt", "--json", "out/all.json", "--csv", "out/all.csv"],
 }  # fmt: skip
 # The models that are in the folder before, for a script that writes beside them.
 THERE_BEFORE = {"gmm_calibrate": "model/lfcc"}
@@ -74,9 +73,3 @@ def prepare(folder, launcher):
 def tree(folder):
     """Return the contents of a folder's files, by their places in it."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def is_final(name):
-    """Tell whether a file has its final name, under which it must be whole."""
-    place = Path(name)
-    return not place.name.startswith(".") and not place.name.endswith(".checkpoint.npz")
