@@ -23,7 +23,7 @@ from countermeasure.errors import InputError
 from faults import hostile, writers
 from faults.mutations import mutant
 
-SECONDS = 10
+SECONDS = 10  # of processor time
 MEGABYTES = 400  # beyond what the process has when it begins; no sample is larger than some hundred kilobytes
 LONGEST_MESSAGE = 2000  # characters; a name in it may be long
 CHECKPOINT = "bonafide.checkpoint.npz"
@@ -77,7 +77,7 @@ def outcome(kind, content):
         main = importlib.import_module(script).main
         ran.clear()
         watching = True
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 main([str(argument) for argument in arguments])
@@ -88,7 +88,7 @@ def outcome(kind, content):
         except (Exception, Hang, SystemExit):
             result = traceback.format_exc(limit=-4)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             watching = False
         if ran or Path(hostile.CANARY).exists():
             return f"runs code: {ran}"
@@ -109,7 +109,6 @@ def _hang(number, frame):
 def limit():
     """Watch this process, and limit its memory."""
     sys.addaudithook(_watch)
-    signal.signal(signal.SIGALRM, _hang)
     if Path("/proc/self/statm").exists():
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + (MEGABYTES << 20),) * 2)
@@ -118,6 +117,7 @@ def limit():
 def main(kind, count, workplace):
     """Try mutants, or hostile pickles."""
     os.chdir(workplace)
+    signal.signal(signal.SIGPROF, _hang)
     good = Path(SAMPLES[kind]).read_bytes()
     print(json.dumps(["the good file", outcome(kind, good)]))  # which imports what reading needs
     limit()
