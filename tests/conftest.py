@@ -8,8 +8,7 @@ import pytest
 def pytest_configure():
     """Have the scripts that tests start hear Ctrl-C and hang-ups, though the tests may run in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser):

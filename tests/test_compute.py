@@ -178,7 +178,6 @@ def test_no_process_is_left():
     assert not [worker for worker in found if os.path.exists(f"/proc/{worker}")]
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="sends Ctrl-C as a terminal does")
 def test_ctrl_c_ends_all_processes_quietly(tmp_path):
     """A terminal sends it to the whole group, workers included."""
     script = tmp_path / "script.py"

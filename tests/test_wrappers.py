@@ -663,7 +663,6 @@ def test_no_python_is_told_in_one_line(tmp_path, checkout, script):
 
 
 def test_two_runs_make_one_environment(tmp_path, checkout):
-    pytest.importorskip("fcntl")
     python, made, may = tmp_path / "python", tmp_path / "made", tmp_path / "may"
     python.write_text(
         "#!/bin/sh\n"
