@@ -70,21 +70,26 @@ def is_no_file(path: Path) -> bool:
 
 
 def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.PathLike[str] | None) -> None:
-    """Refuse to write where something stands that is read as well; None stands for no file.
+    """Refuse to write to a file that the same run reads or writes otherwise; None stands for no file.
 
     Raises
     ------
     InputError
-        When `output` is one of the inputs, under any name, or a folder.
+        When `output` is one of the other files, under any name, or a folder.
     """
     if output is None:
         return
     _refuse_folder(Path(output))
     for path in inputs:
-        if path is not None and os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
-            raise InputError(
-                f"{output}: is read in this run, and what is written would replace it; choose another name"
-            )
+        if path is not None and _is_same(output, path):
+            raise InputError(f"{output}: this run reads or writes that file already; choose another name")
+
+
+def _is_same(output: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:
+    """Tell whether two paths are of one file, which may not be there yet."""
+    if os.path.exists(output) and os.path.exists(path):
+        return os.path.samefile(output, path)
+    return os.path.realpath(output) == os.path.realpath(path)
 
 
 def check_place(path: Path) -> None:

@@ -484,8 +484,8 @@ def test_the_picture_does_not_replace_what_is_read(work, capsys, tmp_path, recor
     os.link(tmp_path / "mfcc" / "sp.gmm", tmp_path / "model.svg")
     (tmp_path / "folder.png").mkdir()
     before = [path.read_bytes() for path in (recording, tmp_path / "model.svg")]
-    refused(capsys, "recording.png: is read in this run", tmp_path / "mfcc", recording, frames=recording)
-    refused(capsys, "model.svg: is read in this run", tmp_path / "mfcc", recordings[0], frames=tmp_path / "model.svg")
+    refused(capsys, "recording.png: this run reads or writes", tmp_path / "mfcc", recording, frames=recording)
+    refused(capsys, "model.svg: this run reads or writes", tmp_path / "mfcc", recordings[0], frames=tmp_path / "model.svg")
     refused(capsys, "folder.png: is a folder", tmp_path / "mfcc", recordings[0], frames=tmp_path / "folder.png")
     assert [path.read_bytes() for path in (recording, tmp_path / "model.svg")] == before
 

@@ -464,7 +464,7 @@ def test_what_is_read_is_not_written_over(file, tmp_path, source):
     (tmp_path / "other name.txt").symlink_to(tmp_path / source)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for option, name in (("--report", source), ("--json", source), ("--csv", "other name.txt")):
-        with pytest.raises(InputError, match=rf"{name}: is read in this run, and what is written would replace it"):
+        with pytest.raises(InputError, match=rf"{name}: this run reads or writes that file already"):
             score_eval.main([*map(str, arguments), option, str(tmp_path / name)])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

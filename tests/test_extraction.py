@@ -759,7 +759,7 @@ def test_a_protocol_that_an_output_would_replace_is_refused(corpus, name):
     corpus.output_path.mkdir()
     corpus.label_path = corpus.label_path.rename(corpus.output_path / name)
     content = corpus.label_path.read_bytes()
-    with pytest.raises(InputError, match="is read in this run"):
+    with pytest.raises(InputError, match="this run reads or writes"):
         corpus.extract("mfcc")
     assert corpus.label_path.read_bytes() == content
 

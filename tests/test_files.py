@@ -170,7 +170,7 @@ def test_output_in_the_place_of_an_input_is_refused(tmp_path):
         (tmp_path / "link", None, path),
         (path, tmp_path / "other", tmp_path / "link"),
     ]:
-        with pytest.raises(InputError, match="is read in this run"):
+        with pytest.raises(InputError, match="this run reads or writes"):
             refuse_overwriting(output, *inputs)
     with pytest.raises(InputError, match="is a folder"):
         refuse_overwriting(tmp_path)

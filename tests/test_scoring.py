@@ -230,10 +230,10 @@ def test_models_that_know_their_features_warn_once_before_a_list_that_does_not(p
 @pytest.mark.parametrize("name", ["protocol.txt", "dev-mfcc.pkl", "dev-mfcc.pkl.json", "model/bon.gmm", "model/sp.gmm"])
 def test_a_score_file_does_not_replace_what_is_read(place, no_work, name):
     before = contents(place)
-    with pytest.raises(InputError, match="is read in this run"):
+    with pytest.raises(InputError, match="this run reads or writes"):
         score(place, output_path=place / name)
     os.symlink(place / name, place / "by another name")
-    with pytest.raises(InputError, match="is read in this run"):
+    with pytest.raises(InputError, match="this run reads or writes"):
         score(place, output_path=place / "by another name")
     (place / "by another name").unlink()
     assert contents(place) == before
@@ -242,7 +242,7 @@ def test_a_score_file_does_not_replace_what_is_read(place, no_work, name):
 def test_neither_does_its_record(place, no_work):
     protocol = (place / "protocol.txt").rename(place / "scores.txt.json")
     before = contents(place)
-    with pytest.raises(InputError, match=r"scores\.txt\.json: is read in this run"):
+    with pytest.raises(InputError, match=r"scores\.txt\.json: this run reads or writes"):
         score(place, label_path=protocol)
     assert contents(place) == before
 
@@ -251,7 +251,7 @@ def test_a_score_file_does_not_replace_a_list_of_the_fusion(place, no_work):
     folder = fused(place)
     before = contents(place)
     for path in folder.iterdir():
-        with pytest.raises(InputError, match="is read in this run"):
+        with pytest.raises(InputError, match="this run reads or writes"):
             scoring.score_fusion(folder, *model_files(place / "fusion"), place / "protocol.txt", path)
     assert contents(place) == before
 
@@ -276,12 +276,12 @@ def test_lists_of_scores_do_not_replace_what_is_read(place, no_work, side):
     data.parent.mkdir(parents=True)
     (place / "dev-mfcc.pkl").rename(data)
     before = contents(place)
-    with pytest.raises(InputError, match=f"x-{side}-dev.pkl: is read in this run"):
+    with pytest.raises(InputError, match=f"x-{side}-dev.pkl: this run reads or writes"):
         scoring.write_frame_scores("dev", data, place / "model", "x", place / "scores")
     assert contents(place) == before
     data.rename(data.with_name(f"x-{side}-dev-filelevel.pkl"))
     before = contents(place)
-    with pytest.raises(InputError, match=f"x-{side}-dev-filelevel.pkl: is read in this run"):
+    with pytest.raises(InputError, match=f"x-{side}-dev-filelevel.pkl: this run reads or writes"):
         scoring.write_file_scores("dev", data.parent, place / "model", "x", place / "scores")
     assert contents(place) == before
 

@@ -295,10 +295,12 @@ def test_the_log_is_refused_a_place_that_is_read(tmp_path, data):
     record.write_text("{}")
     for log in (data, record, tmp_path / "first" / "sp.gmm", tmp_path):
         before = log.stat().st_size
-        with pytest.raises(InputError, match=r"is read in this run|is a folder"):
+        with pytest.raises(InputError, match=r"this run reads or writes|is a folder"):
             training.train(data, tmp_path / "model", SMALL, load_model_path=tmp_path / "first", log=log)
         assert log.stat().st_size == before
         assert not (tmp_path / "model").exists()
+    with pytest.raises(InputError, match="this run reads or writes"):  # the model that will be written
+        training.train(data, tmp_path / "model", SMALL, log=tmp_path / "model" / "bon.gmm")
     assert data.read_bytes() == content
 
 
