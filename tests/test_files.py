@@ -162,7 +162,8 @@ def test_a_full_disk_is_told_with_the_file(tmp_path):
 
 def test_output_in_the_place_of_an_input_is_refused(tmp_path):
     path = tmp_path / "scores.txt"
-    refuse_overwriting(path, path, None)  # not there: nothing to lose, and reading it will say so
+    with pytest.raises(InputError, match="this run reads or writes"):  # that will be there
+        refuse_overwriting(path, None, tmp_path / "." / "scores.txt")
     path.write_text("scores")
     (tmp_path / "link").symlink_to(path)
     for output, *inputs in [
