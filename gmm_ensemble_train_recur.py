@@ -4,7 +4,7 @@
 Like gmm_ensemble_train.py, it goes over the lists chunk by chunk and needs the same memory however long they are.
 
 Examples:
-    python gmm_ensemble_train_recur.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc
+    python gmm_ensemble_train_recur.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc-512
     python gmm_ensemble_train_recur.py --data_dir experiment/my-fusion/train --model_path model/my-fusion --tol 1e-2
 """
 

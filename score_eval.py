@@ -4,7 +4,7 @@
 Examples:
     python score_eval.py --cm_score output/mfcc-eval.txt --asv_score asvspoof2019-la-eval
     python score_eval.py --cm_score output/mfcc-eval.txt output/lfcc-eval.txt \\
-        --asv_score tDCF_python/scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --legacy False
+        --asv_score LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --legacy False
 """
 
 import argparse

@@ -485,7 +485,9 @@ def test_the_picture_does_not_replace_what_is_read(work, capsys, tmp_path, recor
     (tmp_path / "folder.png").mkdir()
     before = [path.read_bytes() for path in (recording, tmp_path / "model.svg")]
     refused(capsys, "recording.png: this run reads or writes", tmp_path / "mfcc", recording, frames=recording)
-    refused(capsys, "model.svg: this run reads or writes", tmp_path / "mfcc", recordings[0], frames=tmp_path / "model.svg")
+    refused(
+        capsys, "model.svg: this run reads or writes", tmp_path / "mfcc", recordings[0], frames=tmp_path / "model.svg"
+    )
     refused(capsys, "folder.png: is a folder", tmp_path / "mfcc", recordings[0], frames=tmp_path / "folder.png")
     assert [path.read_bytes() for path in (recording, tmp_path / "model.svg")] == before
 

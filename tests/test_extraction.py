@@ -786,3 +786,44 @@ def test_help_lists_every_type():
     text = gmm_data_processing.build_parser().format_help()
     for name in features.names():
         assert name.endswith("-25") or f" {name}, " in text or f" {name} " in text
+
+
+# -- several types at once ---------------------------------------------------------------------------
+
+
+def test_what_one_type_cannot_be_computed_of_another_can(corpus):
+    short = corpus.utterances[3]
+    corpus.record(short, rate=80)  # too low for the lowest frequency of cqcc
+    for utterance in corpus.utterances:
+        corpus.record(utterance, rate=80, n_samples=400)
+    with pytest.raises(InputError, match=r"7 of 7 recordings cannot be used; first: .* too low for cqcc"):
+        corpus.extract("silence", "cqcc", skip_bad=True)
+    (path,) = corpus.extract("silence")
+    assert len(pickle.loads(path.read_bytes())) == 7
+    assert json.loads(provenance.path_of(path).read_text())["skipped"] == []
+
+
+def test_types_are_finished_together_after_one_was_interrupted(corpus, monkeypatch):
+    monkeypatch.setattr(unfinished, "PART", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction.UnfinishedList, "finish", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            corpus.extract("lfcc")
+    with pytest.raises(InputError, match="too narrow"):
+        corpus.extract("lfcc", "lfcc@0-100", skip_bad=True)
+    (path,) = corpus.extract("lfcc", skip_bad=True)
+    assert len(pickle.loads(path.read_bytes())) == 7
+
+
+def test_a_run_that_does_not_begin_leaves_the_parts_of_another(corpus, monkeypatch):
+    monkeypatch.setattr(unfinished, "PART", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction.UnfinishedList, "finish", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            corpus.extract("lfcc")
+    before = {name: content for name, content in corpus.files().items() if "lfcc" in name}
+    assert len(before) == 2
+    with UnfinishedList(corpus.output_path / "train-mfcc.pkl", "another run"):
+        with pytest.raises(InputError, match="another run is at work"):
+            corpus.extract("lfcc", "mfcc", dtype="float64")
+        assert {name: content for name, content in corpus.files().items() if "lfcc" in name} == before

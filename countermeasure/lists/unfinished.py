@@ -209,15 +209,16 @@ class UnfinishedList(AbstractContextManager):
 
     def publish(self) -> None:
         """Give the list its name; nothing else is left of it."""
-        self._parts_path.unlink()
         os.replace(self._items_path, self.path)
+        self._parts_path.unlink()
 
     def __exit__(self, *exception: Any) -> None:
         try:
             if self._items_path.exists():  # not published
                 self.end_part()
         finally:
-            is_of_use = bool(self._found if self._parts is None else self.n_frames)
+            # Where this run did not begin, whatever an earlier one has left stays as it was.
+            is_of_use = self._parts_path.exists() if self._parts is None else bool(self.n_frames)
             if not is_of_use:
                 self._items_path.unlink(missing_ok=True)
                 self._parts_path.unlink(missing_ok=True)

@@ -22,7 +22,9 @@ from countermeasure.files import read_into
 # Nothing that a list or a model holds is nested deeper or has more entries at one level.
 _MAX_DEPTH = 32
 _MAX_STACK = 10_000
+# Objects that a pickle may have remembered: so many, or more in a large file, a byte of which is worth an eighth.
 _MAX_MEMO = 4_000_000
+_MEMO_PER_BYTE = 1 / 8
 # Opcodes of a model, or of a batch of a list's items: some times what any has.
 _MAX_OPCODES = 500_000
 # Text that is longer is skipped like data: it is an array's, as protocol 2 holds them.
@@ -62,7 +64,7 @@ class _DType:
 
     def __init__(self, name: Any, *_: Any):
         # Sizes only, no 'O' (objects) and no fields: such arrays are numbers or text.
-        if type(name) is not str or name[:1] not in "fiubU" or not name[1:].isdigit() or int(name[1:]) > 4096:
+        if type(name) is not str or name[:1] not in "fiubU" or not name[1:].isdigit() or not 0 < int(name[1:]) <= 4096:
             raise ValueError("array of an unknown type")
         self.value = np.dtype(name)
 
@@ -258,7 +260,7 @@ class Unpickler(_STANDARD):
         self.memo.pop(index, None)
         if _is_shareable(self.stack[-1]):
             self.memo[index] = self.stack[-1]
-        if len(self.memo) > _MAX_MEMO:
+        if len(self.memo) > max(_MAX_MEMO, _MEMO_PER_BYTE * self._size):
             self._refuse("remembers too much")
 
     def _memoize(self) -> None:

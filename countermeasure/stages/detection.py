@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -267,7 +268,7 @@ def _draw(picture: str | os.PathLike[str], models: Chain, score: Score, window: 
 
 def _printer(output: str) -> Callable[[Result], None]:
     """Return what prints a result at once; prints the heading of CSV."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name == "utf-8":
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are no UTF-8 come out as they went in
     if output == "csv":
         print(_csv(Result._fields), flush=True)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -153,10 +154,15 @@ class _Task(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """What a process found out about a recording, and its features by type."""
+    """What a process found out about a recording: its features by type, and why a type has none."""
 
     recording: Recording
     found: dict[str, NDArray[np.floating]] = {}  # noqa: RUF012  never changed
+    problems: dict[str, str] = {}  # noqa: RUF012
+
+    def of_type(self, name: str) -> Recording:
+        """Return what is known of the recording for the list of a type."""
+        return replace(self.recording, problem=self.problems[name]) if name in self.problems else self.recording
 
 
 class _Source:
@@ -228,18 +234,22 @@ def _load(task: _Task) -> tuple[_Task, str, audio.Recording | None, str | None]:
 
 def _compute(task: _Task, digest: str, loaded: audio.Recording | None, problem: str | None, dtype: str) -> _Result:
     if loaded is None:
-        return _Result(Recording(digest, problem=_in_unicode(problem)))
+        return _Result(Recording(digest, problem=problem and _in_unicode(problem)))
+    recording = Recording(digest, loaded.rate, loaded.n_channels, len(loaded.signal), loaded.md5_matches)
     try:
-        found = features.extract(loaded.signal, loaded.rate, task.names, dtype)
+        return _Result(recording, features.extract(loaded.signal, loaded.rate, task.names, dtype))
     except InputError as error:
-        return _Result(Recording(digest, problem=_in_unicode(f"{task.utterance}: {error}")))
-    about = loaded.rate, loaded.n_channels, len(loaded.signal), loaded.md5_matches
-    return _Result(Recording(digest, *about), found)
+        if len(task.names) == 1:
+            return _Result(recording, problems={task.names[0]: _in_unicode(f"{task.utterance}: {error}")})
+    # One type at a time: what one cannot be computed of, another can.
+    alone = [_compute(task._replace(names=[name]), digest, loaded, None, dtype) for name in task.names]
+    found = {name: feature for one in alone for name, feature in one.found.items()}
+    return _Result(recording, found, {name: problem for one in alone for name, problem in one.problems.items()})
 
 
-def _in_unicode(text: str | None) -> str | None:
+def _in_unicode(text: str) -> str:
     """Return a line of text with names of files as they can be written."""
-    return text and text.replace("\n", " ").encode(errors="backslashreplace").decode()
+    return text.replace("\n", " ").encode(errors="backslashreplace").decode()
 
 
 # -- lists -------------------------------------------------------------------------------------------
@@ -296,8 +306,8 @@ class _List:
             n_frames=unfinished.n_frames,
             index=index,
         )
-        provenance.write(self.path, record)
         self._write_skipped(recordings)
+        provenance.write(self.path, record)  # the last step that can fail before the list takes its name
         unfinished.publish()
         if padded:
             log(f"{self.path}: shorter than one window, filled up with zeros: {_named(padded)}")
@@ -341,7 +351,8 @@ def _fill(lists: dict[_List, UnfinishedList], source: _Source) -> None:
     known = (zip(trials, one.recordings, strict=False) for one in lists.values())
     before = next(((trial, one.rate) for pair in known for trial, one in pair if not one.problem), None)
     results = source.results(wanted, "extracting", next(iter(lists)).dtype)
-    for trial, types, (recording, found) in zip(trials[first:], wanted, results, strict=True):
+    for trial, types, result in zip(trials[first:], wanted, results, strict=True):
+        recording = result.recording
         if not recording.problem:
             before = before or (trial, recording.rate)
             if recording.rate != before[1]:
@@ -353,7 +364,7 @@ def _fill(lists: dict[_List, UnfinishedList], source: _Source) -> None:
                 )
         for each, one in lists.items():
             if each.name in types:
-                one.add(recording, found.get(each.name), trial.label)
+                one.add(result.of_type(each.name), result.found.get(each.name), trial.label)
     for one in lists.values():
         one.end_part()
 
@@ -373,19 +384,23 @@ def _report(lists: dict[_List, UnfinishedList], source: _Source, skip_bad: bool)
         n_wrong = sum(one.md5_matches is False for _, one in recordings)
         other = f"; {n_wrong:,} of them do not have the MD5 that they state, see the record" if n_wrong else ""
         log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {_named(refused)}{other}")
-    problems = [(trial, one.problem) for trial, one in recordings if one.problem]
+    by_list = [[one.problem for one in unfinished.recordings] for unfinished in lists.values()]
+    first = (next(filter(None, of_one), None) for of_one in zip(*by_list, strict=True))  # of the lists' problems
+    problems = [(trial, problem) for trial, problem in zip(source.trials, first, strict=True) if problem]
     if not problems:
         return
     share = f"{len(problems):,} of {len(recordings):,} recordings cannot be used"
-    if len(problems) == len(recordings):
-        raise InputError(f"{share}; is {source.data_path} their folder? first: {problems[0][1]}")
+    if any(map(all, by_list)):
+        is_elsewhere = not any(one.sha256 for _, one in recordings)
+        question = f" is {source.data_path} their folder?" if is_elsewhere else ""
+        raise InputError(f"{share};{question} first: {problems[0][1]}")
     for _, problem in problems[:_REASONS_AT_MOST]:
         log(str(problem))
     if len(problems) > _REASONS_AT_MOST:
         log(f"… and {len(problems) - _REASONS_AT_MOST:,} more")
     if not skip_bad:
         raise InputError(
-            f"{share}: {_named([trial for trial, _ in problems])}; mend them, or leave them out with --skip_bad; "
+            f"{share}: {_named([trial for trial, _ in problems])}; fix them, or leave them out with --skip_bad; "
             "what was computed is kept for the next run"
         )
     log(f"{share} and are left out")

@@ -4,15 +4,24 @@
 #   bash examples/own_data/run.sh ~/recordings            results in ./own_data
 #   bash examples/own_data/run.sh ~/recordings results
 #
-# Environment: PYTHON (default: python3); TRAIN_OPTIONS: options of gmm_train.py.
+# Environment: PYTHON (default: the active environment's, else .venv's of the checkout, else python3); TRAIN_OPTIONS: options of gmm_train.py.
 
 set -euo pipefail
-if [ $# -lt 1 ] || [ $# -gt 2 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
-    sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2
+usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
+if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
+    usage
+    exit 0
+fi
+if [ $# -lt 1 ] || [ $# -gt 2 ]; then
+    usage >&2
     exit 2
 fi
 suite=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-python=${PYTHON:-python3} recordings=$1 results=${2:-own_data}
+python=python3 recordings=$1 results=${2:-own_data}
+if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$suite/.venv/bin/python" ]; then
+    python=$suite/.venv/bin/python
+fi
+python=${PYTHON:-$python}
 
 "$python" "$suite/examples/own_data/make_lists.py" "$recordings" --output_path "$results"
 "$python" "$suite/gmm_data_processing.py" --data_split train --ftype lfcc \
