@@ -25,16 +25,16 @@ import soundfile
 
 from benchmarks.features import EIGHT
 from countermeasure.lists.unfinished import Recording
-from countermeasure.stages import extraction
+from countermeasure.stages import extraction, recordings
 from countermeasure.trials.protocol import read_protocol
 
 FEATURE = np.ones((1, 2), np.float32)
 
 
-def stand_in(dtype: str, tasks: list[extraction._Task]) -> list[extraction._Result]:
+def stand_in(dtype: str, tasks: list[recordings._Task]) -> list[recordings.Result]:
     """Return for each task what the features of a very short recording would be."""
     recording = Recording("00" * 32, rate=16000, n_channels=1, n_samples=800)
-    return [extraction._Result(recording, dict.fromkeys(task.names, FEATURE)) for task in tasks]
+    return [recordings.Result(recording, dict.fromkeys(task.names, FEATURE)) for task in tasks]
 
 
 def peak() -> int:
@@ -72,8 +72,8 @@ def main() -> None:
             return recording
 
         with (
-            mock.patch.object(extraction.audio, "find", find),
-            mock.patch.object(extraction, "_process_batch", stand_in),
+            mock.patch.object(recordings.audio, "find", find),
+            mock.patch.object(recordings, "_process_batch", stand_in),
         ):
             for run in ("lists made", "lists found finished"):
                 start = time.process_time()

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from countermeasure import compute, versions
-from countermeasure.cli import log, progress
+from countermeasure.cli import log
 from countermeasure.errors import InputError
 from countermeasure.features import features
 from countermeasure.files import refuse_overwriting, replace_when_whole
 from countermeasure.lists import names, provenance
 from countermeasure.lists.unfinished import Recording, UnfinishedList, remove_unfinished
 from countermeasure.options import SPLITS
-from countermeasure.speech import audio
+from countermeasure.stages.recordings import Source
 from countermeasure.trials.lines import Trial
-from countermeasure.trials.protocol import Protocol, read_protocol
+from countermeasure.trials.protocol import read_protocol
 
-# Recordings go to a process in batches, so that sending them costs little beside the work.
-_BATCH_RECORDINGS = 8
-_BATCH_BYTES = 2_000_000
-# So many times larger where they go to other machines.
-_FURTHER = 4
 # Starting a process takes about as long as computing so many features.
 _FEATURES_PER_PROCESS = 500
 _REASONS_AT_MOST = 20
@@ -105,7 +93,7 @@ def extract(
         workers = stack.enter_context(compute.workers(n_jobs, dask, processes=True))
         # As it was typed, for messages, unless other machines are to find it.
         folder = Path(data_path).absolute() if workers.are_elsewhere else Path(data_path)
-        source = _Source(folder, trials, workers)
+        source = Source(folder, trials, workers)
         wanted = lists if restart else _without_finished(lists, source, skip_bad)
         unfinished = {
             each: stack.enter_context(UnfinishedList(each.path, each.identity(source), restart)) for each in wanted
@@ -141,117 +129,6 @@ def _check_arguments(data_split: str, data_path: str | os.PathLike[str], ftype: 
         raise InputError(f"{data_path}: no such folder; give the one with the recordings (.flac or .wav)")
 
 
-# -- recordings, and what processes do with them -----------------------------------------------------
-
-
-class _Task(NamedTuple):
-    """A recording, and the types whose features are to be computed; `problem` says why there is no file."""
-
-    utterance: str
-    names: Sequence[str]
-    path: Path | None = None
-    problem: str | None = None
-
-
-class _Result(NamedTuple):
-    """What a process found out about a recording: its features by type, and why a type has none."""
-
-    recording: Recording
-    found: dict[str, NDArray[np.floating]] = {}  # noqa: RUF012  never changed
-    problems: dict[str, str] = {}  # noqa: RUF012
-
-    def of_type(self, name: str) -> Recording:
-        """Return what is known of the recording for the list of a type."""
-        return replace(self.recording, problem=self.problems[name]) if name in self.problems else self.recording
-
-
-class _Source:
-    """The recordings of a protocol."""
-
-    def __init__(self, data_path: Path, trials: Protocol, workers: compute.Workers):
-        self.data_path, self.trials, self.workers = data_path, trials, workers
-
-    @cached_property
-    def protocol_sha256(self) -> str:
-        """See `provenance.protocol_sha256`."""
-        return provenance.protocol_sha256(self.trials)
-
-    @cached_property
-    def digests(self) -> list[str]:
-        """SHA-256 of every trial's file, empty for one that is not there."""
-        wanted: list[list[str]] = [[] for _ in self.trials]
-        return [result.recording.sha256 for result in self.results(wanted, "checking")]
-
-    def results(self, wanted: Sequence[Sequence[str]], what: str, dtype: str = "float32") -> Iterator[_Result]:
-        """Yield the features of the last trials, of the types that are wanted of each, in order."""
-        trials = self.trials[len(self.trials) - len(wanted) :]
-        tasks = (self._task(trial, types) for trial, types in zip(trials, wanted, strict=True))
-        most = _BATCH_RECORDINGS * (_FURTHER if self.workers.are_elsewhere else 1)
-        done = self.workers.map(partial(_process_batch, dtype), _batches(tasks, most))
-        with contextlib.closing(done):
-            yield from progress((result for batch in done for result in batch), len(wanted), what, "files")
-
-    def _task(self, trial: Trial, types: Sequence[str]) -> _Task:
-        try:
-            return _Task(trial.utterance, types, audio.find(self.data_path, trial.file or trial.utterance))
-        except InputError as error:
-            return _Task(trial.utterance, types, problem=str(error))
-
-
-def _batches(tasks: Iterable[_Task], most: int) -> Iterator[list[_Task]]:
-    batch: list[_Task] = []
-    n_bytes = 0
-    for task in tasks:
-        batch.append(task)
-        n_bytes += os.path.getsize(task.path) if task.path else 0
-        if len(batch) == most or n_bytes > _BATCH_BYTES:
-            yield batch
-            batch, n_bytes = [], 0
-    if batch:
-        yield batch
-
-
-def _process_batch(dtype: str, tasks: list[_Task]) -> list[_Result]:
-    # Decoder and mathematics each find their code and tables in the cache when they work in turns of a batch.
-    return [_compute(*loaded, dtype) for loaded in [_load(task) for task in tasks]]
-
-
-def _load(task: _Task) -> tuple[_Task, str, audio.Recording | None, str | None]:
-    """Return a task, its file's digest, the recording where features are wanted of it, and what is wrong with it."""
-    if task.path is None:
-        return task, "", None, task.problem
-    digest = ""
-    try:
-        with open(task.path, "rb", buffering=0) as file:
-            content = file.readall()
-        digest = hashlib.sha256(content).hexdigest()
-        return task, digest, audio.read(task.path, content) if task.names else None, None
-    except InputError as error:
-        return task, digest, None, str(error)
-    except OSError as error:
-        return task, digest, None, f"{task.path}: {error.strerror or error}"
-
-
-def _compute(task: _Task, digest: str, loaded: audio.Recording | None, problem: str | None, dtype: str) -> _Result:
-    if loaded is None:
-        return _Result(Recording(digest, problem=problem and _in_unicode(problem)))
-    recording = Recording(digest, loaded.rate, loaded.n_channels, len(loaded.signal), loaded.md5_matches)
-    try:
-        return _Result(recording, features.extract(loaded.signal, loaded.rate, task.names, dtype))
-    except InputError as error:
-        if len(task.names) == 1:
-            return _Result(recording, problems={task.names[0]: _in_unicode(f"{task.utterance}: {error}")})
-    # One type at a time: what one cannot be computed of, another can.
-    alone = [_compute(task._replace(names=[name]), digest, loaded, None, dtype) for name in task.names]
-    found = {name: feature for one in alone for name, feature in one.found.items()}
-    return _Result(recording, found, {name: problem for one in alone for name, problem in one.problems.items()})
-
-
-def _in_unicode(text: str) -> str:
-    """Return a line of text with names of files as they can be written."""
-    return text.replace("\n", " ").encode(errors="backslashreplace").decode()
-
-
 # -- lists -------------------------------------------------------------------------------------------
 
 
@@ -263,11 +140,11 @@ class _List:
         self.path = folder / names.feature_list(split, name)
         self.skipped_path = folder / f"{split}-{name}.skipped.txt"
 
-    def identity(self, source: _Source) -> list[object]:
+    def identity(self, source: Source) -> list[object]:
         """Return what an unfinished list must have in common with this one, but for its recordings."""
         return [self.name, self.dtype, versions.COMPARED, source.protocol_sha256]
 
-    def is_current(self, record: provenance.Record, source: _Source, skip_bad: bool) -> bool:
+    def is_current(self, record: provenance.Record, source: Source, skip_bad: bool) -> bool:
         """Tell whether a finished list is the one to be made, as far as that is seen without its recordings."""
         return (
             [record.feature["type"], record.dtype] == [self.name, self.dtype]
@@ -280,7 +157,7 @@ class _List:
             and provenance.matches(self.path, record)
         )
 
-    def finish(self, source: _Source, unfinished: UnfinishedList) -> None:
+    def finish(self, source: Source, unfinished: UnfinishedList) -> None:
         """Write the list and what stands beside it."""
         recordings = list(zip(source.trials, unfinished.recordings, strict=True))
         kept = [(trial, recording) for trial, recording in recordings if not recording.problem]
@@ -323,7 +200,7 @@ class _List:
             f.writelines(lines)
 
 
-def _without_finished(lists: list[_List], source: _Source, skip_bad: bool) -> list[_List]:
+def _without_finished(lists: list[_List], source: Source, skip_bad: bool) -> list[_List]:
     """Return the lists that are not there yet, or were made from something else."""
     wanted = []
     for each in lists:
@@ -342,7 +219,7 @@ def _without_finished(lists: list[_List], source: _Source, skip_bad: bool) -> li
     return wanted
 
 
-def _fill(lists: dict[_List, UnfinishedList], source: _Source) -> None:
+def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
     """Compute what the lists lack."""
     trials = source.trials
     n_known = {each.name: len(one.recordings) for each, one in lists.items()}
@@ -369,7 +246,7 @@ def _fill(lists: dict[_List, UnfinishedList], source: _Source) -> None:
         one.end_part()
 
 
-def _report(lists: dict[_List, UnfinishedList], source: _Source, skip_bad: bool) -> None:
+def _report(lists: dict[_List, UnfinishedList], source: Source, skip_bad: bool) -> None:
     """Say what was found out about the recordings.
 
     Raises
