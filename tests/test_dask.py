@@ -20,7 +20,7 @@ from countermeasure.gmm import checkpoints, trainer
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.unfinished import UnfinishedList
 from countermeasure.options import TrainingOptions
-from countermeasure.stages import extraction, scoring, training
+from countermeasure.stages import extraction, recordings, scoring, training
 
 pytest.importorskip("distributed", reason="needs Dask: pip install .[dask]")
 
@@ -146,7 +146,7 @@ def test_a_worker_killed_in_extraction_is_survived(cluster, tmp_path, monkeypatc
         return add(*some)
 
     monkeypatch.setattr(UnfinishedList, "add", add)
-    monkeypatch.setattr(extraction, "_BATCH_RECORDINGS", 2)
+    monkeypatch.setattr(recordings, "_BATCH_RECORDINGS", 2)
     extraction.extract(*arguments, tmp_path / "dask", ["mfcc", "silence"], dask=cluster.address)
     assert not cluster.deadly.exists()
     assert contents(tmp_path / "dask") == contents(tmp_path / "here")

@@ -21,7 +21,7 @@ from countermeasure.lists import provenance, unfinished
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.unfinished import Recording, UnfinishedList, remove_unfinished
 from countermeasure.speech import audio
-from countermeasure.stages import extraction
+from countermeasure.stages import extraction, recordings
 from countermeasure.stages.extraction import extract
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,7 +156,7 @@ def test_recordings_that_no_line_names_are_left_alone(corpus):
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(corpus, monkeypatch):
-    monkeypatch.setattr(extraction, "_BATCH_RECORDINGS", 2)
+    monkeypatch.setattr(recordings, "_BATCH_RECORDINGS", 2)
     corpus.extract("mfcc", "psrcc", "silence", n_jobs=1)
     alone = corpus.files()
     corpus.extract("mfcc", "psrcc", "silence", n_jobs=2, restart=True)
