@@ -209,8 +209,8 @@ class UnfinishedList(AbstractContextManager):
 
     def publish(self) -> None:
         """Give the list its name; nothing else is left of it."""
+        self._parts_path.unlink()  # first: the lock is that of the items under their present name
         os.replace(self._items_path, self.path)
-        self._parts_path.unlink()
 
     def __exit__(self, *exception: Any) -> None:
         try:
