@@ -109,8 +109,8 @@ def fill(workplace):
 def test_documented_commands_run(workplace, monkeypatch, name, capsys):
     monkeypatch.chdir(workplace)
     if name == "score_eval":
-        asv = workplace / "tDCF_python/scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
-        asv.parent.mkdir(parents=True)
+        asv = workplace / "LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+        asv.parent.mkdir(exist_ok=True)
         asv.write_text("".join(f"- {key} {i}\n" for i, key in enumerate(["target", "nontarget", "spoof"] * 4)))
         module("gmm_test").main(test_arguments("lfcc", "eval"))
     if name == "gmm_ensemble_train":  # which needs more of them than the examples make
