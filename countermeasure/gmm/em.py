@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from countermeasure.gmm.mixture import Parameters, Statistics
+from countermeasure.gmm.mixture import Parameters, Statistics, total
 
 # By how much changes are taken as larger; 0 is plain incremental EM. 0.8 needed a third of the passes of 0, and 1.2
 # hardly fewer. One update of a component in a hundred comes to a variance below 0, which the floor raises until the
@@ -72,28 +72,28 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     parameters = state.parameters
     if state.blocks:
         blocks = list(state.blocks)
-        before = total = _sum(blocks)
+        before = now = total(blocks)
         relaxes = n_blocks > 1 and not state.has_fallen
         for b in range(n_blocks):
             new = e_step(b, parameters)
-            total = replace(total, sums=total.sums + (new.sums - blocks[b].sums))
+            now = replace(now, sums=now.sums + (new.sums - blocks[b].sums))
             blocks[b] = new
-            parameters = m_step(_over_relaxed(total, before) if relaxes else total, parameters)
+            parameters = m_step(_over_relaxed(now, before) if relaxes else now, parameters)
     else:
         blocks = [e_step(b, parameters) for b in range(n_blocks)]
-        total = _sum(blocks)
+        now = total(blocks)
     # Without over-relaxation, so that a pass ends where plain EM would.
-    parameters = m_step(total, parameters)
+    parameters = m_step(now, parameters)
     log_likelihood = sum(block.log_likelihood for block in blocks) / sum(block.n_frames for block in blocks)
     return State(parameters, tuple(blocks), (*state.history, log_likelihood))
 
 
-def _over_relaxed(total: Statistics, before: Statistics) -> Statistics:
-    sums = total.sums + OVER_RELAXATION * (total.sums - before.sums)
+def _over_relaxed(now: Statistics, before: Statistics) -> Statistics:
+    sums = now.sums + OVER_RELAXATION * (now.sums - before.sums)
     # Not for a component that would lose half of its frames by it, and might lose all.
-    left_alone = sums[-1] < 0.5 * total.occupancy
-    sums[:, left_alone] = total.sums[:, left_alone]
-    return replace(total, sums=sums)
+    left_alone = sums[-1] < 0.5 * now.occupancy
+    sums[:, left_alone] = now.sums[:, left_alone]
+    return replace(now, sums=sums)
 
 
 def run(
@@ -122,10 +122,3 @@ def run(
         state = one_pass(state, n_blocks, e_step, m_step)
         observe(state)
     return state
-
-
-def _sum(blocks: list[Statistics]) -> Statistics:
-    total = blocks[0]
-    for block in blocks[1:]:
-        total = total + block
-    return total

@@ -14,7 +14,10 @@ and the statistics of the E-step are Σ_t ξ_t p(k | x_t): the same ξ again.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
@@ -84,6 +87,11 @@ class Statistics:
     def occupancy(self) -> np.ndarray:
         """Frames a component accounts for, Σ_t p(k | x_t); array [K]."""
         return self.sums[-1]
+
+
+def total(statistics: Iterable[Statistics]) -> Statistics:
+    """Return the statistics of all the frames that several, at least one, are of."""
+    return reduce(operator.add, statistics)
 
 
 class Standardisation:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import csv
 import math
-import operator
 import os
 import time
-from collections.abc import Iterable, Sequence
-from functools import cached_property, reduce
+from collections.abc import Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from countermeasure import cli, compute, files
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, em
 from countermeasure.gmm.kernel import Kernel
-from countermeasure.gmm.mixture import Parameters, Standardisation, Statistics, floored, seeds, update
+from countermeasure.gmm.mixture import Parameters, Standardisation, Statistics, floored, seeds, total, update
 from countermeasure.gmm.models import Model, check_range
 from countermeasure.gmm.moments import sample, standardisation
 from countermeasure.lists.rows import Rows
@@ -164,10 +163,10 @@ class Trainer:
         tasks = groups if elsewhere else [[part] for group in groups for part in group]
         located = (list(map(self._table.located, task)) for task in tasks)
         found = self._workers.map(_EStep(parameters, self._standard), located)
-        total = Statistics.zero(parameters.n_components, parameters.n_dims)
+        statistics = Statistics.zero(parameters.n_components, parameters.n_dims)
         for group in groups:
-            total = total + _sum(islice(found, 1 if elsewhere else len(group)))
-        return total
+            statistics = statistics + total(islice(found, 1 if elsewhere else len(group)))
+        return statistics
 
     def _m_step(self, statistics: Statistics, previous: Parameters) -> Parameters:
         return update(statistics, previous, self._options.var_floor, self._regularisation)
@@ -180,14 +179,12 @@ class Trainer:
 
     def _model(self, state: em.State, record: dict[str, Any]) -> Model:
         # The likelihoods of passes belong to parameters before their update; the final ones need one more E-step.
-        total = Statistics.zero(state.parameters.n_components, state.parameters.n_dims)
-        for block in range(len(self._blocks)):
-            total = total + self._e_step(block, state.parameters)
-        lower_bound = total.log_likelihood / self._n_frames
+        final = total(self._e_step(block, state.parameters) for block in range(len(self._blocks)))
+        lower_bound = final.log_likelihood / self._n_frames
         self._check_finite(lower_bound)
         converged = state.has_converged(self._options.tol)
         ended = "converged" if converged else "stopped at the largest number of passes,"
-        starved = int((total.occupancy < 1).sum())
+        starved = int((final.occupancy < 1).sum())
         told = f"; components that account for less than one frame: {starved}" if starved else ""
         cli.log(
             f"{self.label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}"
@@ -216,11 +213,7 @@ class _EStep:
         return Kernel(*self._arguments)
 
     def __call__(self, parts: Sequence[Rows]) -> Statistics:
-        return _sum(self._kernel.accumulate(part.read()) for part in parts)
-
-
-def _sum(statistics: Iterable[Statistics]) -> Statistics:
-    return reduce(operator.add, statistics)
+        return total(self._kernel.accumulate(part.read()) for part in parts)
 
 
 def n_groups(n_rows: float) -> int:
