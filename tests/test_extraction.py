@@ -792,10 +792,8 @@ def test_help_lists_every_type():
 
 
 def test_what_one_type_cannot_be_computed_of_another_can(corpus):
-    short = corpus.utterances[3]
-    corpus.record(short, rate=80)  # too low for the lowest frequency of cqcc
     for utterance in corpus.utterances:
-        corpus.record(utterance, rate=80, n_samples=400)
+        corpus.record(utterance, rate=80, n_samples=400)  # too low for the lowest frequency of cqcc
     with pytest.raises(InputError, match=r"7 of 7 recordings cannot be used; first: .* too low for cqcc"):
         corpus.extract("silence", "cqcc", skip_bad=True)
     (path,) = corpus.extract("silence")
@@ -803,24 +801,27 @@ def test_what_one_type_cannot_be_computed_of_another_can(corpus):
     assert json.loads(provenance.path_of(path).read_text())["skipped"] == []
 
 
-def test_types_are_finished_together_after_one_was_interrupted(corpus, monkeypatch):
+@pytest.fixture
+def computed_lfcc(corpus, monkeypatch):
+    """A corpus of which a run has computed one type, and was interrupted before it finished the list."""
     monkeypatch.setattr(unfinished, "PART", 2)
     with monkeypatch.context() as patch:
         patch.setattr(extraction.UnfinishedList, "finish", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             corpus.extract("lfcc")
+    return corpus
+
+
+def test_types_are_finished_together_after_one_was_interrupted(computed_lfcc):
+    corpus = computed_lfcc
     with pytest.raises(InputError, match="too narrow"):
         corpus.extract("lfcc", "lfcc@0-100", skip_bad=True)
     (path,) = corpus.extract("lfcc", skip_bad=True)
     assert len(pickle.loads(path.read_bytes())) == 7
 
 
-def test_a_run_that_does_not_begin_leaves_the_parts_of_another(corpus, monkeypatch):
-    monkeypatch.setattr(unfinished, "PART", 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(extraction.UnfinishedList, "finish", Mock(side_effect=KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            corpus.extract("lfcc")
+def test_a_run_that_does_not_begin_leaves_the_parts_of_another(computed_lfcc):
+    corpus = computed_lfcc
     before = {name: content for name, content in corpus.files().items() if "lfcc" in name}
     assert len(before) == 2
     with UnfinishedList(corpus.output_path / "train-mfcc.pkl", "another run"):

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from countermeasure import cli
+from countermeasure import cli, records
 from countermeasure.errors import InputError
 from countermeasure.evaluation import asv, outputs, tables
 from countermeasure.evaluation.results import ATTACK
@@ -102,7 +102,7 @@ def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]
         names = [Path(path).stem for path in paths]
         if len(set(names)) < len(names):
             names = list(paths)
-    names = [name.encode(errors="backslashreplace").decode() for name in names]
+    names = [records.text(name) for name in names]
     if len(names) != len(paths):
         raise InputError(f"--name: {len(names)} names for {len(paths)} score files; give one for each")
     repeated = sorted({name for name in names if names.count(name) > 1})

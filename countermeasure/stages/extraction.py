@@ -100,7 +100,7 @@ def extract(
         }
         if unfinished:
             n_found = max(one.n_found for one in unfinished.values())
-            digests = source.digests[:n_found] if n_found else []
+            digests = source.digests(n_found)
             for one in unfinished.values():
                 one.resume(digests, with_problems=skip_bad)
                 if one.recordings:
@@ -210,7 +210,7 @@ def _without_finished(lists: list[_List], source: Source, skip_bad: bool) -> lis
         if (
             record
             and each.is_current(record, source, skip_bad)
-            and record.audio_sha256 == provenance.combined_sha256(source.digests)
+            and record.audio_sha256 == provenance.combined_sha256(source.digests(len(source.trials)))
         ):
             log(f"{each.path}: is there, made from the same recordings with the same settings")
             remove_unfinished(each.path)
@@ -227,7 +227,7 @@ def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
     wanted = [[name for name, n in n_known.items() if place >= n] for place in range(first, len(trials))]
     known = (zip(trials, one.recordings, strict=False) for one in lists.values())
     before = next(((trial, one.rate) for pair in known for trial, one in pair if not one.problem), None)
-    results = source.results(wanted, "extracting", next(iter(lists)).dtype)
+    results = source.results(trials[first:], wanted, "extracting", next(iter(lists)).dtype)
     for trial, types, result in zip(trials[first:], wanted, results, strict=True):
         recording = result.recording
         if not recording.problem:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from countermeasure import compute
+from countermeasure import compute, records
 from countermeasure.cli import progress
 from countermeasure.errors import InputError
 from countermeasure.features import features
@@ -57,21 +57,24 @@ class Source:
 
     def __init__(self, data_path: Path, trials: Protocol, workers: compute.Workers):
         self.data_path, self.trials, self.workers = data_path, trials, workers
+        self._digests: list[str] = []
 
     @cached_property
     def protocol_sha256(self) -> str:
         """See `provenance.protocol_sha256`."""
         return provenance.protocol_sha256(self.trials)
 
-    @cached_property
-    def digests(self) -> list[str]:
-        """SHA-256 of every trial's file, empty for one that is not there."""
-        wanted: list[list[str]] = [[] for _ in self.trials]
-        return [result.recording.sha256 for result in self.results(wanted, "checking")]
+    def digests(self, n: int) -> list[str]:
+        """Return the SHA-256 of the first `n` trials' files, empty for one that is not there."""
+        if len(self._digests) < n:
+            found = self.results(self.trials[:n], [[]] * n, "checking")
+            self._digests = [result.recording.sha256 for result in found]
+        return self._digests[:n]
 
-    def results(self, wanted: Sequence[Sequence[str]], what: str, dtype: str = "float32") -> Iterator[Result]:
-        """Yield the features of the last trials, of the types that are wanted of each, in order."""
-        trials = self.trials[len(self.trials) - len(wanted) :]
+    def results(
+        self, trials: Sequence[Trial], wanted: Sequence[Sequence[str]], what: str, dtype: str = "float32"
+    ) -> Iterator[Result]:
+        """Yield the features of some trials, of the types that are wanted of each, in order."""
         tasks = (self._task(trial, types) for trial, types in zip(trials, wanted, strict=True))
         most = _BATCH_RECORDINGS * (_FURTHER if self.workers.are_elsewhere else 1)
         done = self.workers.map(partial(_process_batch, dtype), _batches(tasks, most))
@@ -121,19 +124,19 @@ def _load(task: _Task) -> tuple[_Task, str, audio.Recording | None, str | None]:
 
 def _compute(task: _Task, digest: str, loaded: audio.Recording | None, problem: str | None, dtype: str) -> Result:
     if loaded is None:
-        return Result(Recording(digest, problem=problem and _in_unicode(problem)))
+        return Result(Recording(digest, problem=problem and _line(problem)))
     recording = Recording(digest, loaded.rate, loaded.n_channels, len(loaded.signal), loaded.md5_matches)
     try:
         return Result(recording, features.extract(loaded.signal, loaded.rate, task.names, dtype))
     except InputError as error:
         if len(task.names) == 1:
-            return Result(recording, problems={task.names[0]: _in_unicode(f"{task.utterance}: {error}")})
+            return Result(recording, problems={task.names[0]: _line(f"{task.utterance}: {error}")})
     # One type at a time: what one cannot be computed of, another can.
     alone = [_compute(task._replace(names=[name]), digest, loaded, None, dtype) for name in task.names]
     found = {name: feature for one in alone for name, feature in one.found.items()}
     return Result(recording, found, {name: problem for one in alone for name, problem in one.problems.items()})
 
 
-def _in_unicode(text: str) -> str:
-    """Return a line of text with names of files as they can be written."""
-    return text.replace("\n", " ").encode(errors="backslashreplace").decode()
+def _line(text: str) -> str:
+    """Return text as a line that a record can hold."""
+    return records.text(text.replace("\n", " "))
