@@ -126,6 +126,7 @@ class _Pool(Workers):
 
 
 def _processes(n_jobs: int) -> ProcessPoolExecutor:
+    # A process that is killed in the very moment of sending a result leaves the pool waiting for the rest of it.
     # A copy of this very process would lack its threads. What the server starts inherits that Ctrl-C, which a
     # terminal sends to all of them, is left to this process.
     multiprocessing.resource_tracker.ensure_running()  # whose start would unblock the signal

@@ -50,9 +50,9 @@ def _twins(path: Path) -> Iterator[Path]:
     splits = (split,) if split in SPLITS else SPLITS
     named = next((each for each in splits if path.name.startswith(f"{each}-")), None)
     ftype = path.name.removeprefix(f"{named}-") if named else path.name
-    names = [ftype, *(f"{each}-{ftype}" for each in ((named,) if named else splits))]
+    twin_names = [ftype, *(f"{each}-{ftype}" for each in ((named,) if named else splits))]
     folders = [folder, *([folder.with_name(_TWIN_FOLDERS[folder.name])] if folder.name in _TWIN_FOLDERS else [])]
-    for place in (each / name for each in folders for name in names):
+    for place in (each / name for each in folders for name in twin_names):
         if place != path:
             yield place
 

@@ -111,10 +111,7 @@ def score_list(
     file says which models gave it.
     """
     inputs = _Inputs.of_list(data_path, (model_path_bon, model_path_sp))
-    _check_outputs(inputs, label_path, output_path, plot)
-    with _opened(inputs, n_jobs, dask) as scorer:
-        trials = read_protocol(label_path, protocol_format, protocol_subset)
-        _score_trials(scorer, trials, label_path, output_path, plot)
+    _score_protocol(inputs, label_path, output_path, plot, n_jobs, dask, protocol_format, protocol_subset)
 
 
 def score_fusion(
@@ -135,10 +132,7 @@ def score_fusion(
     `whole_files` says whether they are to be lists of file scores, where there are none.
     """
     inputs = _Inputs.of_fusion(data_dir, (model_path_bon, model_path_sp), whole_files)
-    _check_outputs(inputs, label_path, output_path, plot)
-    with _opened(inputs, n_jobs, dask) as scorer:
-        trials = read_protocol(label_path, protocol_format, protocol_subset)
-        _score_trials(scorer, trials, label_path, output_path, plot)
+    _score_protocol(inputs, label_path, output_path, plot, n_jobs, dask, protocol_format, protocol_subset)
 
 
 def write_frame_scores(
@@ -314,6 +308,22 @@ def _write_scores(scorer: _Scorer, paths: Sequence[Path], model_name: str, split
 
 
 # -- score files -------------------------------------------------------------------------------------
+
+
+def _score_protocol(
+    inputs: _Inputs,
+    label_path: _Path,
+    output_path: _Path,
+    plot: _Path | None,
+    n_jobs: int | None,
+    dask: str | None,
+    protocol_format: str | None,
+    protocol_subset: Sequence[str] | None,
+) -> None:
+    _check_outputs(inputs, label_path, output_path, plot)
+    with _opened(inputs, n_jobs, dask) as scorer:
+        trials = read_protocol(label_path, protocol_format, protocol_subset)
+        _score_trials(scorer, trials, label_path, output_path, plot)
 
 
 def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_path: _Path, plot: _Path | None) -> None:

@@ -60,7 +60,7 @@ class CmScores:
     unscored : int
         Trials of the protocol that the file has no score for; 0 where no protocol was joined.
     note : str or None
-        What the caller should be told, see `lines.chosen`.
+        What the caller should be told, see `lines.subset_note`.
     """
 
     path: str
