@@ -1,17 +1,23 @@
-"""What every script shares: its parser, its exit status, its progress bar."""
+"""What every script shares: its parser, its exit status, its messages and progress bars."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import errno
 import io
+import logging
 import os
+import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from countermeasure import __version__
 from countermeasure.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,16 +39,36 @@ _CALLERS_ERRNOS = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        _show_messages()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} -h\n")
+        self.exit(2, f"{self.prog}: {message}{self._meant(message)}; see {self.prog} -h\n")
+
+    def _meant(self, message: str) -> str:
+        """Return what a misspelt option was probably meant to be."""
+        known = list(self._option_string_actions)
+        words = re.findall(r"(?<!\S)--[^\s=]+", message) if message.startswith("unrecognized") else []
+        meant = [match for word in words for match in difflib.get_close_matches(word, known, n=1)]
+        return f"; did you mean {' '.join(meant)}?" if meant else ""
+
+
+class _Verbose(argparse.Action):
+    def __call__(self, *_: object) -> None:
+        _LOGGER.setLevel(logging.DEBUG)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return an argument parser that shows a script's docstring as it is laid out.
 
-    Wrong arguments give one line on stderr and exit status 2.
+    Wrong arguments give one line on stderr and exit status 2. ``--verbose`` and ``--version`` are in it and
+    leave nothing in the parsed arguments.
     """
-    return _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    found = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    found.add_argument("--verbose", action=_Verbose, nargs=0, dest=argparse.SUPPRESS, help="tell more about the work")
+    found.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return found
 
 
 def run(main: Callable[[], int]) -> NoReturn:
@@ -96,9 +122,80 @@ def _complain(program: str, message: str, status: int) -> int:
     return status
 
 
+# -- messages about the work -----------------------------------------------------------------------------
+
+# Scripts show its messages on stderr, apart from results; a program that imports the package hears only warnings
+# unless it asks for more, as with any library's logger.
+_LOGGER = logging.getLogger("countermeasure")
+
+
+class _ToStderr(logging.Handler):
+    """Prints messages; those of a step are held back until its heading is printed, warnings are not."""
+
+    held: list[str] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.held is not None and record.levelno < logging.WARNING:
+            self.held.append(record.getMessage())
+        else:
+            print(_CLEAR * sys.stderr.isatty() + record.getMessage(), file=sys.stderr, flush=True)
+
+
+_HANDLER = _ToStderr()
+_CLEAR = "\r\033[K"
+
+
+def _show_messages() -> None:
+    _LOGGER.handlers, _LOGGER.propagate = [_HANDLER], False
+    _LOGGER.setLevel(logging.INFO)
+
+
 def log(message: str) -> None:
-    """Print a line about the work to stderr, where it does not mix with results."""
-    print(message, file=sys.stderr, flush=True)
+    """Say something about the work."""
+    _LOGGER.info(message)
+
+
+def warn(message: str) -> None:
+    """Say what the caller should look into."""
+    _LOGGER.warning("warning: %s", message)
+
+
+def detail(message: str) -> None:
+    """Say something about the work that is shown with ``--verbose`` only."""
+    _LOGGER.debug(message)
+
+
+@contextlib.contextmanager
+def step(heading: str) -> Iterator[None]:
+    """Print a heading with the time that the body took, and below it what the body logged."""
+    begin = time.monotonic()
+    _HANDLER.held = []
+    if sys.stderr.isatty():
+        print(f"{heading} …", end="", file=sys.stderr, flush=True)
+    ending = ""
+    try:
+        yield
+    except BaseException:
+        ending = ", not finished"
+        raise
+    finally:
+        held, _HANDLER.held = _HANDLER.held, None
+        log(f"{heading} … {duration(time.monotonic() - begin)}{ending}")
+        for message in held:
+            log(f"      {message}")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``3.7 s``, ``2 min 5 s``, ``1 h 3 min``.
+
+    Parameters
+    ----------
+    seconds : float >= 0
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def progress_bar(total: int, what: str, unit: str) -> tqdm:
@@ -118,7 +215,7 @@ def progress_bar(total: int, what: str, unit: str) -> tqdm:
     class Lines(tqdm):
         def display(self, msg: str | None = None, pos: int | None = None) -> None:
             if msg is None:
-                log(str(self))
+                print(self, file=sys.stderr, flush=True)
 
     tqdm.set_lock(threading.RLock())  # its own is for several processes
     look: dict[str, Any] = {"total": total, "desc": what, "unit": f" {unit}", "leave": False}

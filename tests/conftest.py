@@ -4,11 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from countermeasure import cli
+
 
 def pytest_configure():
     """Have the scripts that tests start hear Ctrl-C and hang-ups, though the tests may run in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    cli.parser(None).parse_args([])  # messages are shown as scripts show them
 
 
 def pytest_addoption(parser):

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from countermeasure import cli
+
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # with it, output never waits for the end
@@ -285,3 +287,52 @@ def test_on_a_terminal_there_is_a_bar_which_goes_away(script):
     counts = [int(re.search(r" (\d)/8 ", line)[1]) for line in drawn if line.strip()]
     assert len(counts) >= 2
     assert counts == sorted(counts)
+
+
+def test_a_misspelt_option_is_guessed(script):
+    done = run([sys.executable, ROOT / "gmm_train_recur.py"], "--n_component", "4")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "gmm_train_recur.py: unrecognized arguments: --n_component 4; did you mean --n_components?; "
+        "see gmm_train_recur.py -h\n"
+    )
+
+
+def test_details_are_shown_with_verbose_only_and_warnings_always(script):
+    body = """
+        cli.parser(None).parse_args()
+        cli.detail("a detail"); cli.log("a line"); cli.warn("a doubt")
+    """
+    body = "\n".join(line.strip() for line in body.splitlines())
+    assert run(script(body)).stderr == "a line\nwarning: a doubt\n"
+    assert run(script(body), "--verbose").stderr == "a detail\na line\nwarning: a doubt\n"
+
+
+def test_a_program_that_imports_the_package_hears_warnings_alone():
+    done = run([sys.executable, "-c"], "from countermeasure import cli; cli.log('a line'); cli.warn('a doubt')")
+    assert done.stderr == "warning: a doubt\n"
+
+
+def test_a_step_shows_its_heading_and_time_above_what_it_logged(script):
+    done = run(
+        script(
+            "cli.parser(None).parse_args()\n"
+            "with cli.step('[1/2] train'):\n"
+            "    cli.log('bonafide: 4 components')\n"
+            "with cli.step('[2/2] test'):\n"
+            "    raise KeyboardInterrupt"
+        )
+    )
+    lines = done.stderr.splitlines()
+    assert re.fullmatch(r"\[1/2\] train … \d\.\d s", lines[0])
+    assert lines[1] == "      bonafide: 4 components"
+    assert re.fullmatch(r"\[2/2\] test … \d\.\d s, not finished", lines[2])
+    assert done.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (125, "2 min 5 s"), (3600, "1 h 0 min")],
+)
+def test_durations_are_told_as_people_say_them(seconds, expected):
+    assert cli.duration(seconds) == expected

@@ -1,5 +1,6 @@
 """Every script: its documented commands on a small corpus, and what it says to wrong ones."""
 
+import argparse
 import importlib.util
 import itertools
 import pickle
@@ -590,7 +591,7 @@ def actions(name):
 def test_every_option_is_described_and_its_default_shown(name):
     for action in actions(name):
         assert action.help, action.dest
-        if action.option_strings and action.default not in (None, False, []):
+        if action.option_strings and action.default not in (None, False, [], argparse.SUPPRESS):
             default = " ".join(map(str, action.default)) if isinstance(action.default, list) else str(action.default)
             shown = action.help % {"default": action.default} if "%(" in action.help else action.help
             assert default in shown, f"{name} {action.dest}: {shown}"

@@ -116,8 +116,8 @@ def _check_origin(scores: CmScores, model_path: str | os.PathLike[str], digest: 
     """Refuse the scores of other models than those of this checksum; warn where the scores do not say."""
     record = read_record(scores.path, scores.sha256)
     if record is None:
-        cli.log(
-            f"warning: {scores.path}: has no record beside it, or one of another file, so it cannot be told whether "
+        cli.warn(
+            f"{scores.path}: has no record beside it, or one of another file, so it cannot be told whether "
             f"these are scores of the models of {model_path}"
         )
     elif record.models_sha256 != digest:
@@ -127,7 +127,7 @@ def _check_origin(scores: CmScores, model_path: str | os.PathLike[str], digest: 
             "the scores, or score the development set with these"
         )
     elif record.split == "train":
-        cli.log(
-            f"warning: {scores.path}: scores of the training set; the models fit these better than any others, so "
+        cli.warn(
+            f"{scores.path}: scores of the training set; the models fit these better than any others, so "
             "threshold and probabilities will be far too sure: take those of a development set"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from countermeasure.cli import log
+from countermeasure.cli import warn
 from countermeasure.errors import InputError
 from countermeasure.gmm.models import Model
 from countermeasure.lists import provenance
@@ -45,7 +45,7 @@ _TRAINED_BY = {
 def warn_of_doubts(table: Table) -> None:
     """Tell of lists whose records are missing or not their own."""
     for doubt in table.doubts:
-        log(f"warning: {doubt}")
+        warn(doubt)
 
 
 def check_trainable(table: Table, kind: str) -> None:
@@ -78,7 +78,7 @@ def check_trainable(table: Table, kind: str) -> None:
         if name and training and trained.setdefault(name, training) != training:
             raise InputError(f"{path}: of another training of {name} than the list before it; make both again")
         if record.split != "train":
-            log(f"warning: {path}: a list of {record.split}; test the models on other trials")
+            warn(f"{path}: a list of {record.split}; test the models on other trials")
 
 
 def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) -> None:
@@ -109,7 +109,7 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
         found = provenance.source(described.record)
         if found is None or trained is None:
             if found is not trained and not is_told:
-                log(f"warning: {_untold(path, found, trained, model_path)}")
+                warn(_untold(path, found, trained, model_path))
                 is_told = True
             continue
         if found["kind"] != trained.get("kind", found["kind"]):

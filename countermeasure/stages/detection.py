@@ -196,7 +196,7 @@ class _Judge:
         for kind, reason in _doubts(stream, heard, self.models):
             self._doubts[kind] += 1
             if self._doubts[kind] == 1:  # in full the first time, by numbers at the end
-                cli.log(f"warning: {path}: {reason}; its score is unreliable")
+                cli.warn(f"{path}: {reason}; its score is unreliable")
         return score
 
     def result(self, path: str, llr: float) -> Result:
@@ -216,7 +216,7 @@ class _Judge:
             cli.log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {self._n_refused:,}")
         for kind, n in self._doubts.items():
             if n > 1:
-                cli.log(f"warning: {kind}, with an unreliable score: {n:,} of {self.n_scored:,} recordings")
+                cli.warn(f"{kind}, with an unreliable score: {n:,} of {self.n_scored:,} recordings")
 
 
 def _doubts(stream: audio.Stream, heard: _Heard, models: Chain) -> Iterator[tuple[str, str]]:
