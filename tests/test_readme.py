@@ -16,8 +16,9 @@ from countermeasure.gmm.models import Model, write_model
 from countermeasure.lists.pickles import ListWriter
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUIDES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
+README = ROOT / "README.md"
+PAGES = sorted(ROOT.glob("docs/*.md"))
+GUIDES = {path: path.read_text(encoding="utf-8") for path in [README, ROOT / "SECURITY.md", *PAGES]}
 SCRIPTS = sorted(path.name for pattern in ("*.py", "*.sh") for path in ROOT.glob(pattern))
 
 
@@ -41,6 +42,10 @@ def unrolled(lines):
             body.append(inner)
         for value in loop[2].split():
             yield from unrolled([inner.replace(f"${loop[1]}", value) for inner in body])
+
+
+def page(name):
+    return GUIDES[ROOT / "docs" / name]
 
 
 def commands():
@@ -82,12 +87,12 @@ def test_shell_commands_are_there_and_take_known_types():
 
 
 def test_every_script_is_in_the_table():
-    rows = re.findall(r"^\| `([\w.]+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)` \|", page("scripts.md"), re.MULTILINE)
     assert not set(SCRIPTS) - set(rows)
 
 
 def test_every_feature_type_is_in_the_table():
-    rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", page("features.md"), re.MULTILINE)
     assert [name for name in rows if name in features.names()] == [
         name for name in features.names() if not name.endswith("-25")
     ]
@@ -96,7 +101,13 @@ def test_every_feature_type_is_in_the_table():
 def test_every_variable_of_the_wrappers_is_in_the_table():
     text = "".join((ROOT / name).read_text() for name in ("scripts/wrapper.sh", "preprocess.sh", "train.sh", "test.sh"))
     used = set(re.findall(r"\$\{([A-Z_]+):-", text)) - {"VIRTUAL_ENV", "CONDA_PREFIX"}
-    assert set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE)) == used
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", page("scripts.md"), re.MULTILINE)) == used
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_page_is_short_and_listed_in_the_readme(path):
+    assert len(GUIDES[path].splitlines()) < 200
+    assert f"](docs/{path.name})" in GUIDES[README]
 
 
 def anchors(text):
@@ -117,7 +128,7 @@ def test_what_it_links_to_is_there(guide):
 
 def test_the_example_opens_lists_and_models(tmp_path, monkeypatch, capsys, rng):
     """With plain pickle; what the two modules give in a process of their own is tested with the scripts."""
-    (example,) = blocks("python", README)
+    (example,) = blocks("python", page("files.md"))
     assert "countermeasure" not in example
     monkeypatch.chdir(tmp_path)
     frames = rng.normal(size=(5, 60)).astype(np.float32)
@@ -128,7 +139,7 @@ def test_the_example_opens_lists_and_models(tmp_path, monkeypatch, capsys, rng):
         write_model(f"{name}.gmm", Model(model))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # the example leaves closing files to Python
-        exec(compile(example, "README.md", "exec"), {"pickle": pickle})
+        exec(compile(example, "files.md", "exec"), {"pickle": pickle})
     label, llr = capsys.readouterr().out.split()
     assert label == "spoof"
     # log N(x; 0, 1) − log N(x; 1, 1) = Σ (1/2 − x)
