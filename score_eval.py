@@ -44,7 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--name",
         nargs="+",
         metavar="NAME",
-        help="names of the systems, in the order of --cm_score (default: the files')",
+        help="names of the systems, in the order of --cm_score (default: the files', mfcc for mfcc-eval.txt)",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="the system that all others are compared with (default: the one with the lowest EER)",
     )
     parser.add_argument(
         "--protocol",
@@ -66,14 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
         type=_count,
         const=True,
         metavar="N",
-        help="intervals of 95 %%, and each further system compared with the first (default: only in a report or with "
-        "--plot); nothing is resampled any more, so a number other than 0 (none) makes no difference",
+        help="intervals of 95 %%, and all systems compared with one, see --reference (default: only in a report or "
+        "with --plot); nothing is resampled any more, so a number other than 0 (none) makes no difference",
     )
     parser.add_argument(
         "--bootstrap_over",
         choices=["speakers", "trials"],
         help=f"what intervals are over: speakers, at least {FEWEST_SPEAKERS} of either class, or trials (default: "
-        "speakers, or trials where not every trial names its speaker)",
+        "speakers, or trials where not every trial names its speaker or there are fewer)",
     )
     parser.add_argument("--seed", metavar="N", help="makes no difference: intervals need no random numbers any more")
     parser.add_argument(

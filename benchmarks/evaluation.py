@@ -102,7 +102,7 @@ def main() -> int:
 def with_intervals(scores: CmScores) -> None:
     costs = cost_functions(LA_EVAL.rates)
     for over in (intervals.SPEAKERS, intervals.TRIALS):
-        units = intervals.choose_units(scores.speakers, scores.utterances, over)
+        units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, over)
         timed(
             f"intervals of all figures over {over}",
             lambda units=units: intervals.influences(scores.scores, scores.bonafide, units, costs),  # type: ignore[misc]

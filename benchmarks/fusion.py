@@ -153,7 +153,7 @@ class Corpus:
         """Print EERs and their differences from the reference, with intervals of 95 %."""
         is_bonafide = self.is_bonafide[items]
         utterances = np.array([trial.utterance for trial in self.trials])[items]
-        units = intervals.choose_units(self.speakers[items].astype("S"), utterances.astype("S"))
+        units = intervals.choose_units(self.speakers[items].astype("S"), utterances.astype("S"), is_bonafide)
 
         def influence(name: str) -> Influence:
             return intervals.mean([intervals.influences(one[name], is_bonafide, units, {})[EER] for one in repetitions])
@@ -188,7 +188,7 @@ def subsets(corpus: Corpus, args: argparse.Namespace, folder: Path) -> None:
     found: dict[str, dict[int, list[float]]] = {}
     influences: dict[str, dict[int, list[Influence]]] = {name: {n: [] for n in sizes} for name in (SHOWN, REFERENCE)}
     utterances = np.array([trial.utterance for trial in corpus.trials]).astype("S")
-    units = intervals.choose_units(corpus.speakers.astype("S"), utterances)
+    units = intervals.choose_units(corpus.speakers.astype("S"), utterances, corpus.is_bonafide)
     for seed in range(args.repetitions):
         options = TrainingOptions(n_components=args.n_components, seed=seed)
         bench = Bench(corpus, options, args.folds, folder)

@@ -121,17 +121,21 @@ class Influence:
 
 
 def choose_units(
-    speakers: npt.NDArray[np.bytes_], utterances: npt.NDArray[np.bytes_], over: str | None = None
+    speakers: npt.NDArray[np.bytes_],
+    utterances: npt.NDArray[np.bytes_],
+    bonafide: npt.NDArray[np.bool_],
+    over: str | None = None,
 ) -> Units:
-    """Return the speakers, or the trials where some name none.
+    """Return the speakers, or the trials where some name none or a class has fewer than `FEWEST_SPEAKERS`.
 
     Parameters
     ----------
     speakers : ndarray of bytes, shape [n_trials]
         Empty where a trial names none.
     utterances : ndarray of bytes, shape [n_trials]
+    bonafide : ndarray of bool, shape [n_trials]
     over : {'speakers', 'trials'}, optional
-        Decides, whether speakers are named or not.
+        Decides instead.
 
     Raises
     ------
@@ -141,7 +145,8 @@ def choose_units(
     named = bool((speakers != b"").all())
     if over == SPEAKERS and not named:
         raise InputError("intervals over speakers need trials that name them; take them over trials instead")
-    by_speaker = named if over is None else over == SPEAKERS
+    fewest = min(len(np.unique(speakers[kind])) for kind in (bonafide, ~bonafide))
+    by_speaker = named and fewest >= FEWEST_SPEAKERS if over is None else over == SPEAKERS
     names = speakers if by_speaker else utterances
     return Units(SPEAKERS if by_speaker else TRIALS, np.unique(names, return_inverse=True)[1])
 

@@ -334,3 +334,19 @@ def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
     """
     bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
     return float(np.mean(np.logaddexp(0, -bonafide)) + np.mean(np.logaddexp(0, spoof))) / (2 * math.log(2))
+
+
+def decimals(*n_trials: int) -> int:
+    """Return how many decimals of an error rate in percent are worth printing: 3 from 1000 trials on, 1 below 100.
+
+    Parameters
+    ----------
+    n_trials : int
+        Of each class; the smaller one counts. One of its trials moves the rate by 100 / n percent.
+    """
+    return min(max(len(str(min(n_trials))) - 1, 1), 3)
+
+
+def percent(rate: float, *n_trials: int) -> str:
+    """Return an error rate as text, ``9.572 %``, with the `decimals` that so many trials of either class support."""
+    return f"{100 * rate:.{decimals(*n_trials)}f} %"

@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from countermeasure import __version__
 from countermeasure.errors import InputError
 from countermeasure.evaluation import tables
 from countermeasure.evaluation.asv import LA_EVAL
+from countermeasure.evaluation.command import read_study, system_names
 from countermeasure.evaluation.results import ATTACK, SPEAKER
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.score_files import CmScores, read_cm_scores
@@ -121,16 +123,20 @@ def test_a_speaker_stands_alone(file):
 # --- intervals and comparisons
 
 
-@pytest.mark.parametrize(("speakers", "has_interval"), [(5, True), (4, False)])
-def test_too_few_speakers_have_no_interval(file, capsys, speakers, has_interval):
-    path = file(speakers=speakers)
-    _, out = run(capsys, "--cm_score", path, "--bootstrap", "--by", "attack")
-    assert ("95 % intervals over" in out) == has_interval
-    assert ("Note: [-] too few speakers for an interval, which needs 5 of either class" in out) != has_interval
+@pytest.mark.parametrize(("speakers", "over"), [(5, "5 speakers"), (4, "300 trials")])
+def test_intervals_are_over_trials_where_there_are_too_few_speakers(file, capsys, speakers, over):
+    _, out = run(capsys, "--cm_score", file(speakers=speakers), "--bootstrap")
+    assert f"95 % intervals over {over}" in out
+    assert ("fewer than 5 speakers of a class are named" in out) == (speakers < 5)
+
+
+def test_too_few_speakers_have_no_interval_over_them(file, capsys):
+    arguments = ["--cm_score", file(speakers=4), "--bootstrap", "--bootstrap_over", "speakers", "--by", "attack"]
+    _, out = run(capsys, *arguments)
+    assert "95 % intervals over" not in out
+    assert "Note: [-] too few speakers for an interval, which needs 5 of either class" in out
     pooled = next(line for line in out.splitlines() if line.startswith("pooled"))
-    assert (pooled.count("["), pooled.count("[-]")) == (2, 0 if has_interval else 2)
-    _, out = run(capsys, "--cm_score", path, "--bootstrap", "--bootstrap_over", "trials")
-    assert "95 % intervals over 300 trials" in out
+    assert (pooled.count("["), pooled.count("[-]")) == (2, 2)
 
 
 def test_trials_without_speakers_stand_for_themselves(file):
@@ -138,8 +144,9 @@ def test_trials_without_speakers_stand_for_themselves(file):
     scores = {"named": read_cm_scores(file("a.txt")), "unnamed": read_cm_scores(file("b.txt", unnamed))}
     study = run_study(scores, with_intervals=True)
     assert [system.units.over for system in study.systems] == ["speakers", "trials"]
-    assert any(note.startswith("unnamed: not every trial names its speaker") for note in study.notes)
-    assert "unnamed is not compared with named: their files name different speakers" in study.notes
+    assert any(note.startswith("unnamed: fewer than 5 speakers") for note in study.notes)
+    assert {comparison.system for comparison in study.comparisons} == set()
+    assert any("their files name different speakers" in note for note in study.notes)
 
 
 def test_intervals_do_not_depend_on_the_order_of_lines(file):
@@ -162,6 +169,7 @@ def test_a_clear_difference_is_told_from_noise(file):
         "worse": read_cm_scores(file("c.txt", n=1200, seed=2, noise=6.0)),
     }
     study = run_study(scores, LA_EVAL, with_intervals=True)
+    assert study.best.name == "base"
     same, worse, *costs = study.comparisons
     assert (same.system, worse.system, worse.reference) == ("same", "worse", "base")
     assert same.interval.low < 0 < same.interval.high
@@ -181,7 +189,10 @@ def test_other_trials_are_not_compared(file):
     scores = {"a": read_cm_scores(file("a.txt")), "b": read_cm_scores(file("b.txt", n=200))}
     study = run_study(scores, with_intervals=True)
     assert study.comparisons == ()
-    assert study.notes == ("b is not compared with a: their files have different trials",)
+    worse, best = sorted(study.systems, key=lambda system: -system.evaluation.eer.value)
+    assert study.notes == (f"{worse.name} is not compared with {best.name}: their files have different trials",)
+    with pytest.raises(InputError, match="a is not compared with b: their files have different trials"):
+        study.compare("a", "b")
 
 
 def test_trials_with_contradicting_labels_are_not_compared(file):
@@ -196,12 +207,56 @@ def test_trials_with_contradicting_labels_are_not_compared(file):
         "one": read_cm_scores(file("c.txt", one[::-1])),
         "turned": read_cm_scores(file("d.txt", lines()[::-1])),
     }
-    study = run_study(scores, with_intervals=True)
+    study = run_study(scores, with_intervals=True, reference="a")
     assert {comparison.system for comparison in study.comparisons} == {"turned"}
     assert "swapped is not compared with a: their files give 300 of 300 trials different labels, first LA_E_0" in (
         study.notes
     )
     assert "one is not compared with a: their files give 1 of 300 trials different labels, first LA_E_7" in study.notes
+
+
+def test_the_best_is_chosen_by_the_same_scores(file):
+    """A comparison with the best is one of all pairs, each of which could have been it; Holm's method by hand."""
+    files = {name: read_cm_scores(file(f"{name}.txt", seed=k, noise=1 + k / 4)) for k, name in enumerate("abcd")}
+    with_best, with_named = (run_study(files, with_intervals=True, reference=name) for name in (None, "d"))
+    best = with_best.best.name
+    assert best == min(files, key=lambda name: with_best[name].evaluation.eer.value)
+    for study, name, n in ((with_best, best, 6), (with_named, "d", 3)):
+        found = [comparison for comparison in study.comparisons if comparison.figure == EER]
+        assert [comparison.system for comparison in found] == [other for other in files if other != name]
+        assert {(comparison.reference, comparison.n_comparisons) for comparison in found} == {(name, n)}
+    pairs = [*itertools.combinations("abcd", 2)]
+    p = {pair: with_best.compare(*pair).p for pair in pairs}
+    for one, other in pairs:
+        assert with_best.compare(other, one).p == pytest.approx(p[one, other])
+    corrected, largest = {}, 0.0
+    for rank, pair in enumerate(sorted(p, key=p.get)):
+        corrected[pair] = largest = max(largest, min(1, (6 - rank) * p[pair]))
+    for comparison in with_best.comparisons[:3]:
+        assert comparison.p == pytest.approx(corrected[tuple(sorted((comparison.system, best)))])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["out/mfcc-eval.txt", "out/lfcc_eval.txt", "x.dev.txt", "eval.txt"], ["mfcc", "lfcc", "x", "eval"]),
+        (["mfcc-eval.txt", "mfcc-dev.txt"], ["mfcc-eval", "mfcc-dev"]),
+        (["a/mfcc-eval.txt", "b/mfcc-eval.txt"], ["a/mfcc-eval.txt", "b/mfcc-eval.txt"]),
+        (["medieval.txt", "-eval.txt"], ["medieval", "-eval"]),
+    ],
+)
+def test_systems_are_named_without_their_split(names, expected):
+    assert system_names(names) == expected
+
+
+def test_a_study_of_score_files(file):
+    paths = {"a": file("a-dev.txt"), "b": file("b-dev.txt", seed=1)}
+    study = read_study(paths, LA_EVAL.source)
+    assert study["b"].evaluation.min_tdcf(legacy=True).value == study["b"].evaluation.min_tdcf_2019.value
+    assert study["a"].pooled.intervals[EER].low < study["a"].evaluation.eer.value
+    comparison = study.compare("b", "a")
+    assert comparison.difference == study["b"].evaluation.eer.value - study["a"].evaluation.eer.value
+    assert comparison.is_significant == (comparison.p < 0.05)
 
 
 def test_no_difference_is_called_none(file):
@@ -416,6 +471,11 @@ def test_signature_names_what_moves_a_figure(file):
         (["a - bonafide 0\n", "b A01 spoof -1e308\n"], ["--json", "-"], "score -1e.308 of b is beyond"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--name", "x", "y"], "2 names for 1 score files"),
         (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--threshold_from", "x", "y"], "2 files for 1 systems"),
+        (
+            ["a - bonafide 1\n", "b A01 spoof 0\n"],
+            ["--reference", "x"],
+            "--reference x: no such system; give one of sc",
+        ),
     ],
 )
 def test_wrong_calls(file, content, arguments, message):

@@ -110,15 +110,22 @@ def test_fewer_than_five_speakers_of_a_class_have_no_interval(n_bonafide, n_spoo
 
 
 def test_units_are_speakers_where_every_trial_names_one():
-    utterances, speakers = np.array([b"u3", b"u1", b"u2"]), np.array([b"b", b"a", b"b"])
-    found = intervals.choose_units(speakers, utterances)
-    assert (found.over, found.codes.tolist(), len(found)) == ("speakers", [1, 0, 1], 2)
-    unnamed = np.array([b"b", b"", b"b"])
-    found = intervals.choose_units(unnamed, utterances)
-    assert (found.over, found.codes.tolist(), len(found)) == ("trials", [2, 0, 1], 3)
-    assert intervals.choose_units(speakers, utterances, "trials").over == "trials"
+    bonafide = np.arange(10) < 5
+    utterances, speakers = (
+        np.array([b"u%d" % (9 - k) for k in range(10)]),
+        np.array([b"s%d" % (k % 5) for k in range(10)]),
+    )
+    found = intervals.choose_units(speakers, utterances, bonafide)
+    assert (found.over, found.codes.tolist(), len(found)) == ("speakers", [0, 1, 2, 3, 4] * 2, 5)
+    unnamed, few = speakers.copy(), speakers.copy()
+    unnamed[3], few[9] = b"", b"s0"  # one trial without a speaker; spoofs of four speakers
+    for of_which in (unnamed, few):
+        found = intervals.choose_units(of_which, utterances, bonafide)
+        assert (found.over, found.codes.tolist(), len(found)) == ("trials", [*range(9, -1, -1)], 10)
+    assert intervals.choose_units(speakers, utterances, bonafide, "trials").over == "trials"
+    assert intervals.choose_units(few, utterances, bonafide, "speakers").over == "speakers"
     with pytest.raises(InputError, match="over speakers need trials that name them"):
-        intervals.choose_units(unnamed, utterances, "speakers")
+        intervals.choose_units(unnamed, utterances, bonafide, "speakers")
 
 
 # --- comparisons

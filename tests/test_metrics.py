@@ -145,6 +145,13 @@ def test_dcf_by_hand():
     assert metrics.min_cost(metrics.det_curve([-1, 3], [0, -2, -3, -4]), metrics.dcf()).value == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize(
+    ("n_trials", "text"), [((7355, 63882), "9.572 %"), ((100, 216), "9.57 %"), ((24, 56), "9.6 %"), ((3, 1), "9.6 %")]
+)
+def test_rates_have_the_decimals_that_the_smaller_class_supports(n_trials, text):
+    assert metrics.percent(0.0957203, *n_trials) == metrics.percent(0.0957203, *n_trials[::-1]) == text
+
+
 def test_results_do_not_change():
     curve = metrics.det_curve([2.0], [1.0])
     cost = metrics.dcf()

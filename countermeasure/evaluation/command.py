@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from countermeasure import cli, records
 from countermeasure.errors import InputError
 from countermeasure.evaluation import asv, outputs, tables
-from countermeasure.evaluation.results import ATTACK
+from countermeasure.evaluation.results import ATTACK, Study
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
 from tDCF_python.defaults import LA_EVAL_FILE, LA_EVAL_NAME
+
+PathLike = str | os.PathLike[str]
+_SPLIT = re.compile(r"(?<=.)[-_.](train|dev|eval)$")
 
 
 def evaluate_files(
@@ -30,6 +34,7 @@ def evaluate_files(
     by: Sequence[str] = (),
     bootstrap: bool | None = None,
     bootstrap_over: str | None = None,
+    reference: str | None = None,
     threshold_from: Sequence[str] | None = None,
     plot: str | None = None,
     report: str | None = None,
@@ -53,43 +58,92 @@ def evaluate_files(
         _refuse_missing(
             path, "gmm_test.py writes score files", f"give score files, {Path(path) / '*.txt'} for instance"
         )
-    system = read_asv(asv_score)
-    trials = read_protocols(protocol, protocol_format)
-    systems = {
-        name: read_cm_scores(path, trials, protocol_format, protocol_subset)
-        for name, path in zip(names, cm_score, strict=True)
-    }
-    for note in filter(None, (scores.note for scores in systems.values())):
-        cli.log(note)
-    others = [read_cm_scores(path, trials, protocol_format) for path in sources]
     illustrated = bool(plot or report)
     brief = illustrated and not by and not bootstrap
-    if illustrated and not by and all((scores.attacks != b"").any() for scores in systems.values()):
-        by = [ATTACK]
-    study = run_study(
-        systems,
-        system,
+    study = read_study(
+        dict(zip(names, cm_score, strict=True)),
+        asv_score,
         legacy=legacy,
-        by=by,
+        protocol=protocol,
+        protocol_format=protocol_format,
+        protocol_subset=protocol_subset,
+        by=by or (None if illustrated else ()),
         with_intervals=illustrated if bootstrap is None else bootstrap,
         intervals_over=bootstrap_over,
-        threshold_from=dict(zip(names, others, strict=False)),
-        watch=lambda items: cli.progress(items, len(items), "evaluating", "systems"),
+        reference=reference,
+        threshold_from=dict(zip(names, sources, strict=False)),
     )
     outputs.write(study, plot, report, json, csv)
     if "-" not in (json, csv):
         print(tables.text(study, brief))
 
 
+def read_study(
+    files: Mapping[str, PathLike],
+    asv_score: str | None = None,
+    *,
+    legacy: bool = True,
+    protocol: Sequence[str] | None = None,
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
+    by: Sequence[str] | None = (),
+    with_intervals: bool = True,
+    intervals_over: str | None = None,
+    reference: str | None = None,
+    threshold_from: Mapping[str, PathLike] | None = None,
+) -> Study:
+    """Read score files, each once, and evaluate them.
+
+    Parameters
+    ----------
+    files : mapping from a system's name to its score file
+    asv_score : str, optional
+        Score file of the speaker verification system, or ``asvspoof2019-la-eval``; without it there is no t-DCF.
+    protocol, protocol_format, protocol_subset
+        As ``score_eval.py`` takes them.
+    by : sequence of str or None
+        None: by attack, where every file names attacks.
+    legacy, with_intervals, intervals_over, reference
+        See `study.run_study`.
+    threshold_from : mapping from a system's name to the score file whose thresholds are applied, optional
+
+    Raises
+    ------
+    InputError
+        When a file is not there or cannot be used: one without labels, for instance.
+    """
+    system = read_asv(asv_score)
+    trials = read_protocols(protocol, protocol_format)
+    systems = {name: read_cm_scores(path, trials, protocol_format, protocol_subset) for name, path in files.items()}
+    for note in filter(None, (scores.note for scores in systems.values())):
+        cli.log(note)
+    if by is None:
+        by = [ATTACK] if all((scores.attacks != b"").any() for scores in systems.values()) else []
+    return run_study(
+        systems,
+        system,
+        legacy=legacy,
+        by=by,
+        with_intervals=with_intervals,
+        intervals_over=intervals_over,
+        threshold_from={
+            name: read_cm_scores(path, trials, protocol_format) for name, path in (threshold_from or {}).items()
+        },
+        reference=reference,
+        watch=lambda items: cli.progress(items, len(items), "evaluating", "systems"),
+    )
+
+
 def plot_scores(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
     """Write the pictures of one score file, as ``score_eval.py --plot`` does."""
-    scores = read_cm_scores(path)
-    by = [ATTACK] if (scores.attacks != b"").any() else []
-    outputs.write(run_study({Path(path).stem: scores}, by=by, with_intervals=True), plot=str(folder))
+    outputs.write(read_study({system_names([str(path)])[0]: path}, by=None), plot=str(folder))
 
 
-def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]:
-    """Return the systems' names: those given, or the files' without folder and ending where these differ.
+def system_names(paths: Sequence[str], names: Sequence[str] | None = None) -> list[str]:
+    """Return the systems' names: those given, or the shortest of the files' that differ.
+
+    These are the file's name without folder, ending and the split at its end (``mfcc`` for ``output/mfcc-eval.txt``),
+    the same with the split, or the whole path.
 
     Bytes of a name that are no UTF-8 are written out, for pictures and tables cannot show them.
 
@@ -99,9 +153,9 @@ def system_names(paths: Sequence[str], names: Sequence[str] | None) -> list[str]
         When there are not as many names as files, or two are the same.
     """
     if names is None:
-        names = [Path(path).stem for path in paths]
-        if len(set(names)) < len(names):
-            names = list(paths)
+        stems = [Path(path).stem for path in paths]
+        choices = [[_SPLIT.sub("", stem) for stem in stems], stems, list(paths)]
+        names = next((choice for choice in choices if len(set(choice)) == len(paths)), choices[-1])
     names = [records.text(name) for name in names]
     if len(names) != len(paths):
         raise InputError(f"--name: {len(names)} names for {len(paths)} score files; give one for each")

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from countermeasure import __version__
+from countermeasure.errors import InputError
 from countermeasure.evaluation.asv import AsvSystem
 from countermeasure.trials.score_files import CmScores
-from tDCF_python.evaluation import Evaluation, tdcf_problem
-from tDCF_python.intervals import Influence, Interval, Units
+from tDCF_python import intervals
+from tDCF_python.evaluation import EER, Evaluation, tdcf_problem
+from tDCF_python.intervals import LEVEL, Influence, Interval, Units
 from tDCF_python.metrics import AsvRates, Costs
 
 POOLED = "pooled"
@@ -105,6 +109,22 @@ class SystemResult:
     units: Units | None
     influences: Mapping[str, Influence] = field(repr=False)
 
+    def mismatch(self, other: SystemResult) -> str | None:
+        """Return why two systems cannot be compared trial by trial; None where they can."""
+        one, two = (np.argsort(system.scores.utterances) for system in (self, other))
+        trials = self.scores.utterances[one]
+        if not np.array_equal(trials, other.scores.utterances[two]):
+            return "have different trials"
+        contradicting = np.flatnonzero(self.scores.bonafide[one] != other.scores.bonafide[two])
+        if contradicting.size:
+            first = trials[contradicting[0]].decode()
+            return f"give {contradicting.size:,} of {len(trials):,} trials different labels, first {first}"
+        if self.units is None or other.units is None:
+            return "have no intervals"
+        if self.units.over != other.units.over or not np.array_equal(self.units.codes[one], other.units.codes[two]):
+            return "name different speakers"
+        return None
+
     def groups(self, kind: str) -> tuple[Group, ...]:
         """Return the groups of one kind, the pooled one last; none if they were not asked for."""
         groups = self.attacks if kind == ATTACK else self.speakers
@@ -118,7 +138,7 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether a system differs from the first one by more than chance.
+    """Whether a system differs from a reference by more than chance.
 
     Attributes
     ----------
@@ -130,8 +150,9 @@ class Comparison:
         `system` minus `reference`; below 0, `system` is better.
     interval : Interval
     p : float
-        Two-sided, corrected for the number of comparisons of this figure.
+        Two-sided, corrected for the number of comparisons; 1 where there is no interval.
     n_comparisons : int
+        How many comparisons of this figure were made, or could have been where the reference is the best of all.
     """
 
     reference: str
@@ -140,7 +161,12 @@ class Comparison:
     difference: float
     interval: Interval
     p: float
-    n_comparisons: int
+    n_comparisons: int = 1
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the two differ at the 5 % level."""
+        return self.p < 1 - LEVEL
 
 
 @dataclass(frozen=True)
@@ -151,7 +177,7 @@ class Study:
     ----------
     systems : tuple of SystemResult
     comparisons : tuple of Comparison
-        Each further system against the first.
+        Every other system against one: the best, or the one asked for.
     asv : AsvSystem or None
     legacy : bool
         Which t-DCF is meant where only one is shown.
@@ -166,6 +192,36 @@ class Study:
     legacy: bool
     costs: Costs
     notes: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> SystemResult:
+        """Return the system of this name."""
+        return next(system for system in self.systems if system.name == name)
+
+    @property
+    def best(self) -> SystemResult:
+        """The system with the lowest EER; the first of several."""
+        return min(self.systems, key=lambda system: system.evaluation.eer.value)
+
+    def compare(self, system: str, reference: str, figure: str = EER) -> Comparison:
+        """Compare two systems on their common trials, paired.
+
+        Parameters
+        ----------
+        system, reference : str
+            Names of the two; the study was made with intervals.
+        figure : {'eer', 'min_dcf', 'min_tdcf_2019', 'min_tdcf_revisited'}
+
+        Raises
+        ------
+        InputError
+            When their files have different trials, labels or speakers.
+        """
+        one, other = self[reference], self[system]
+        if problem := one.mismatch(other):
+            raise InputError(f"{system} is not compared with {reference}: their files {problem}")
+        interval, p = intervals.compare(one.influences[figure], other.influences[figure])
+        difference = getattr(other.evaluation, figure).value - getattr(one.evaluation, figure).value
+        return Comparison(reference, system, figure, difference, interval, p)
 
     @property
     def rates(self) -> AsvRates | None:

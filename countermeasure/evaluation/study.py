@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -39,9 +41,10 @@ def run_study(
     with_intervals: bool = False,
     intervals_over: str | None = None,
     threshold_from: Mapping[str, CmScores] | None = None,
+    reference: str | None = None,
     watch: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> Study:
-    """Evaluate systems, each on its own and further ones against the first.
+    """Evaluate systems, each on its own and every other one against the best.
 
     Parameters
     ----------
@@ -55,9 +58,11 @@ def run_study(
     with_intervals : bool
         Give intervals and comparisons.
     intervals_over : {'speakers', 'trials'}, optional
-        By default speakers, where every trial names one.
+        By default speakers, where every trial names one and either class has enough of them.
     threshold_from : mapping from system to CmScores, optional
         Scores, of a development set for instance, whose thresholds are applied.
+    reference : str, optional
+        The system that others are compared with, instead of the one with the lowest EER.
     watch : callable, optional
         Yields the systems' names that it is given; a place for a progress bar.
 
@@ -65,8 +70,10 @@ def run_study(
     ------
     InputError
         When a system has no trial of a class or a score beyond ±1e100, when groups are asked for that
-        no trial names, or intervals over speakers where not every trial names one.
+        no trial names, intervals over speakers where not every trial names one, or no system is the reference.
     """
+    if reference not in (None, *systems):
+        raise InputError(f"--reference {reference}: no such system; give one of {', '.join(systems)}")
     problem = tdcf_problem(asv.rates) if asv else None
     usable = None if problem else asv
     results = []
@@ -75,21 +82,17 @@ def run_study(
         _refuse_unusable(scores)
         units = None
         if with_intervals:
-            units = intervals.choose_units(scores.speakers, scores.utterances, intervals_over)
+            units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, intervals_over)
         applied = _applied(scores, threshold_from[name]) if threshold_from else ()
         results.append(_system(name, scores, usable, by, units, applied))
-    comparable, not_compared = _comparable(results)
-    comparisons = [
-        comparison
-        for figure in (EER, tdcf_name(legacy) if usable else MIN_DCF)
-        for comparison in _compare(results[0], comparable, figure)
-    ]
+    study = Study(tuple(results), (), asv, legacy, COSTS, ())
+    comparisons, not_compared = _compared(study, reference, (EER, tdcf_name(legacy) if usable else MIN_DCF))
     notes = [note for result in results for note in _notes(result, usable)]
     notes += _notes_on_units(results, intervals_over)
     notes += not_compared
     if problem:
         notes.append(problem)
-    return Study(tuple(results), tuple(comparisons), asv, legacy, COSTS, tuple(dict.fromkeys(notes)))
+    return replace(study, comparisons=tuple(comparisons), notes=tuple(dict.fromkeys(notes)))
 
 
 def _system(
@@ -171,50 +174,34 @@ def _classes(scores: CmScores) -> tuple[Floats, Floats]:
     return scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
 
 
-def _comparable(results: Sequence[SystemResult]) -> tuple[list[SystemResult], list[str]]:
-    """Return the further systems that have the first one's trials, labels and units, and why others have not."""
-    first, *others = results
-    comparable, notes = [], []
-    order = np.argsort(first.scores.utterances)
-    trials, labels = first.scores.utterances[order], first.scores.bonafide[order]
-    codes = first.units.codes[order] if first.units else order
-    for other in others:
-        if first.units is None or other.units is None:
-            continue
-        order = np.argsort(other.scores.utterances)
-        if not np.array_equal(trials, other.scores.utterances[order]):
-            problem = "have different trials"
-        elif (contradicting := np.flatnonzero(labels != other.scores.bonafide[order])).size:
-            problem = (
-                f"give {contradicting.size:,} of {len(trials):,} trials different labels, "
-                f"first {trials[contradicting[0]].decode()}"
-            )
-        elif first.units.over != other.units.over or not np.array_equal(codes, other.units.codes[order]):
-            problem = "name different speakers"
-        else:
-            comparable.append(other)
-            continue
-        notes.append(f"{other.name} is not compared with {first.name}: their files {problem}")
-    return comparable, notes
+def _compared(study: Study, named: str | None, figures: Sequence[str]) -> tuple[list[Comparison], list[str]]:
+    """Return every system's comparison with one, and why some are not compared.
 
-
-def _compare(reference: SystemResult, systems: Sequence[SystemResult], figure: str) -> list[Comparison]:
-    if any(system.influences[figure].reason for system in systems):
-        return []
-    found = [intervals.compare(reference.influences[figure], system.influences[figure]) for system in systems]
-    p_values = intervals.holm([p for _, p in found])
-    return [
-        Comparison(
-            reference.name,
-            system.name,
-            figure,
-            getattr(system.evaluation, figure).value - getattr(reference.evaluation, figure).value,
-            interval,
-            p,
-            len(systems),
-        )
-        for system, (interval, _), p in zip(systems, found, p_values, strict=True)
-    ]
+    The best system was chosen by the same scores: every pair of systems could have become a comparison with it, and
+    p is corrected for so many.
+    """
+    reference = study[named] if named else study.best
+    others, notes = [], []
+    for system in study.systems:
+        if system is reference or system.units is None or reference.units is None:
+            continue
+        if problem := reference.mismatch(system):
+            notes.append(f"{system.name} is not compared with {reference.name}: their files {problem}")
+        elif not (reference.influences[EER].reason or system.influences[EER].reason):
+            others.append(system.name)
+    pairs = [(name, reference.name) for name in others]
+    if not named:
+        pairs += combinations(others, 2)
+    found = []
+    for figure in figures:
+        compared = [study.compare(*pair, figure) for pair in pairs]
+        p_values = intervals.holm([comparison.p for comparison in compared])
+        found += [
+            replace(comparison, p=p, n_comparisons=len(pairs))
+            for comparison, p in zip(compared, p_values, strict=True)
+            if comparison.reference == reference.name
+        ]
+    return found, notes
 
 
 def _refuse_unusable(scores: CmScores) -> None:
@@ -234,8 +221,8 @@ def _notes_on_units(results: Sequence[SystemResult], asked_for: str | None) -> I
     over_trials = [result.name for result in results if result.units and result.units.over == intervals.TRIALS]
     if over_trials and asked_for is None:
         yield (
-            f"{_of(over_trials, results)}not every trial names its speaker, so intervals are over trials; "
-            "they say nothing of other speakers and are likely too narrow"
+            f"{_of(over_trials, results)}fewer than {FEWEST_SPEAKERS} speakers of a class are named, or not in every "
+            "trial, so intervals are over trials; they say nothing of other speakers and are likely too narrow"
         )
     reasons: dict[str, list[str]] = {}
     for found in results:
