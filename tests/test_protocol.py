@@ -424,3 +424,48 @@ def test_trials_of_three_fields_have_five_in_a_score_file(tmp_path, line, scored
 def test_a_csv_without_the_column_file_is_told(tmp_path, content):
     with pytest.raises(InputError, match=r"protocol\.txt:1: no column file; "):
         read_protocol(written(tmp_path, content))
+
+
+# --- further columns, by the organisers' descriptions of their files
+
+
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        ("PA_0079 PA_T_0005401 aaa AA spoof", {"environment": "aaa"}),
+        (
+            "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval",
+            {"codec": "alaw", "transmission": "ita_tx", "trim": "notrim", "subset": "eval"},
+        ),
+        (
+            "TEF2 DF_E_2000013 low_m4a vcc2020 Task1-team20 spoof notrim eval neural_vocoder_nonautoregressive Task1 "
+            "team20 FF E",
+            {
+                "codec": "low_m4a",
+                "source": "vcc2020",
+                "vocoder": "neural_vocoder_nonautoregressive",
+                "task": "Task1",
+                "team": "team20",
+                "gender": "FF",
+                "language": "E",
+            },
+        ),
+        (
+            "PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval",
+            {"asv_room": "R3", "asv_mic": "M3", "asv_distance": "d4", "attacker_room": "r1", "attacker_mic": "m1",
+             "attacker_device": "s4", "attacker_distance": "c4"},
+        ),
+        (
+            "T_4850 T_0000000000 F C05 4 1 AC3 A05 spoof -",
+            {"gender": "F", "codec": "C05", "codec_q": "4", "codec_seed": "1", "attack_tag": "AC3", "tmp": "-"},
+        ),
+        ("file,label,Room,codec\nx.wav,spoof,big hall,", {"room": "big%20hall", "codec": "-"}),
+    ],
+)  # fmt: skip
+def test_a_trial_has_the_columns_that_are_asked_for(tmp_path, line, columns):
+    path = written(tmp_path, line)
+    (trial,) = read_protocol(path, others=list(columns))
+    assert trial.others == tuple(columns.values())
+    assert read_protocol(path)[0] == trial._replace(others=())
+    with pytest.raises(InputError, match=f"its trials have no colour, only .*{next(iter(columns))}"):
+        read_protocol(path, others=["colour"])

@@ -287,3 +287,46 @@ def test_a_first_trial_without_a_number_is_no_heading(file, first):
     second = " ".join([*first.split()[:-1], "2"]).replace("LA_1 A", "LA_1 B").replace("U1", "U2")
     with pytest.raises(InputError, match=r"scores\.txt:1: score '.*score' is no number"):
         read_cm_scores(file(f"{first}\n{second}\n"))
+
+
+# --- further columns
+
+METADATA = (
+    "LA_0009 LA_E_1 alaw ita_tx A07 spoof notrim eval\n"
+    "LA_0009 LA_E_2 none - - bonafide notrim eval\n"
+    "LA_0010 LA_E_3 opus loc_tx A08 spoof trim hidden\n"
+)
+
+
+@pytest.mark.parametrize("form", ["2021", "short", "2019"])
+def test_columns_come_from_the_lines_or_from_the_protocol(tmp_path, form):
+    (tmp_path / "protocol.txt").write_text(METADATA)
+    trials = {trial.utterance: trial for trial in read_protocol(tmp_path / "protocol.txt", others=["codec", "trim"])}
+    lines = {
+        "2021": METADATA.splitlines(),
+        "short": ["LA_E_1", "LA_E_2", "LA_E_3"],
+        "2019": ["LA_0009 LA_E_1 - A07 spoof", "LA_0009 LA_E_2 - - bonafide", "LA_0010 LA_E_3 - A08 spoof"],
+    }[form]
+    path = tmp_path / "scores.txt"
+    path.write_text("".join(f"{line} {k}.5\n" for k, line in enumerate(lines)))
+    found = read_cm_scores(path, None if form == "2021" else trials, others=["codec", "trim"])
+    assert {name: column.tolist() for name, column in found.others.items()} == {
+        "codec": [b"alaw", b"none", b"opus"],
+        "trim": [b"notrim", b"notrim", b"trim"],
+    }
+    assert found.attacks.tolist() == [b"A07", b"", b"A08"]
+    assert found.scores.tolist() == [0.5, 1.5, 2.5]
+    part = read_cm_scores(path, trials, protocol_subset=["eval"], others=["codec", "trim"])
+    assert part.others["codec"].tolist() == [b"alaw", b"none"]
+
+
+def test_columns_that_are_nowhere_and_labels_that_contradict(tmp_path):
+    path = tmp_path / "scores.txt"
+    path.write_text("LA_0009 LA_E_1 - A07 spoof 1\nLA_0009 LA_E_2 - - bonafide 2\n")
+    with pytest.raises(InputError, match="its trials have no codec, only speaker environment attack; give a protocol"):
+        read_cm_scores(path, others=["codec"])
+    protocol = tmp_path / "protocol.txt"
+    protocol.write_text(METADATA.replace("none - - bonafide", "none - A09 spoof"))
+    trials = {trial.utterance: trial for trial in read_protocol(protocol, others=["codec"])}
+    with pytest.raises(InputError, match=r"scores\.txt:2: the protocol calls this trial spoof"):
+        read_cm_scores(path, trials, others=["codec"])

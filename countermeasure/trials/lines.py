@@ -68,6 +68,8 @@ class Trial(NamedTuple):
         The recording's path in the audio folder, where it is not the utterance.
     subset : str or None
         Part of an evaluation set, e.g. ``'progress'``, where the format has such.
+    others : tuple of str
+        The values of the columns that were asked for, ``-`` for none.
     """
 
     line: str
@@ -77,17 +79,29 @@ class Trial(NamedTuple):
     speaker: str | None
     file: str | None = None
     subset: str | None = None
+    others: tuple[str, ...] = ()
 
 
 class Form(NamedTuple):
-    """Which field of a line is what, counted from 0; None for what the line does not have."""
+    """The names of a line's fields, in order; `UNNAMED` for a field that means nothing."""
 
     format: str
-    utterance: int
-    label: int | None = None
-    attack: int | None = None
-    speaker: int | None = None
-    subset: int | None = None
+    fields: tuple[str, ...]
+
+    def place(self, name: str) -> int | None:
+        """Return which field has this name, counted from 0; None where none has."""
+        return self.fields.index(name) if name in self.fields else None
+
+
+UNNAMED = "-"
+# By number of fields.
+_FIELDS_2021 = {
+    8: "speaker utterance codec transmission attack label trim subset",
+    12: "speaker utterance asv_room asv_mic asv_distance attacker_room attacker_mic attacker_device attacker_distance "
+    "label trim subset",
+    13: "speaker utterance codec source attack label trim subset vocoder task team gender language",
+}
+_FIELDS_5 = {10: "speaker utterance gender codec codec_q codec_seed attack_tag attack label tmp"}
 
 
 def written(speaker: str | None, utterance: str, attack: str | None, label: str | None) -> str:
@@ -101,16 +115,14 @@ def labelled_forms(n_fields: int, protocol_format: str | None = None, scored: bo
     With `scored`, the score file's own ``UTTERANCE ATTACK LABEL`` and ``UTTERANCE LABEL`` are among them.
     """
     if scored and n_fields in (2, 3):
-        return [Form("short", 0, n_fields - 1, 1 if n_fields == 3 else None)]
+        return [Form("short", ("utterance", "attack", "label") if n_fields == 3 else ("utterance", "label"))]
     forms = []
     if n_fields > 2:
-        forms.append(Form(V2019, 1, n_fields - 1, n_fields - 2 if n_fields > 3 else None, 0))
-    if n_fields in (8, 13):
-        forms.append(Form(V2021, 1, 5, 4, 0, 7))
-    if n_fields == 12:
-        forms.append(Form(V2021, 1, 9, None, 0, 11))
-    if n_fields == 10:
-        forms.append(Form(V5, 1, 8, 7, 0))
+        between = ["environment" if n_fields == 5 else UNNAMED] * max(n_fields - 4, 0)
+        forms.append(Form(V2019, ("speaker", "utterance", *between, *["attack"][: n_fields - 3], "label")))
+    for name, known in ((V2021, _FIELDS_2021), (V5, _FIELDS_5)):
+        if n_fields in known:
+            forms.append(Form(name, tuple(known[n_fields].split())))
     # In a score file, trials out of a CSV are of the form of 2019.
     wanted = V2019 if protocol_format == CSV else protocol_format
     return [form for form in forms if wanted in (None, form.format)]
@@ -134,7 +146,7 @@ def find_form(table: Table, protocol_format: str | None = None, scored: bool = F
     """
     text, n_fields = table.text, table.n_fields - scored
     forms = labelled_forms(n_fields, protocol_format, scored)
-    columns = [table.column(form.label or 0) for form in forms]
+    columns = [table.column(form.fields.index("label")) for form in forms]
     labelled = [np.isin(column, _LABELS) for column in columns]
     fitting = [form for form, fits in zip(forms, labelled, strict=True) if fits.all()]
     if len(fitting) == 1:
@@ -144,11 +156,11 @@ def find_form(table: Table, protocol_format: str | None = None, scored: bool = F
         raise text.error(0, f"every line may be of {names}; say which by --protocol_format")
     if any(fits.any() for fits in labelled):
         i = max(range(len(forms)), key=lambda i: labelled[i].sum())
-        row, place = int(np.argmin(labelled[i])), (forms[i].label or 0) + 1
+        row, place = int(np.argmin(labelled[i])), forms[i].fields.index("label") + 1
         end = "before the score" if scored else "at the end"
         raise no_label(text, row, end if place == n_fields else f"in field {place}", columns[i][row].decode())
     _check_blind(table, protocol_format, scored, bool(forms))
-    return Form(V2019, min(n_fields - 1, 1), speaker=0 if n_fields > 1 else None)
+    return Form(V2019, ("speaker", "utterance") if n_fields > 1 else ("utterance",))
 
 
 def no_label(text: Text, row: int, place: str, field: str = "") -> InputError:
@@ -185,30 +197,43 @@ class Columns(NamedTuple):
     attacks: Words
     speakers: Words
     subsets: Words
+    others: tuple[Words, ...] = ()
 
 
-def parse(table: Table, form: Form) -> Columns:
-    """Return what the rows say of their trials.
+def parse(table: Table, form: Form, others: Sequence[str] = ()) -> Columns:
+    """Return what the rows say of their trials, and of the further columns of these names.
 
     Raises
     ------
     InputError
-        See `check_ids`.
+        When the form has no such column; else see `check_ids`.
     """
+    for name in others:
+        if name not in form.fields:
+            raise no_column(table.text.path, name, form.fields)
 
-    def column(place: int | None, *placeholders: bytes) -> Words:
-        if place is None:
+    def column(name: str, *placeholders: bytes) -> Words:
+        if (place := form.place(name)) is None:
             return np.zeros(len(table.text.rows), "S1")
         words = table.column(place)
         return np.where(np.isin(words, placeholders), b"", words) if placeholders else words
 
-    labels = column(form.label)
-    attacks = np.where(labels == SPOOF.encode(), column(form.attack, b"-", SPOOF.encode()), b"")
+    labels = column("label")
+    attacks = np.where(labels == SPOOF.encode(), column("attack", b"-", SPOOF.encode()), b"")
     # The first field of the four-field form is the audio's format.
-    speakers = column(form.speaker, b"-", b"flac", b"wav")
-    found = Columns(table.column(form.utterance), labels, attacks, speakers, column(form.subset, b"-"))
+    speakers = column("speaker", b"-", b"flac", b"wav")
+    further = tuple(map(column, others))
+    found = Columns(column("utterance"), labels, attacks, speakers, column("subset", b"-"), further)
     check_ids(table.text, found.utterances.tolist())
     return found
+
+
+def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a column that is asked for and not there."""
+    columns = " ".join(column for column in known if column not in ("utterance", "label", "file", UNNAMED))
+    return InputError(
+        f"{path}: its trials have no {name}, only {columns or 'names'}; give a protocol that has this column"
+    )
 
 
 def check_ids(text: Text, utterances: Sequence[bytes]) -> None:

@@ -27,6 +27,7 @@ from countermeasure.trials.lines import (
     Trial,
     check_ids,
     find_form,
+    no_column,
     no_label,
     parse,
     subset_note,
@@ -53,7 +54,10 @@ class Protocol(list[Trial]):
 
 
 def read_protocol(
-    path: str | os.PathLike[str], protocol_format: str | None = None, protocol_subset: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    protocol_format: str | None = None,
+    protocol_subset: Sequence[str] | None = None,
+    others: Sequence[str] = (),
 ) -> Protocol:
     """Read a CM protocol.
 
@@ -64,36 +68,52 @@ def read_protocol(
         None: recognised by all of the lines.
     protocol_subset : sequence of str or None
         Take the trials of these subsets only, of a format that has such.
+    others : sequence of str
+        Names of columns whose values the trials are to have in `Trial.others`: ``codec``, for instance, or any that
+        a CSV's header names.
 
     Raises
     ------
     InputError
-        When there is no such file, when it is no text or empty, when its lines are not all of one form or
-        their form is none of those known, when an utterance occurs twice, or when some lines have a label
-        and some do not. (None with a label: a blind protocol.)
+        When there is no such file or a column is not in it, when it is no text or empty, when its lines are not all
+        of one form or their form is none of those known, when an utterance occurs twice, or when some lines have a
+        label and some do not. (None with a label: a blind protocol.)
     """
     if protocol_format not in (None, *PROTOCOL_FORMATS):
         raise InputError(f"no protocol format {protocol_format!r}; give one of {' '.join(PROTOCOL_FORMATS)}")
     text = Text(path, EXPECTED[protocol_format or V2019])
     header = _take_header(text, protocol_format == CSV) if protocol_format in (None, CSV) else None
-    found = _csv_trials(text, header) if header else _trials(text, protocol_format)
+    found = _csv_trials(text, header, others) if header else _trials(text, protocol_format, others)
     protocol = Protocol(trial for trial in found if not protocol_subset or trial.subset in protocol_subset)
     protocol.note = subset_note(path, (trial.subset for trial in found), protocol_subset)
     return protocol
 
 
-def _trials(text: Text, protocol_format: str | None) -> list[Trial]:
+def _trials(text: Text, protocol_format: str | None, others: Sequence[str]) -> list[Trial]:
     table = Table(text, LABELS)
     form = find_form(table, protocol_format)
-    columns = parse(table, form)
+    columns = parse(table, form, others)
     utterances = [word.decode() for word in columns.utterances.tolist()]
     labels, attacks, speakers, subsets = (
-        [intern(word.decode()) or None for word in column.tolist()] for column in columns[1:]
+        [intern(word.decode()) or None for word in column.tolist()] for column in columns[1:5]
     )
+    further = zip(*(map(intern, map(bytes.decode, column.tolist())) for column in columns.others), strict=True)
     lines = map(str.strip, text.rows)
-    if form.label == 2:  # three fields; before a score they would be UTTERANCE ATTACK LABEL
+    if form.place("label") == 2:  # three fields; before a score they would be UTTERANCE ATTACK LABEL
         lines = map(written, speakers, utterances, attacks, labels)
-    return list(map(Trial, lines, utterances, labels, attacks, speakers, repeat(None), subsets))
+    return list(
+        map(
+            Trial,
+            lines,
+            utterances,
+            labels,
+            attacks,
+            speakers,
+            repeat(None),
+            subsets,
+            further if others else repeat(()),
+        )
+    )
 
 
 # -- CSV -----------------------------------------------------------------------------------------------
@@ -101,8 +121,12 @@ def _trials(text: Text, protocol_format: str | None) -> list[Trial]:
 
 class _Header(NamedTuple):
     separator: str
-    places: dict[str, int]  # of the known columns
-    n_columns: int
+    columns: list[str]
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The places of the columns that say what a trial is."""
+        return {name: self.columns.index(name) for name in _COLUMNS if name in self.columns}
 
 
 def _take_header(text: Text, is_csv: bool) -> _Header | None:
@@ -122,7 +146,7 @@ def _take_header(text: Text, is_csv: bool) -> _Header | None:
         if "file" in columns:
             text.expected = EXPECTED[CSV]
             text.take_heading()
-            return _Header(separator, {name: columns.index(name) for name in _COLUMNS if name in columns}, len(columns))
+            return _Header(separator, columns)
         is_csv = True
     if is_csv:
         raise text.error(
@@ -142,17 +166,22 @@ def _misspelt(columns: list[str]) -> str | None:
     return None
 
 
-def _csv_trials(text: Text, header: _Header) -> list[Trial]:
+def _csv_trials(text: Text, header: _Header, others: Sequence[str]) -> list[Trial]:
     found = []
+    places = header.places
+    for name in others:
+        if name not in header.columns:
+            raise no_column(text.path, name, header.columns)
+    further = [header.columns.index(name) for name in others]
     first: dict[bool, int] = {}  # row with a label, and without one
     for row, line in enumerate(text.rows):
         try:
             fields = next(csv.reader([line], delimiter=header.separator, strict=True))
         except csv.Error as error:
             raise text.error(row, str(error)) from None
-        if len(fields) != header.n_columns:
-            raise text.error(row, f"{len(fields)} fields, where the header names {header.n_columns}")
-        cells = {name: fields[place].strip() for name, place in header.places.items()}
+        if len(fields) != len(header.columns):
+            raise text.error(row, f"{len(fields)} fields, where the header names {len(header.columns)}")
+        cells = {name: fields[place].strip() for name, place in places.items()}
         if not cells["file"]:
             raise text.error(row, "no file")
         if cells.get("label", "") not in _CSV_LABELS:
@@ -166,7 +195,8 @@ def _csv_trials(text: Text, header: _Header) -> list[Trial]:
             raise text.error(row, f"a file name of more than {LONGEST_WORD} bytes; a score file could not hold it")
         attack = _word(cells.get("attack")) if label == SPOOF else None
         line = written(speaker, utterance, attack, label)
-        found.append(Trial(line, utterance, label, attack, speaker, cells["file"]))
+        values = tuple(intern(_word(fields[place].strip()) or "-") for place in further)
+        found.append(Trial(line, utterance, label, attack, speaker, cells["file"], None, values))
     check_ids(text, [trial.utterance.encode() for trial in found])
     return found
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal
 
@@ -57,6 +57,8 @@ class CmScores:
     bonafide : ndarray of bool, shape [n_trials]
     attacks, speakers : ndarray of bytes, shape [n_trials]
         Empty where the file names none; bona fide trials have no attack.
+    others : mapping from str to ndarray of bytes, shape [n_trials]
+        The values of the columns that were asked for, ``-`` for none.
     unscored : int
         Trials of the protocol that the file has no score for; 0 where no protocol was joined.
     note : str or None
@@ -70,6 +72,7 @@ class CmScores:
     bonafide: Bools
     attacks: Words
     speakers: Words
+    others: Mapping[str, Words] = field(default_factory=dict)
     unscored: int = 0
     note: str | None = None
 
@@ -125,6 +128,7 @@ def read_cm_scores(
     protocol: Mapping[str, Trial] | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
+    others: Sequence[str] = (),
 ) -> CmScores:
     """Read a countermeasure's score file.
 
@@ -135,34 +139,43 @@ def read_cm_scores(
     ----------
     path : path of the file
     protocol : mapping from utterance to trial, optional
-        Gives labels, attacks and speakers to a file without labels.
+        Gives labels, attacks, speakers and other columns to a file without labels or without these columns.
     protocol_format : str, optional
         Of the lines, see `protocol.read_protocol`.
     protocol_subset : sequence of str, optional
         Take the trials of these subsets only, where lines or protocol name such.
+    others : sequence of str
+        Names of further columns to read; a protocol was read with the same.
 
     Raises
     ------
     InputError
         When the file is no text or has no trial; with the line where a field is missing, a score is
         no finite number, a label is neither ``bonafide`` nor ``spoof``, an utterance occurs twice,
-        or the protocol does not have it; when it has no labels and there is no protocol.
+        or the protocol does not have it or another label; when it has no labels or lacks a column that is
+        asked for, and there is no protocol.
     """
     table = _table(path, _CM_EXPECTED)
     if table.n_fields == 1:
         raise table.text.error(0, f"one field only; {table.text.expected}")
     form = find_form(table, protocol_format, scored=True)
-    found, scores = parse(table, form), _scores(table)
+    is_labelled = "label" in form.fields
+    if not is_labelled and protocol is None:
+        raise table.text.error(
+            0,
+            "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error "
+            "rates; where labels are known, give the trials' --protocol",
+        )
+    joins = protocol is not None and not (is_labelled and set(others).issubset(form.fields))
+    found, scores = parse(table, form, () if joins else others), _scores(table)
     known = found.subsets
     kept = np.ones(len(scores), bool)
-    if form.label is None:
-        if protocol is None:
-            raise table.text.error(
-                0,
-                "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error "
-                "rates; where labels are known, give the trials' --protocol",
-            )
+    if protocol is not None and joins:
+        own_labels = found.labels
         found = _joined(table.text, found.utterances, protocol)
+        if is_labelled and (own_labels != found.labels).any():
+            row = int(np.argmax(own_labels != found.labels))
+            raise table.text.error(row, f"the protocol calls this trial {found.labels[row].decode()}")
         known = _bytes(trial.subset for trial in protocol.values())
     note = subset_note(path, map(bytes.decode, known.tolist()), protocol_subset)
     n_known = len(known)
@@ -171,10 +184,13 @@ def read_cm_scores(
         kept, n_known = np.isin(found.subsets, wanted), int(np.isin(known, wanted).sum())
         if not kept.any():
             raise InputError(f"{path}: no trial of {' or '.join(protocol_subset)} in it")
-    utterances, labels, attacks, speakers, _ = (column[kept] for column in found)
+    utterances, labels, attacks, speakers = (column[kept] for column in found[:4])
     bonafide = labels == BONAFIDE.encode()
     unscored = n_known - len(labels)
-    return CmScores(str(path), table.text.sha256, utterances, scores[kept], bonafide, attacks, speakers, unscored, note)
+    further = {name: column[kept] for name, column in zip(others, found.others, strict=True)}
+    return CmScores(
+        str(path), table.text.sha256, utterances, scores[kept], bonafide, attacks, speakers, further, unscored, note
+    )
 
 
 def _joined(text: Text, utterances: Words, protocol: Mapping[str, Trial]) -> Columns:
@@ -186,8 +202,9 @@ def _joined(text: Text, utterances: Words, protocol: Mapping[str, Trial]) -> Col
             raise text.error(row, f"utterance {utterance} is not in the protocol; give the protocol it is in")
         if trial.label is None:
             raise text.error(row, f"the protocol has no label for {utterance}; give one with labels")
-        trials.append((trial.label, trial.attack, trial.speaker, trial.subset))
-    return Columns(utterances, *map(_bytes, zip(*trials, strict=True)))
+        trials.append((trial.label, trial.attack, trial.speaker, trial.subset, *trial.others))
+    labels, attacks, speakers, subsets, *others = map(_bytes, zip(*trials, strict=True))
+    return Columns(utterances, labels, attacks, speakers, subsets, tuple(others))
 
 
 def _bytes(words: Iterable[str | None]) -> Words:
