@@ -78,6 +78,25 @@ class CmScores:
 
 
 @dataclass(frozen=True)
+class ModelsRecord:
+    """What a score file's record says of the pair of models that gave the scores.
+
+    Attributes
+    ----------
+    method : {'gmm', 'logistic'}
+    kind : {'features', 'frame scores', 'file scores'}
+        What they were trained on.
+    n_components, n_rows : list of int
+        Mixture components, and rows of training data, of bona fide speech and of spoofs.
+    """
+
+    method: Literal["gmm", "logistic"]
+    kind: Literal["features", "frame scores", "file scores"]
+    n_components: list[int]
+    n_rows: list[int]
+
+
+@dataclass(frozen=True)
 class ScoreRecord:
     """What the record beside a score file, ``NAME.txt.json``, says of it.
 
@@ -91,6 +110,8 @@ class ScoreRecord:
         Of the lists that were scored; None where they do not tell.
     inputs : list of str
         What was scored: the feature type, or a fusion's columns; empty where the lists do not tell.
+    models : ModelsRecord or None
+        None where the models do not tell.
     format : int
     """
 
@@ -98,6 +119,7 @@ class ScoreRecord:
     models_sha256: str
     split: str | None
     inputs: list[str]
+    models: ModelsRecord | None = None
     format: Literal[1] = 1
 
 
