@@ -166,23 +166,39 @@ def detail(message: str) -> None:
 
 
 @contextlib.contextmanager
-def step(heading: str) -> Iterator[None]:
-    """Print a heading with the time that the body took, and below it what the body logged."""
-    begin = time.monotonic()
-    _HANDLER.held = []
+def step(heading: str, tells: bool = True) -> Iterator[None]:
+    """Print a heading with the time that the body took, and below it what the body logged and printed.
+
+    Warnings are shown at once.
+
+    Parameters
+    ----------
+    heading : str
+    tells : bool
+        Whether what the body says is shown when all goes well; with ``--verbose`` and on a failure it is.
+    """
+    begin, printed = time.monotonic(), io.StringIO()
+    held: list[str] = []
+    _HANDLER.held = held
     if sys.stderr.isatty():
         print(f"{heading} …", end="", file=sys.stderr, flush=True)
     ending = ""
     try:
-        yield
+        with contextlib.redirect_stdout(printed):
+            yield
     except BaseException:
-        ending = ", not finished"
+        ending, tells = ", not finished", True
         raise
     finally:
-        held, _HANDLER.held = _HANDLER.held, None
+        _HANDLER.held = None
         log(f"{heading} … {duration(time.monotonic() - begin)}{ending}")
-        for message in held:
+        for message in [*held, *printed.getvalue().splitlines()] if tells or is_verbose() else []:
             log(f"      {message}")
+
+
+def is_verbose() -> bool:
+    """Tell whether details are shown."""
+    return _LOGGER.isEnabledFor(logging.DEBUG)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Run a whole pipeline stage for some feature types: what preprocess.sh, train.sh and test.sh do.
+
+preprocess  feature lists of train, dev and eval
+train       a base model of each type; with two types or more, their frame-level and file-level fusion
+test        scores of dev and eval, calibration on dev, and the results in one table
+
+Types are named in any order (default: mfcc); silence takes part in file-level fusion only.
+With --verbose, each step shows the commands that it runs; any of them can be typed by hand.
+
+Settings come from the environment:
+  LA        place of the data set, in the layout of ASVspoof 2019 LA (default: ./LA)
+  WORK      place of data/ model/ ensemble/ experiment/ output/ (default: the current folder)
+  RUN       NAME: models, fusions and outputs go to model/NAME/ and so on, apart from those of other settings
+  RESTART   1: train again, and replace models of other settings
+  FUSION    always: a single type gets its fusions, too
+  JOBS      number of processes or threads (default: one a core)
+  DASK      address of a Dask scheduler that computes instead, see docs/scale.md
+  TRAIN_OPTIONS, ENSEMBLE_OPTIONS, FILELEVEL_OPTIONS, EVALUATION_OPTIONS
+            options of gmm_train_recur, gmm_ensemble_train, gmm_filelevel_train and score_eval
+
+Examples:
+    LA=/data/LA python gmm_run.py preprocess mfcc lfcc silence
+    TRAIN_OPTIONS="--n_components 64" RUN=small python gmm_run.py train mfcc lfcc silence
+    LA=/data/LA RUN=small python gmm_run.py test mfcc lfcc silence
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import gmm_calibrate
+import gmm_data_processing
+import gmm_ensemble_preprocess
+import gmm_ensemble_test
+import gmm_ensemble_train
+import gmm_filelevel_preprocess
+import gmm_filelevel_test
+import gmm_filelevel_train
+import gmm_test
+import gmm_train_recur
+import score_eval
+from countermeasure import cli
+from countermeasure.errors import InputError
+
+if TYPE_CHECKING:
+    from countermeasure.stages.pipeline import Step
+
+SCRIPTS = {
+    script.__name__: script
+    for script in (
+        gmm_calibrate,
+        gmm_data_processing,
+        gmm_ensemble_preprocess,
+        gmm_ensemble_test,
+        gmm_ensemble_train,
+        gmm_filelevel_preprocess,
+        gmm_filelevel_test,
+        gmm_filelevel_train,
+        gmm_test,
+        gmm_train_recur,
+        score_eval,
+    )
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the script's argument parser."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("pipeline", choices=["preprocess", "train", "test"], help="which stage")
+    parser.add_argument("ftype", nargs="*", metavar="TYPE", help="feature types (default: mfcc)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    args = build_parser().parse_args(argv)
+    from countermeasure.stages.pipeline import Pipelines, Settings
+
+    pipelines = Pipelines(args.ftype or ["mfcc"], Settings.of(os.environ))
+    _carry_out(list(getattr(pipelines, args.pipeline)()))  # as a list, for all checks come before the first step
+    if args.pipeline == "test":
+        results = pipelines.results()
+        if results:
+            _run(results)
+        else:
+            cli.log("dev and eval are blind: there are scores, and without labels no results")
+    return 0
+
+
+def _carry_out(steps: Sequence[Step]) -> None:
+    from countermeasure.stages.pipeline import fill
+
+    for n, step in enumerate(steps, 1):
+        with cli.step(f"[{n}/{len(steps)}] {step.heading}", step.tells):
+            for folder, paths in step.links.items():
+                fill(folder, paths)
+            for command in step.commands:
+                try:
+                    _run(command)
+                except InputError as error:
+                    if not step.may_fail:
+                        raise
+                    cli.warn(f"{error}")
+
+
+def _run(command: Sequence[str]) -> None:
+    name, *arguments = command
+    cli.detail(f"$ python {name}.py {shlex.join(arguments)}")
+    SCRIPTS[name].main([*arguments, *["--verbose"] * cli.is_verbose()])
+
+
+if __name__ == "__main__":
+    cli.run(main)

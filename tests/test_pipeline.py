@@ -1,0 +1,286 @@
+"""The steps of the three pipelines, and what is checked before the first."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import corpus
+import gmm_run
+from countermeasure.errors import InputError
+from countermeasure.stages import pipeline
+from countermeasure.stages.pipeline import Pipelines, Settings, fill
+from countermeasure.trials.protocol import read_protocol
+
+SPLITS = ("train", "dev", "eval")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current folder with a data set, and empty lists and models where the checks look for them."""
+    monkeypatch.chdir(tmp_path)
+    corpus.make(tmp_path / "LA", 1)
+    for split in SPLITS:
+        for ftype in ("gfcc-25", "lfcc-25", "mfcc-25", "lfcc", "mfcc", "silence"):
+            path = Path("data", split, f"{split}-{ftype}.pkl")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    return tmp_path
+
+
+def pipelines(*ftypes, **environment):
+    return Pipelines(ftypes, Settings.of(environment))
+
+
+def commands(steps):
+    return [command for step in steps for command in step.commands]
+
+
+def options(command):
+    """Return a command's options, each with its values joined."""
+    found, name = {}, None
+    for word in command[1:]:
+        if word.startswith("--"):
+            name = word
+            found[name] = []
+        else:
+            found[name].append(word)
+    return {name: " ".join(values) for name, values in found.items()}
+
+
+def test_every_command_is_one_that_its_script_takes(here):
+    every = [
+        *pipelines("mfcc", "lfcc", "silence", JOBS="3").preprocess(),
+        *pipelines("mfcc", "lfcc", "silence").train(),
+    ]
+    for name, *arguments in commands(every):
+        gmm_run.SCRIPTS[name].build_parser().parse_args(arguments)
+
+
+def test_preprocessing_extracts_all_types_of_a_split_at_once(here):
+    steps = list(pipelines("silence", "mfcc", "lfcc", LA="LA").preprocess())
+    assert [options(command) for command in commands(steps)] == [
+        {
+            "--data_split": split,
+            "--data_path": f"LA/ASVspoof2019_LA_{split}/flac",
+            "--label_path": f"LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{split}.{ending}.txt",
+            "--output_path": f"data/{split}",
+            "--ftype": "lfcc mfcc silence",
+        }
+        for split, ending in (("train", "trn"), ("dev", "trl"), ("eval", "trl"))
+    ]
+
+
+def test_training_takes_the_steps_of_the_contract(here):
+    steps = list(pipelines("mfcc-25", "silence", "lfcc-25", "gfcc-25").train())
+    found, fused = commands(steps), "gfcc-25+lfcc-25+mfcc-25"
+    assert [command[0] for command in found] == (
+        ["gmm_train_recur"] * 3
+        + ["gmm_ensemble_preprocess"] * 9
+        + ["gmm_ensemble_train"]
+        + ["gmm_filelevel_preprocess"] * 3
+        + ["gmm_filelevel_train"]
+    )
+    assert options(found[1]) == {"--data_path": "data/train/train-lfcc-25.pkl", "--model_path": "model/lfcc-25"}
+    assert options(found[11]) == {
+        "--data_split": "eval",
+        "--data_path": "data/eval/eval-mfcc-25.pkl",
+        "--model_path": "model/mfcc-25",
+        "--model_name": "mfcc-25",
+        "--output_path": "ensemble/mfcc-25",
+    }
+    assert options(found[12]) == {
+        "--data_dir": f"experiment/{fused}/train",
+        "--model_path": f"model/ensemble-{fused}",
+    }
+    assert options(found[14]) == {
+        "--data_split": "dev",
+        "--data_dir": f"experiment/{fused}/dev",
+        "--model_path": f"model/ensemble-{fused}",
+        "--model_name": f"ensemble-{fused}",
+        "--output_path": f"ensemble/ensemble-{fused}",
+    }
+    assert options(found[16]) == {
+        "--data_dir": f"experiment/filelevel-{fused}+silence/train",
+        "--model_path": f"model/filelevel-{fused}+silence",
+    }
+    frame_level, file_level = [step.links for step in steps if step.links]
+    assert frame_level[Path("experiment", fused, "dev")] == [
+        Path("ensemble", f"{t}-25", "dev", f"{t}-25-{c}-dev.pkl")
+        for t in ("gfcc", "lfcc", "mfcc")
+        for c in ("bon", "sp")
+    ]
+    assert file_level[Path("experiment", f"filelevel-{fused}+silence", "eval")] == [
+        *(
+            Path("ensemble", f"ensemble-{fused}", "eval", f"ensemble-{fused}-{c}-eval-filelevel.pkl")
+            for c in ("bon", "sp")
+        ),
+        Path("data/eval/eval-silence.pkl"),
+    ]
+
+
+def test_a_run_keeps_everything_but_features_in_folders_of_its_own(here):
+    for step in pipelines("mfcc", "lfcc", RUN="small").train():
+        for folder in step.links:
+            assert folder.parts[:2] == ("experiment", "small")
+        for command in step.commands:
+            found = options(command)
+            assert found["--model_path"].startswith("model/small/")
+            assert found.get("--output_path", "ensemble/small/").startswith("ensemble/small/")
+            assert found.get("--data_path", "data/").startswith("data/")
+    shutil.copytree("data", "model/small/mfcc")
+    Path("model/small/mfcc/bon.gmm").write_bytes(b"")
+    (scoring, _) = pipelines("mfcc", RUN="small").test()
+    assert options(scoring.commands[0])["--output_path"] == "output/small/mfcc-dev.txt"
+
+
+@pytest.mark.parametrize(
+    "run", ["mfcc", "silence", "lfcc-25", "ensemble-x", "filelevel-mfcc", "a/b", "..", "-x", "a b"]
+)
+def test_a_run_has_a_name_of_its_own(run):
+    with pytest.raises(InputError, match="RUN="):
+        pipelines("mfcc", RUN=run)
+
+
+def test_one_type_is_fused_when_asked_for(here):
+    assert [command[0] for command in commands(pipelines("lfcc", "silence").train())] == ["gmm_train_recur"]
+    steps = list(pipelines("lfcc", "silence", FUSION="always").train())
+    assert [options(command)["--model_path"] for command in commands(steps) if command[0].endswith("train")] == [
+        "model/ensemble-lfcc",
+        "model/filelevel-lfcc+silence",
+    ]
+
+
+def test_the_environments_options_reach_the_scripts(here):
+    given = {
+        "JOBS": "5",
+        "TRAIN_OPTIONS": "--n_components 8 --log 'my log.csv'",
+        "ENSEMBLE_OPTIONS": "--method logistic",
+        "FILELEVEL_OPTIONS": "--n_components 2",
+        "RESTART": "1",
+    }
+    for command in commands(pipelines("lfcc", "mfcc", **given).train()):
+        found = options(command)
+        assert found["--n_jobs"] == "5"
+        assert ("--restart" in found) == command[0].endswith(("train", "recur"))
+        assert found.get("--log") == ("my log.csv" if command[0] == "gmm_train_recur" else None)
+        assert found.get("--method") == ("logistic" if command[0] == "gmm_ensemble_train" else None)
+    for command in commands(pipelines("lfcc", "mfcc", JOBS="5", DASK="local:2").train()):
+        assert options(command)["--dask"] == "local:2"
+        assert "--n_jobs" not in command
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"FUSION": "yes"}, "FUSION=yes: must be auto or always"),
+        ({"RESTART": "true"}, "RESTART=true: must be 0 or 1"),
+        ({"TRAIN_OPTIONS": "--log 'x"}, "TRAIN_OPTIONS=--log 'x: No closing quotation"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(environment, message):
+    with pytest.raises(InputError, match="^" + message.replace("(", "[(]")):
+        Settings.of(environment)
+
+
+def test_work_in_the_current_folder_is_shown_without_it(here):
+    assert Settings.of({"WORK": str(here), "LA": str(here / "LA")}) == Settings.of({})
+    assert Settings.of({"LA": "/elsewhere"}).la == Path("/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("ftypes", "message"),
+    [
+        (["lfcc", "mfcc-25"], "lfcc and mfcc-25 have different windows"),
+        (["lfcc-cmvn", "mfcc-25-cmvn"], "different windows"),
+        (["lfcc", "nonsense"], "nonsense"),
+        (["silence-25"], "silence-25"),
+        (["lfcc@4000-0"], "'4000-0' is no band"),
+        (["lfcc", "lfcc"], "named twice"),
+        ([""], "''"),
+    ],
+)
+def test_types_that_make_no_sense_are_refused(ftypes, message):
+    with pytest.raises(InputError, match=message):
+        pipelines(*ftypes)
+
+
+def test_all_inputs_are_checked_before_the_first_step(here):
+    def refused(steps):
+        with pytest.raises(InputError) as raised:
+            list(steps)
+        return str(raised.value)
+
+    assert refused(pipelines("silence").train()).startswith("silence has no base model")
+    Path("data/eval/eval-mfcc.pkl").unlink()
+    told = refused(pipelines("lfcc", "mfcc").train())
+    assert told.startswith("data/eval/eval-mfcc.pkl: no such file; ")
+    assert told.endswith(("preprocess lfcc mfcc makes it", "preprocess.sh lfcc mfcc makes it"))
+    assert len(list(pipelines("mfcc").train())) == 1  # needs the training list alone
+    assert refused(pipelines("lfcc").test()).startswith("model/lfcc: no models in it; ")
+    corpus.protocol(here / "LA", "eval").unlink()
+    assert "cm.eval.trl.txt: not there; give the place of the data set by LA=FOLDER" in refused(
+        pipelines("lfcc").preprocess()
+    )
+    Path("data/train/train-silence.pkl").unlink()
+    assert refused(pipelines("lfcc", "mfcc", "silence").train()).startswith(
+        "data/train/train-silence.pkl: no such file"
+    )
+
+
+def test_a_folder_of_links_is_made_anew_and_what_is_not_a_link_is_put_aside(tmp_path, capsys):
+    place, one, other = tmp_path / "experiment" / "train", tmp_path / "one.pkl", tmp_path / "other.pkl"
+    one.write_text("1")
+    other.write_text("2")
+    fill(place, [one])
+    (place / "gone.pkl").symlink_to("nowhere")
+    fill(place, [other])
+    assert [path.name for path in place.iterdir()] == ["other.pkl"]
+    assert (place / "other.pkl").read_text() == "2"
+    assert capsys.readouterr().err == ""
+    for n, name in enumerate(("mine.pkl", "notes/mine"), 1):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(name)
+        fill(place, [one])
+        kept = place.with_name(f"train.own-{n}")
+        assert (kept / name).read_text() == name
+        assert [path.name for path in place.iterdir()] == ["one.pkl"]
+        assert f"what else was in it is in {kept.name} now" in capsys.readouterr().err
+    linked = tmp_path / "experiment" / "dev"
+    linked.symlink_to(tmp_path)
+    fill(linked, [one])
+    assert not linked.is_symlink()
+    assert one.read_text() == "1"
+    file = tmp_path / "experiment" / "eval"
+    file.write_text("mine")
+    fill(file, [one])
+    assert (tmp_path / "experiment" / "eval.own-1").read_text() == "mine"
+
+
+def test_the_asv_scores_of_the_data_set_are_used_where_they_are(here):
+    corpus_scores = here / pipeline.Settings().la / "ASVspoof2019_LA_asv_scores"
+    assert "--asv_score" not in pipelines("lfcc").results()
+    corpus_scores.mkdir()
+    path = corpus_scores / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+    path.write_text("")
+    found = options(pipelines("lfcc", EVALUATION_OPTIONS="--plot here").results())
+    assert found["--asv_score"] == str(path.relative_to(here))
+    assert found["--cm_score"] == "output/lfcc-eval.txt"
+    assert found["--plot"] == "here"
+
+
+@pytest.mark.parametrize("split", ["dev", "eval"])
+def test_a_blind_split_is_scored_and_the_other_is_shown(tmp_path, monkeypatch, capsys, split):
+    corpus.make(tmp_path / "LA", 3)
+    labelled = corpus.protocol(tmp_path / "LA", split)
+    labelled.write_text("".join(f"{trial.speaker} {trial.utterance}\n" for trial in read_protocol(labelled)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBS", "1")
+    monkeypatch.setenv("TRAIN_OPTIONS", "--n_components 2 --max_iter 3")
+    for name in ("preprocess", "train", "test"):
+        assert gmm_run.main([name, "lfcc"]) == 0
+    shown = capsys.readouterr().out
+    assert "lfcc" in shown
+    assert ("lfcc-dev.txt" in shown) == (split == "eval")
+    assert Path("model/lfcc/calibration.json").exists() == (split == "eval")
+    assert len(Path("output", f"lfcc-{split}.txt").read_text().splitlines()) == 6
