@@ -20,9 +20,10 @@ Settings come from the environment:
             options of gmm_train_recur, gmm_ensemble_train, gmm_filelevel_train and score_eval
 
 Examples:
-    LA=/data/LA python gmm_run.py preprocess mfcc lfcc silence
-    TRAIN_OPTIONS="--n_components 64" RUN=small python gmm_run.py train mfcc lfcc silence
-    LA=/data/LA RUN=small python gmm_run.py test mfcc lfcc silence
+    python gmm_run.py preprocess mfcc lfcc silence
+    python gmm_run.py train mfcc lfcc silence
+    python gmm_run.py test mfcc lfcc silence
+    RUN=small TRAIN_OPTIONS="--n_components 64" python gmm_run.py train mfcc lfcc
 """
 
 from __future__ import annotations

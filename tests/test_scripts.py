@@ -39,6 +39,7 @@ CHAIN = [
     "gmm_filelevel_test",
     "gmm_detect",
     "score_eval",
+    "gmm_run",
 ]
 TYPES = ("lfcc", "mfcc", "silence")
 FUSION = "lfcc+mfcc"
@@ -114,6 +115,8 @@ def test_documented_commands_run(workplace, monkeypatch, name, capsys):
         asv.parent.mkdir(exist_ok=True)
         asv.write_text("".join(f"- {key} {i}\n" for i, key in enumerate(["target", "nontarget", "spoof"] * 4)))
         module("gmm_test").main(test_arguments("lfcc", "eval"))
+    if name == "gmm_run":
+        monkeypatch.setenv("RUN", "whole")  # beside the models of the other scripts' examples
     if name == "gmm_ensemble_train":  # which needs more of them than the examples make
         for split, ftype in itertools.product(("train", "dev", "eval"), ("lfcc", "mfcc")):
             frame_scores(split, ftype)
