@@ -19,7 +19,7 @@ PROTOCOLS = "ASVspoof2019_LA_cm_protocols"
 def section(heading):
     """Return the shell commands of a section of the README, as it is typed."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"^### {heading}\n(.*?)^##", text, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^## {heading}\n(.*?)^##", text, re.MULTILINE | re.DOTALL)
     return "".join(re.findall(r"^```bash\n(.*?)^```$", found[1], re.MULTILINE | re.DOTALL))
 
 
