@@ -92,6 +92,12 @@ def test_a_score_file_has_a_record_of_its_models(place):
     record = read_record(path, files.sha256(path))
     assert record.models_sha256 == calibration.models_sha256(place / "model")
     assert (record.split, record.inputs) == ("dev", ["mfcc"])
+    # log N(x; mean, 1) over 60 dimensions, under the better of the two models
+    frames = [array.astype(float) for array, _ in read_list(place / "dev-mfcc.pkl")]
+    log_likelihoods = [
+        max(np.mean(-0.5 * ((x - mean) ** 2 + np.log(2 * np.pi)).sum(axis=1)) for mean in (0, 1)) for x in frames
+    ]
+    assert record.log_likelihoods == pytest.approx(np.quantile(log_likelihoods, [0.05, 0.5]), rel=1e-6)
     before = contents(place)
     score(place)
     assert contents(place) == before

@@ -331,14 +331,15 @@ def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_p
     files.check_place(Path(output_path))
     if trials.note:
         log(trials.note)
-    llrs = np.full(len(scorer.table) + 1, np.nan)  # the last one for trials that are in no list
+    means = np.full((len(scorer.table) + 1, 2), np.nan)  # the last row for trials that are in no list
     for one in scorer.scores():
-        llrs[one.item] = one.bonafide.mean() - one.spoof.mean()
-    llrs = llrs[items]
-    scored = [trial for trial, llr in zip(trials, llrs, strict=True) if not np.isnan(llr)]
-    llrs = llrs[~np.isnan(llrs)]
+        means[one.item] = one.bonafide.mean(), one.spoof.mean()
+    means = means[items]
+    is_scored = ~np.isnan(means[:, 0])
+    scored = [trial for trial, has_score in zip(trials, is_scored, strict=True) if has_score]
+    llrs = means[is_scored, 0] - means[is_scored, 1]
     digest = write_scores(output_path, (trial.line for trial in scored), llrs)
-    _write_score_record(scorer, Path(output_path), digest)
+    _write_score_record(scorer, Path(output_path), digest, means[is_scored].max(axis=1))
     log(f"{len(llrs)} trials scored into {output_path}; higher = more bona fide")
     missing = len(trials) - len(llrs)
     if missing:
@@ -357,11 +358,13 @@ def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_p
             plot_scores(output_path, plot)
 
 
-def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str) -> None:
+def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str, log_likelihoods: np.ndarray) -> None:
     """Write the record of a score file; that of an older one has another checksum, wherever this run ends."""
     if files.is_no_file(path):
         return
     record = scorer.record()
     feature = record.feature if record else {}
     inputs = feature.get("columns", [feature["type"]] if "type" in feature else [])
-    write_record(path, ScoreRecord(score_sha256, scorer.models_sha256, record.split if record else None, inputs))
+    usual = np.quantile(log_likelihoods, [0.05, 0.5]).tolist() if len(log_likelihoods) else None
+    split = record.split if record else None
+    write_record(path, ScoreRecord(score_sha256, scorer.models_sha256, split, inputs, log_likelihoods=usual))

@@ -112,6 +112,9 @@ class ScoreRecord:
         What was scored: the feature type, or a fusion's columns; empty where the lists do not tell.
     models : ModelsRecord or None
         None where the models do not tell.
+    log_likelihoods : list of float or None
+        The 5 % quantile and the median, over the trials, of the mean log-likelihood a row under the model that
+        suits a trial better, in nats: what data that the models know look like to them.
     format : int
     """
 
@@ -120,6 +123,7 @@ class ScoreRecord:
     split: str | None
     inputs: list[str]
     models: ModelsRecord | None = None
+    log_likelihoods: list[float] | None = None
     format: Literal[1] = 1
 
 
