@@ -88,6 +88,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="score files of other trials, development ones for instance, one for each of --cm_score: their "
         "thresholds (of the EER and of min DCF) are applied here (default: none)",
     )
+    parser.add_argument(
+        "--dev",
+        nargs="+",
+        metavar="FILE",
+        help="score files of a development set, one for each of --cm_score: the table shows their EER, too, and a "
+        "sentence says of each fusion whether it beats its best member there (default: none)",
+    )
     parser.add_argument("--plot", metavar="DIR", help="write pictures into this folder, as PNG and SVG (default: none)")
     parser.add_argument("--report", metavar="FILE", help="write a report as one HTML file (default: none)")
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON; -: print it instead of the text")

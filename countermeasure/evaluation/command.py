@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from countermeasure import cli, records
@@ -17,6 +18,7 @@ from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
 from tDCF_python.defaults import LA_EVAL_FILE, LA_EVAL_NAME
+from tDCF_python.evaluation import EER
 
 PathLike = str | os.PathLike[str]
 _SPLIT = re.compile(r"(?<=.)[-_.](train|dev|eval)$")
@@ -36,6 +38,7 @@ def evaluate_files(
     bootstrap_over: str | None = None,
     reference: str | None = None,
     threshold_from: Sequence[str] | None = None,
+    dev: Sequence[str] | None = None,
     plot: str | None = None,
     report: str | None = None,
     json: str | None = None,
@@ -51,10 +54,12 @@ def evaluate_files(
     """
     names = system_names(cm_score, name)
     sources = threshold_from or []
-    if sources and len(sources) != len(names):
-        raise InputError(f"--threshold_from: {len(sources)} files for {len(names)} systems; give one for each")
-    outputs.check([*cm_score, *(protocol or []), *sources, *filter(None, [asv_score])], plot, report, json, csv)
-    for path in [*cm_score, *sources]:
+    for option, others in (("--threshold_from", threshold_from), ("--dev", dev)):
+        if others and len(others) != len(names):
+            raise InputError(f"{option}: {len(others)} files for {len(names)} systems; give one for each")
+    read = [*cm_score, *sources, *(dev or [])]
+    outputs.check([*read, *(protocol or []), *filter(None, [asv_score])], plot, report, json, csv)
+    for path in read:
         _refuse_missing(
             path, "gmm_test.py writes score files", f"give score files, {Path(path) / '*.txt'} for instance"
         )
@@ -73,6 +78,12 @@ def evaluate_files(
         reference=reference,
         threshold_from=dict(zip(names, sources, strict=False)),
     )
+    if dev:
+        files = dict(zip(names, dev, strict=True))
+        found = read_study(files, protocol=protocol, protocol_format=protocol_format)
+        if found.best.influences[EER].reason:  # too few speakers
+            found = read_study(files, protocol=protocol, protocol_format=protocol_format, intervals_over="trials")
+        study = replace(study, dev=found)
     outputs.write(study, plot, report, json, csv)
     if "-" not in (json, csv):
         print(tables.text(study, brief))

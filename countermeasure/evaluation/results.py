@@ -184,6 +184,8 @@ class Study:
     costs : Costs
     notes : tuple of str
         What a reader has to know about these results.
+    dev : Study or None
+        Of the same systems on a development set, by which to choose among them.
     """
 
     systems: tuple[SystemResult, ...]
@@ -192,6 +194,7 @@ class Study:
     legacy: bool
     costs: Costs
     notes: tuple[str, ...]
+    dev: Study | None = None
 
     def __getitem__(self, name: str) -> SystemResult:
         """Return the system of this name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from countermeasure.evaluation import advice
 from countermeasure.evaluation.results import ATTACK, NO_INTERVAL, SPEAKER, Comparison, Group, Study, SystemResult
 from tDCF_python.defaults import LA_EVAL_NAME
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, MIN_TDCF_REVISITED, tdcf_name
@@ -92,7 +93,7 @@ def plain(study: Study) -> str:
 
 
 def systems(study: Study) -> Table:
-    """Return every system's figures over all trials."""
+    """Return every system's figures over all trials, and its EER on the development set where there is one."""
     header = [
         ["system", "bona fide", "spoof", "EER", "min t-DCF", "min t-DCF", "min DCF", "act. DCF", "C_llr"],
         ["", "trials", "trials", "%", "2019", "revisited", "", "", "bits"],
@@ -107,6 +108,13 @@ def systems(study: Study) -> Table:
         ]
         for system in study.systems
     ]
+    if study.dev:
+        best = _cell(study.dev.best.pooled, EER)
+        on_dev = [_cell(study.dev[system.name].pooled, EER) for system in study.systems]
+        cells = ["dev EER", "%", *(f"* {cell}" if cell == best else cell for cell in on_dev)]
+        for row, cell in zip([*header, *rows], cells, strict=True):
+            row.insert(3, cell)
+        return Table("All trials; *: best on dev", header, rows)
     return Table("All trials", header, rows)
 
 
@@ -183,9 +191,11 @@ def text(study: Study, brief: bool = False) -> str:
     extended = not brief and (first.units or first.attacks or first.speakers)
     parts: list[str | Table | None] = []
     if len(study.systems) == 1:
-        parts += [plain(study), systems(study) if first.applied or extended else None]
+        parts += [plain(study), systems(study) if first.applied or extended or study.dev else None]
     else:
         parts += [systems(study), None if study.asv else WITHOUT_ASV]
+    if study.dev:
+        parts.append("\n".join(advice.sentences(study.dev)))
     if brief:
         parts.append(applied(study))
     else:

@@ -266,9 +266,9 @@ class Pipelines:
         """Return the command that shows the results in one table; None where neither dev nor eval has labels."""
         if not self._labelled:
             return None
-        shown = self._labelled[-1]
+        *others, shown = self._labelled
         files = {split: [self.score_file(system, split) for system in self.systems] for split in self._labelled}
-        more: dict[str, object] = {}
+        more: dict[str, object] = {split: files[split] for split in others}
         asv_scores = self._settings.la / _ASV_SCORES
         if shown == "eval" and asv_scores.is_file():
             more["asv_score"] = asv_scores
