@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder whose .pkl lists of file scores, and the silence list, become the columns",
     )
-    options.add_fusion_training_arguments(parser, n_components=64)
+    options.add_fusion_training_arguments(parser, n_components=None)
     return parser
 
 

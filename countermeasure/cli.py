@@ -214,12 +214,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def progress_bar(total: int, what: str, unit: str) -> tqdm:
+def progress_bar(total: int | None, what: str, unit: str) -> tqdm:
     """Return a bar for a terminal, or a line every half minute elsewhere; both on stderr.
 
     Parameters
     ----------
-    total : int
+    total : int or None
         Number of units that will be done; ``update(n)`` counts n of them, ``close()`` ends the display.
     what : str
         What is being done, for the front of the line.

@@ -19,8 +19,8 @@ class TrainingOptions:
 
     Attributes
     ----------
-    n_components : int > 0
-        Gaussians a class.
+    n_components : int > 0 or None
+        Gaussians a class; None: as many as the data allow, see `training.train_fusion`.
     max_iter : int > 0
         Largest number of passes over the data.
     tol : float >= 0
@@ -35,7 +35,7 @@ class TrainingOptions:
         Whether the parameters are updated after each of a fixed number of blocks, or once a pass.
     """
 
-    n_components: int = 512
+    n_components: int | None = 512
     max_iter: int = 300
     tol: float = 1e-3
     var_floor: float = 1e-3
@@ -46,7 +46,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for name, smallest in (("n_components", 1), ("max_iter", 1), ("tol", 0), ("var_floor", 0), ("reg_covar", 0)):
             value = getattr(self, name)
-            if not smallest <= value < float("inf"):
+            if value is not None and not smallest <= value < float("inf"):
                 raise InputError(f"--{name} {value}: must be a number from {smallest} on")
         if self.var_floor > 1:
             raise InputError(f"--var_floor {self.var_floor}: is relative to the data's variance; give one from 0 to 1")
@@ -55,6 +55,11 @@ class TrainingOptions:
         if self.em not in EM_METHODS:
             raise InputError(f"--em {self.em}: must be one of {', '.join(EM_METHODS)}")
 
+    def affordable(self, n_rows: int) -> int:
+        """Return how many components a class of `n_rows` rows can have: a component takes two rows at least."""
+        most = max(1, n_rows // 2)
+        return most if self.n_components is None else min(self.n_components, most)
+
     @classmethod
     def of(cls, settings: dict[str, Any]) -> TrainingOptions:
         """Take the options out of a script's arguments; the rest stays there."""
@@ -62,6 +67,10 @@ class TrainingOptions:
 
 
 EM_METHODS = ("incremental", "batch")
+# What decides the number of components over files, where none is given: EM over fewer rows learns the training files
+# by heart, whose scores under models trained on them are too good anyway (see benchmarks/README.md).
+MOST_COMPONENTS, ROWS_PER_COMPONENT = 64, 100
+BY_ROWS = f"{MOST_COMPONENTS}, or as many as have {ROWS_PER_COMPONENT} rows each in the smaller class, 1 at least"
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,9 @@ def add_base_training_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(parser, n_components=512, model_path="./model/mfcc")
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, n_components: int, model_path: str | None = None) -> None:
+def add_training_arguments(
+    parser: argparse.ArgumentParser, n_components: int | None, model_path: str | None = None
+) -> None:
     """Add what all training scripts share; without a `model_path`, the caller has to give one."""
     parser.add_argument(
         "--model_path",
@@ -120,7 +131,8 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int, m
         ("seed", int, "of the random start; the same seed gives the same models"),
     ):
         value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=kind, default=value, metavar="N", help=f"{what} (default {value})")
+        told = BY_ROWS if value is None else value
+        parser.add_argument(f"--{name}", type=kind, default=value, metavar="N", help=f"{what} (default: {told})")
     parser.add_argument(
         "--em",
         choices=EM_METHODS,
@@ -131,12 +143,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, n_components: int, m
     parser.add_argument(
         "--restart",
         action="store_true",
-        help="start over instead of going on from the last pass of a run that was killed",
+        help="train again: replace finished models, and do not go on from the last pass of a run that was killed",
     )
     add_workers(parser)
 
 
-def add_fusion_training_arguments(parser: argparse.ArgumentParser, n_components: int) -> None:
+def add_fusion_training_arguments(parser: argparse.ArgumentParser, n_components: int | None) -> None:
     """Add what all training scripts of fusions share."""
     parser.add_argument(
         "--method",

@@ -155,7 +155,7 @@ def test_the_same_data_give_the_same_bytes_and_nothing_is_done_twice(experiment,
     capsys.readouterr()
     training.train_fusion(experiment / "train", experiment / "one", LogisticOptions())
     assert "nothing to do" in capsys.readouterr().err
-    training.train_fusion(experiment / "train", experiment / "one", TrainingOptions(n_components=2))
+    training.train_fusion(experiment / "train", experiment / "one", TrainingOptions(n_components=2), restart=True)
     assert read_pair(*model_files(experiment / "one"))[0].parameters.n_components == 2
 
 
@@ -215,12 +215,13 @@ def test_what_cannot_be_fused_is_refused(experiment):
     refused("no bonafide item")
 
 
-def test_only_models_of_another_training_are_told_of(experiment, capsys):
+def test_a_regression_is_not_replaced_by_another_unasked(experiment):
     for restart in (False, True):
         training.train_fusion(experiment / "train", experiment / "model", LogisticOptions(), restart=restart)
-        assert "another training" not in capsys.readouterr().err
-    training.train_fusion(experiment / "train", experiment / "model", LogisticOptions(0.1))
-    assert "another training (l2 1.0, now 0.1), which will be replaced" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"finished models .*\(had l2 1\.0, 0\.1 is asked for\)"):
+        training.train_fusion(experiment / "train", experiment / "model", LogisticOptions(0.1))
+    with pytest.raises(InputError, match=r"was a logistic regression, a mixture is asked for"):
+        training.train_fusion(experiment / "train", experiment / "model", TrainingOptions(n_components=2))
 
 
 def test_an_unfinished_mixture_is_not_thrown_away(experiment, monkeypatch):
@@ -231,7 +232,7 @@ def test_an_unfinished_mixture_is_not_thrown_away(experiment, monkeypatch):
         patch.setattr(training, "write_pair", killed)
         with pytest.raises(KeyboardInterrupt):
             training.train_fusion(experiment / "train", experiment / "model", TrainingOptions(n_components=2))
-    with pytest.raises(InputError, match="an unfinished training with other settings"):
+    with pytest.raises(InputError, match="an unfinished training of other settings"):
         training.train_fusion(experiment / "train", experiment / "model", LogisticOptions())
     training.train_fusion(experiment / "train", experiment / "model", LogisticOptions(), restart=True)
     assert sorted(path.name for path in (experiment / "model").iterdir()) == ["README.md", "bon.gmm", "sp.gmm"]

@@ -169,7 +169,7 @@ def test_frames_of_older_lists_give_the_same_models(tmp_path, data, items):
     for protocol in (2, 4):
         with open(tmp_path / "old.pkl", "wb") as f:
             pickle.dump([*items, None], f, protocol=protocol)
-        training.train(tmp_path / "old.pkl", tmp_path / "old", SMALL)
+        training.train(tmp_path / "old.pkl", tmp_path / "old", SMALL, restart=True)
         for one, other in zip(loaded(tmp_path / "model"), loaded(tmp_path / "old"), strict=True):
             np.testing.assert_array_equal(one.means_, other.means_)
 
@@ -325,8 +325,8 @@ def test_training_ends_when_two_passes_in_a_row_gain_less_than_tol(tmp_path):
         rng = np.random.default_rng(seed)
         items = [(rng.normal(rng.normal(size=3), 1, size=(40, 3)).astype(np.float32), label) for label in LABELS * 40]
         options = TrainingOptions(n_components=8, seed=seed)
-        training.train(write_list(tmp_path / "list.pkl", items), tmp_path / "model", options)
-        for model in loaded(tmp_path / "model"):
+        training.train(write_list(tmp_path / "list.pkl", items), tmp_path / f"{seed}", options)
+        for model in loaded(tmp_path / f"{seed}"):
             small = np.diff(model.lower_bounds_) < options.tol
             ends = np.flatnonzero(small[:-1] & small[1:]) + 1
             assert ends.tolist() == [len(small) - 1]
@@ -399,7 +399,7 @@ def test_a_failed_training_leaves_the_models_that_are_there(tmp_path, data, item
     training.train(data, tmp_path / "model", SMALL)
     before = contents(tmp_path / "model")
     with pytest.raises(InputError, match="--reg_covar"):
-        training.train(data, tmp_path / "model", replace(SMALL, reg_covar=1e20))
+        training.train(data, tmp_path / "model", replace(SMALL, reg_covar=1e20), restart=True)
     assert contents(tmp_path / "model") == before
     read_pair(*model_files(tmp_path / "model"))
 
@@ -408,7 +408,7 @@ def test_no_model_is_replaced_where_the_other_cannot_be(tmp_path, data):
     training.train(data, tmp_path / "model", SMALL)
     before = contents(tmp_path / "model")
     with files.replace_when_whole(tmp_path / "model" / "sp.gmm"), pytest.raises(InputError, match="another run"):
-        training.train(data, tmp_path / "model", replace(SMALL, seed=1))
+        training.train(data, tmp_path / "model", replace(SMALL, seed=1), restart=True)
     assert contents(tmp_path / "model")[0] == before[0]
 
 
@@ -465,8 +465,8 @@ def test_finished_and_unfinished_trainings_follow_one_rule_of_versions(tmp_path,
         patch.setattr(versions, "COMPARED", {**versions.COMPARED, "features": "99"})
         with pytest.raises(InputError, match=r"features 1, now 99"):
             training.train(data, tmp_path / "unfinished", SMALL)
-        training.train(data, tmp_path / "finished", SMALL)
-        assert "another training (features 1, now 99)" in capsys.readouterr().err
+        with pytest.raises(InputError, match=r"finished models .*another version of this suite: features 1, now 99"):
+            training.train(data, tmp_path / "finished", SMALL)
     with monkeypatch.context() as patch:
         patch.setattr(versions, "current", lambda: {**versions.COMPARED, "countermeasure": "99", "numpy": "99"})
         training.train(data, tmp_path / "unfinished", SMALL)
@@ -500,41 +500,84 @@ def test_a_finished_training_is_not_done_again(tmp_path, data, capsys):
 
 def test_an_unfinished_training_with_other_settings_is_not_overwritten(tmp_path, data, items, monkeypatch):
     train_until(monkeypatch, 2, data, tmp_path / "model", SMALL)
-    with pytest.raises(InputError, match=r"n_components 8, now 5.*--restart"):
+    with pytest.raises(InputError, match=r"unfinished .*had 8 components, 5 are asked for.*--restart"):
         training.train(data, tmp_path / "model", replace(SMALL, n_components=5))
     other = write_list(tmp_path / "other.pkl", items[1:])
-    with pytest.raises(InputError, match=r"\(the data\)"):
+    with pytest.raises(InputError, match=r"\(was trained on other data\)"):
         training.train(other, tmp_path / "model", SMALL)
     training.train(other, tmp_path / "model", SMALL, restart=True)
     training.train(other, tmp_path / "expected", SMALL)
     assert contents(tmp_path / "model") == contents(tmp_path / "expected")
 
 
-def test_finished_models_that_are_replaced_are_told_of(tmp_path, data, items, capsys):
+def test_finished_models_of_other_settings_stay_unless_asked(tmp_path, data, items):
     training.train(data, tmp_path / "model", SMALL)
-    assert "will be replaced" not in capsys.readouterr().err
-    training.train(data, tmp_path / "model", replace(SMALL, seed=2, n_components=3))
-    assert "another training (n_components 8, now 3, seed 0, now 2), which will be" in capsys.readouterr().err
-    training.train(write_list(tmp_path / "other.pkl", items[1:]), tmp_path / "model", replace(SMALL, n_components=3))
-    assert "(the data, seed 2, now 0)" in capsys.readouterr().err
-    for path, label in zip(model_files(tmp_path / "model"), LABELS, strict=True):
+    before = contents(tmp_path / "model")
+    other = write_list(tmp_path / "other.pkl", items[1:])
+    for path, options, how in (
+        (data, replace(SMALL, n_components=3), "had 8 components, 3 are asked for"),
+        (data, replace(SMALL, seed=2, tol=0.5), "had tol 0.001, 0.5 is asked for; had seed 0, 2 is asked for"),
+        (other, SMALL, "was trained on other data"),
+    ):
+        with pytest.raises(InputError) as refused:
+            training.train(path, tmp_path / "model", options)
+        assert str(refused.value) == (
+            f"{tmp_path / 'model'}: finished models of other settings are here ({how}); "
+            "choose another --model_path, or --restart to replace them"
+        )
+        assert training.differing(tmp_path / "model", options, path) in str(refused.value)
+        assert contents(tmp_path / "model") == before
+    training.train(data, tmp_path / "model", replace(SMALL, n_components=3), restart=True)
+    assert loaded(tmp_path / "model")[0].n_components == 3
+
+
+def test_models_made_elsewhere_stay_unless_asked(tmp_path, data, items):
+    for path, label in zip(model_files(tmp_path), LABELS, strict=True):
         path.write_bytes(pickle.dumps(GaussianMixture(2, covariance_type="diag").fit(frames_of(items, label))))
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"finished models .*\(were made elsewhere\)"):
+        training.train(data, tmp_path, SMALL)
+    assert contents(tmp_path) == before
+
+
+def test_a_replacement_that_was_killed_goes_on_without_being_asked_again(tmp_path, data, monkeypatch):
+    training.train(data, tmp_path / "model", replace(SMALL, seed=1))
+    train_until(monkeypatch, 2, data, tmp_path / "model", SMALL, restart=True)
     training.train(data, tmp_path / "model", SMALL)
-    assert "(made elsewhere)" in capsys.readouterr().err
+    training.train(data, tmp_path / "expected", SMALL)
+    assert contents(tmp_path / "model") == contents(tmp_path / "expected")
 
 
-def test_differences_are_a_few_words():
+def test_nothing_differs_where_nothing_would_be_replaced(tmp_path, data, items):
+    assert training.differing(tmp_path / "model", SMALL, data) == ""
+    training.train(data, tmp_path / "model", SMALL)
+    assert training.differing(tmp_path / "model", SMALL, data) == ""
+    assert training.differing(tmp_path / "model", SMALL, tmp_path / "absent.pkl") == ""
+    assert training.differing(tmp_path / "model", replace(SMALL, n_components=None)) == ""
+    (tmp_path / "model" / "sp.gmm").write_bytes(b"damaged")
+    assert training.differing(tmp_path / "model", replace(SMALL, seed=5), data) == ""
+
+
+def test_differences_are_said_as_people_do():
     def record(feature, **others):
         source = {"kind": "features", "feature": {"type": feature, "filter_bank": {"n": 1}}, "sampling_rate": 16000}
         return {"inputs": [source], "data_sha256": [feature], "options": {}, "versions": {"numpy": "2.0"}, **others}
 
     said = differences
-    assert said(record("mfcc"), record("lfcc")) == "features mfcc, now lfcc"
+    assert said(record("mfcc"), record("lfcc")) == "was trained on mfcc, not lfcc"
     assert said(record("mfcc"), record("mfcc")) == ""
-    assert said(record("mfcc"), record("mfcc", data_sha256=["other"])) == "the data"
+    assert said(record("mfcc"), record("mfcc", data_sha256=["other"])) == "was trained on other data"
     assert said(record("mfcc"), record("mfcc", versions={"numpy": "2.1"})) == ""
-    assert said(record("mfcc"), record("mfcc", versions={"features": "2"})) == "features 1, now 2"
-    assert said({}, record("mfcc")) == "features unknown, now mfcc"
+    assert (
+        said(record("mfcc"), record("mfcc", versions={"features": "2"}))
+        == "was made by another version of this suite: features 1, now 2"
+    )
+    assert said({}, record("mfcc")) == "were made elsewhere"
+    mixture, regression = {"n_components": 64, "tol": 0.001}, {"l2": 1.0, "method": "logistic"}
+    assert said({"options": regression}, {"options": mixture}) == "was a logistic regression, a mixture is asked for"
+    assert said({"options": mixture}, {"options": regression}) == "was a mixture, a logistic regression is asked for"
+    started = record("mfcc", start_sha256=["a", "b"])
+    assert said(started, record("mfcc", start_sha256=None)) == "was continued from other models"
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, data, monkeypatch):

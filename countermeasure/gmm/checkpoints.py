@@ -14,7 +14,7 @@ from countermeasure.errors import InputError
 from countermeasure.files import read_regular, replace_when_whole
 from countermeasure.gmm import em
 from countermeasure.gmm.mixture import Parameters, Statistics
-from countermeasure.gmm.models import check_record, differences
+from countermeasure.gmm.models import check_record
 
 
 def save(path: str | os.PathLike[str], state: em.State, seconds: list[float], record: dict[str, Any]) -> None:
@@ -45,32 +45,41 @@ def save(path: str | os.PathLike[str], state: em.State, seconds: list[float], re
         )
 
 
-def load(path: str | os.PathLike[str], record: dict[str, Any]) -> tuple[em.State, list[float]] | None:
-    """Return the state and the seconds of each pass in a checkpoint of this very training.
-
-    None where there is no checkpoint.
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what is trained on what in a checkpoint; None where there is none.
 
     Raises
     ------
     InputError
-        When the checkpoint is damaged, or is one of another training; names the difference.
+        When the checkpoint is damaged.
     """
+    found = _read(path)
+    return found and found[0]
+
+
+def load(path: str | os.PathLike[str]) -> tuple[em.State, list[float]] | None:
+    """Return the state and the seconds of each pass in a checkpoint; None where there is none.
+
+    Raises
+    ------
+    InputError
+        When the checkpoint is damaged.
+    """
+    found = _read(path)
+    return found and found[1:]
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], em.State, list[float]] | None:
     if not os.path.exists(path):
         return None
     content = read_regular(path)
     try:
-        found, state, seconds = _read(content)
+        return _parsed(content)
     except Exception:  # whatever NumPy, zipfile and json say to bytes that they did not write
         raise InputError(f"{path}: the checkpoint is damaged; start over with --restart") from None
-    if different := differences(found, record):
-        raise InputError(
-            f"{path}: an unfinished training with other settings is here ({different}); "
-            "finish it with the same ones, or start over with --restart"
-        )
-    return state, seconds
 
 
-def _read(content: bytes) -> tuple[dict[str, Any], em.State, list[float]]:
+def _parsed(content: bytes) -> tuple[dict[str, Any], em.State, list[float]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         # Uncompressed, as they are written, so that no array takes more memory than the file has bytes.
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):

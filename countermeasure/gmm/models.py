@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.lists.pickles import dump, read_estimator
-from countermeasure.lists.provenance import Source
+from countermeasure.lists.provenance import Source, combined_sha256
 
 BONAFIDE_FILE = "bon.gmm"
 SPOOF_FILE = "sp.gmm"
@@ -57,6 +57,23 @@ class Model:
     def columns(self) -> list[str] | None:
         """Names of the score lists a fusion model was trained on; None where it does not say."""
         return self.record.get("columns")
+
+
+class Pair(NamedTuple):
+    """The two models of one training."""
+
+    bonafide: Model
+    spoof: Model
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What both were made of; empty for models that were made elsewhere."""
+        return self.bonafide.record
+
+    @property
+    def sha256(self) -> str:
+        """Over those of the two files: stands for these models and no others."""
+        return combined_sha256(model.sha256 for model in self)
 
 
 def write_model(path: str | os.PathLike[str], model: Model) -> None:
@@ -265,28 +282,51 @@ def _record_problem(record: Any) -> str | None:
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Say in a few words how one training's record differs from another's; nothing where it does not.
+    """Say how a training differs from the one asked for, as in "had 512 components, 64 are asked for"; '' where not.
 
-    Where it does not, the two trainings give the same models. What the records of the lists say has no part in that.
+    Parameters
+    ----------
+    found : dict
+        The record of models or of a checkpoint; empty for models that were made elsewhere.
+    wanted : dict
+        That of the training that is asked for; what it does not hold is not compared.
     """
+    if not found:
+        return "were made elsewhere"
     told = []
-    if found.get("data_sha256") != wanted.get("data_sha256"):
-        before, now = _feature_types(found), _feature_types(wanted)
-        told.append(f"features {before}, now {now}" if before != now else "the data")
-    for name, what in (("columns", "the columns"), ("start_sha256", "the models to continue from")):
-        if found.get(name) != wanted.get(name):
-            told.append(what)
-    was, options = found.get("options") or {}, wanted.get("options") or {}
-    told += [f"{name} {was.get(name)}, now {options[name]}" for name in options if was.get(name) != options[name]]
-    told += versions.differences(found.get("versions") or {}, wanted.get("versions") or {})
-    return ", ".join(told)
+    was, now = found.get("options") or {}, wanted["options"]
+    before, after = (_METHODS[options.get("method", "gmm")] for options in (was, now))
+    if before != after:
+        told.append(f"was {before}, {after} is asked for")
+    else:
+        changed = [name for name in now if was.get(name) != now[name]]
+        told += [
+            f"had {was.get(name)} components, {now[name]} are asked for"
+            if name == "n_components"
+            else f"had {name} {was.get(name)}, {now[name]} is asked for"
+            for name in changed
+        ]
+    if "data_sha256" in wanted and found.get("data_sha256") != wanted["data_sha256"]:
+        types = [_feature_types(record) for record in (found, wanted)]
+        is_told = all(types) and types[0] != types[1]
+        told.append(f"was trained on {types[0]}, not {types[1]}" if is_told else "was trained on other data")
+    if "columns" in wanted and found.get("columns") != wanted["columns"]:
+        told.append(f"had the columns {', '.join(found.get('columns') or ['of no fusion'])}")
+    if "start_sha256" in wanted and found.get("start_sha256") != wanted["start_sha256"]:
+        told.append("was continued from other models" if found.get("start_sha256") else "was not continued from others")
+    if others := versions.differences(found.get("versions") or {}, wanted.get("versions") or versions.COMPARED):
+        told.append(f"was made by another version of this suite: {', '.join(others)}")
+    return "; ".join(told)
+
+
+_METHODS = {"gmm": "a mixture", "logistic": "a logistic regression"}
 
 
 def _feature_types(record: dict[str, Any]) -> str:
-    return "+".join(source["feature"]["type"] for source in record.get("inputs") or [] if source) or "unknown"
+    return "+".join(source["feature"]["type"] for source in record.get("inputs") or [] if source)
 
 
-def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> tuple[Model, Model]:
+def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> Pair:
     """Read the two models of one training.
 
     Raises
@@ -310,7 +350,7 @@ def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLi
             f"{bonafide_path} has {bonafide.parameters.n_dims} dimensions and {spoof_path} "
             f"{spoof.parameters.n_dims}; give the two files of one model folder"
         )
-    return bonafide, spoof
+    return Pair(bonafide, spoof)
 
 
 def model_files(model_path: str | os.PathLike[str]) -> tuple[Path, Path]:

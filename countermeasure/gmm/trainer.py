@@ -95,7 +95,9 @@ class Trainer:
         self._regularisation = options.reg_covar / variances
         self._blocks = self._divide()
 
-    def train(self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog) -> Model:
+    def train(
+        self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog, row: str = "frame"
+    ) -> Model:
         """Train to the end and return the model.
 
         Parameters
@@ -107,13 +109,15 @@ class Trainer:
         record : dict
             What the model will say about itself.
         log : PassLog
+        row : str
+            What a row of the table is called in messages.
 
         Raises
         ------
         InputError
-            When the checkpoint is damaged or of another training, or when no likelihood is finite.
+            When the checkpoint is damaged or of other data, or when no likelihood is finite.
         """
-        found = checkpoints.load(checkpoint, record)
+        found = checkpoints.load(checkpoint)
         if found:
             state, seconds = found
             if (len(state.blocks), state.parameters.n_dims) != (len(self._blocks), self._table.n_columns):
@@ -127,23 +131,37 @@ class Trainer:
 
         def observe(state: em.State) -> None:
             nonlocal began
-            self._check_finite(state.history[-1])
+            latest = state.history[-1]
+            self._check_finite(latest)
             seconds.append(max(time.monotonic() - began, 1e-9))
-            gain = f"gain {state.gain:.4f}, " if len(state.history) > 1 else ""
-            cli.log(
-                f"{self.label}: pass {len(state.history)}, log-likelihood {state.history[-1]:.4f} a frame, {gain}"
-                f"{seconds[-1]:.2f} s, {self._n_frames / seconds[-1]:,.0f} frames/s"
+            gain = f" ({state.gain:+.4f})" if len(state.history) > 1 else ""
+            cli.detail(
+                f"{self.label}: pass {len(state.history)}, log-likelihood {latest:.4f} a {row}{gain}, "
+                f"{seconds[-1]:.2f} s, {self._n_frames / seconds[-1]:,.0f} {row}s/s"
             )
+            bar.set_postfix_str(f"log-likelihood {latest:.3f} a {row}", refresh=False)
+            bar.update()
             checkpoints.save(checkpoint, state, seconds, record)
             log.write(self.label, state.history, seconds, self._n_frames)
             began = time.monotonic()
 
-        options = self._options
-        state = em.run(state, len(self._blocks), self._e_step, self._m_step, options.max_iter, options.tol, observe)
-        return self._model(state, record)
+        options, n_blocks = self._options, len(self._blocks)
+        if n_blocks > 1:
+            cli.detail(
+                f"{self.label}: a pass's log-likelihood is that of {n_blocks} blocks of the data, each under the "
+                "parameters of its turn, and may fall a little from one pass to the next"
+            )
+        with cli.progress_bar(None, self.label, "passes") as bar:
+            state = em.run(state, n_blocks, self._e_step, self._m_step, options.max_iter, options.tol, observe)
+        return self._model(state, record, row)
 
     def _seeds(self) -> Parameters:
-        n_components = _affordable(self._options.n_components, self._n_frames, self.label)
+        wanted, n_components = self._options.n_components, self._options.affordable(self._n_frames)
+        if wanted is not None and wanted > n_components:
+            cli.log(
+                f"{self.label}: {self._n_frames} rows allow {n_components} components of the {wanted} asked for "
+                "(two rows each)"
+            )
         drawn = sample(self._table, self._items, N_SAMPLE, self._rng)
         return seeds(self._standard.apply(drawn).astype(np.float64), n_components, self._rng)
 
@@ -177,18 +195,22 @@ class Trainer:
                 f"{self.label}: training came to no finite likelihood; look at the data, or change --reg_covar"
             )
 
-    def _model(self, state: em.State, record: dict[str, Any]) -> Model:
+    def _model(self, state: em.State, record: dict[str, Any], row: str) -> Model:
         # The likelihoods of passes belong to parameters before their update; the final ones need one more E-step.
         final = total(self._e_step(block, state.parameters) for block in range(len(self._blocks)))
         lower_bound = final.log_likelihood / self._n_frames
         self._check_finite(lower_bound)
         converged = state.has_converged(self._options.tol)
-        ended = "converged" if converged else "stopped at the largest number of passes,"
         starved = int((final.occupancy < 1).sum())
-        told = f"; components that account for less than one frame: {starved}" if starved else ""
-        cli.log(
-            f"{self.label}: {ended} after {len(state.history)} passes, log-likelihood {lower_bound:.4f} a frame{told}"
-        )
+        told = [
+            _counted(state.parameters.n_components, "component"),
+            _counted(len(state.history), "pass", "es"),
+            f"log-likelihood {lower_bound:.2f} a {row}",
+            "converged" if converged else "not converged: --max_iter ended it",
+        ]
+        if starved:
+            told.append(f"{_counted(starved, 'component')} with less than one {row}")
+        cli.log(f"{self.label}: {', '.join(told)}")
         return Model(
             self._standard.backward(state.parameters),
             len(state.history),
@@ -222,8 +244,5 @@ def n_groups(n_rows: float) -> int:
     return int(np.clip(2 ** math.ceil(math.log2(n_rows / _ROWS_PER_GROUP)), fewest, most))
 
 
-def _affordable(n_components: int, n_frames: int, label: str) -> int:
-    most = max(1, n_frames // 2)
-    if n_components > most:
-        cli.log(f"{label}: {n_frames} rows allow {most} components of the {n_components} asked for (two rows each)")
-    return min(n_components, most)
+def _counted(n: int, what: str, ending: str = "s") -> str:
+    return f"{n} {what}{ending * (n != 1)}"

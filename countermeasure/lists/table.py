@@ -208,6 +208,11 @@ class Table(AbstractContextManager):
         """What the caller should be told about lists whose records are missing or not their own."""
         return [described.doubt for described in self.described if described.doubt]
 
+    @property
+    def widths(self) -> list[int]:
+        """Number of columns of each list."""
+        return [each.n_columns for each in self._lists]
+
     def __len__(self) -> int:
         return len(self.labels)
 

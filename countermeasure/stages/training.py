@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,27 +18,18 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, logistic
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, differences, model_files, read_pair, write_pair
+from countermeasure.gmm.models import Model, Pair, differences, model_files, read_pair, write_pair
 from countermeasure.gmm.moments import means
 from countermeasure.gmm.trainer import PassLog, Trainer
-from countermeasure.lists import fusion, provenance
+from countermeasure.lists import provenance
 from countermeasure.lists.table import Table
-from countermeasure.options import LogisticOptions, TrainingOptions
+from countermeasure.options import MOST_COMPONENTS, ROWS_PER_COMPONENT, LogisticOptions, TrainingOptions
 from countermeasure.stages import card, inputs
 from countermeasure.stages.compatibility import check_columns, check_suits, check_trainable, warn_of_doubts
 from countermeasure.trials.lines import BONAFIDE, LABELS
 
 PathLike = str | os.PathLike[str]
-
-
-class _Conduct(NamedTuple):
-    """How a training is carried out; its models do not depend on it. See `train`."""
-
-    n_jobs: int | None
-    dask: str | None
-    in_memory: bool
-    log: PathLike | None
-    restart: bool
+Options = TrainingOptions | LogisticOptions
 
 
 def train(
@@ -51,7 +42,7 @@ def train(
     in_memory: bool = False,
     log: PathLike | None = None,
     restart: bool = False,
-) -> None:
+) -> Pair:
     """Train on a feature list; write ``bon.gmm`` and ``sp.gmm``.
 
     A run that was killed goes on from its last pass; a training that is finished is not done again.
@@ -74,22 +65,27 @@ def train(
     log : path or None
         CSV file for the history.
     restart : bool
-        Start over, whatever a checkpoint says and whatever models are there.
+        Train again: replace finished models of other settings, too, and no matter what a checkpoint says.
+
+    Returns
+    -------
+    Pair
+        The models that are in the folder now.
 
     Raises
     ------
     InputError
         When the list cannot be trained on, when the models to continue from do not suit it, or when
-        an unfinished training with other settings is in the folder.
+        models or an unfinished training of other settings are in the folder, see `differing`.
     """
-    conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
-    _train([inputs.given_list(data_path)], None, "features", model_path, options, load_model_path, conduct)
+    asked = _Asked([inputs.given_list(data_path)], None, "features", _folder(model_path), restart)
+    return _train(asked, options, load_model_path, n_jobs, dask, in_memory, log)
 
 
 def train_fusion(
     data_dir: PathLike,
     model_path: PathLike,
-    options: TrainingOptions | LogisticOptions,
+    options: Options,
     whole_files: bool = False,
     load_model_path: PathLike | None = None,
     n_jobs: int | None = None,
@@ -97,101 +93,203 @@ def train_fusion(
     in_memory: bool = False,
     log: PathLike | None = None,
     restart: bool = False,
-) -> None:
+) -> Pair:
     """Train on all score lists of a folder, stacked as columns; else as `train`.
 
     They are lists of frames, or with `whole_files` of one row a file. With `LogisticOptions`, the models
     are those of a logistic regression on the columns' means over each file, in which there is nothing to
     continue and no history of passes.
     """
-    found = inputs.given_columns(data_dir, whole_files)
-    names = [column.name for column in found]
+    columns = inputs.given_columns(data_dir, whole_files)
     kind = "file scores" if whole_files else "frame scores"
-    if isinstance(options, LogisticOptions):
-        if load_model_path is not None or log is not None:
-            option = "--log" if load_model_path is None else "--load_model_path"
-            raise InputError(f"{option} belongs to --method gmm; a logistic regression has no passes, leave it out")
-        _train_logistic(found, kind, model_path, options, restart)
-        return
-    conduct = _Conduct(n_jobs, dask, in_memory, log, restart)
-    _train([column.path for column in found], names, kind, model_path, options, load_model_path, conduct)
+    paths, names = [column.path for column in columns], [column.name for column in columns]
+    asked = _Asked(paths, names, kind, _folder(model_path), restart)
+    if isinstance(options, TrainingOptions):
+        return _train(asked, options, load_model_path, n_jobs, dask, in_memory, log)
+    if load_model_path is not None or log is not None:
+        option = "--log" if load_model_path is None else "--load_model_path"
+        raise InputError(f"{option} belongs to --method gmm; a logistic regression has no passes, leave it out")
+    return _regress(asked, options)
 
 
-def _train_logistic(
-    found: Sequence[fusion.Column], kind: str, model_path: PathLike, options: LogisticOptions, restart: bool
-) -> None:
-    folder = _folder(model_path)
-    with Table([column.path for column in found]) as table, files.only_run(folder):
-        warn_of_doubts(table)
-        check_trainable(table, kind)
-        items = _items_by_label(table)
-        record = _record(table, [column.name for column in found], options, None)
-        if not restart:
-            if _nothing_to_do(folder, record):
-                return
-            for label in LABELS:
-                checkpoints.load(_checkpoint(folder, label), record)  # refuses those of an unfinished mixture
-        chosen = np.sort(np.concatenate([items[label] for label in LABELS]))
-        is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
-        rows = means(table, chosen)
-        mixtures = logistic.train(rows, is_bonafide, fusion.names_of_dimensions(found), options.l2)
-        models = []
-        for label, parameters, own in zip(LABELS, mixtures, (is_bonafide, ~is_bonafide), strict=True):
-            log_likelihood = float(Kernel.of_raw(parameters).log_likelihoods(rows[own]).mean())
-            about = {
-                **record,
-                "label": label,
-                "n_files": len(items[label]),
-                "n_frames": int(table.n_rows[items[label]].sum()),
-            }
-            models.append(Model(parameters, lower_bound=log_likelihood, converged=True, record=about))
-        _finish(folder, models)
-        cli.log(f"{folder}: logistic regression on {len(chosen)} files, {table.n_columns} columns")
+def differing(
+    model_path: PathLike, options: Options, data_path: PathLike | None = None, scored_by: Sequence[PathLike] = ()
+) -> str:
+    """Say how the models of a folder, or an unfinished training there, differ from what a training would make.
+
+    Parameters
+    ----------
+    model_path : folder
+    options : TrainingOptions or LogisticOptions
+        A number of components that is None is not compared.
+    data_path : path or None
+        The feature list of a base model; one that is not there yet is not compared.
+    scored_by : sequence of folder
+        For a fusion, of the models whose scores it is to be trained on; those without models are passed over.
+
+    Returns
+    -------
+    str
+        As in "finished models of other settings are here (had 512 components, 64 are asked for)"; empty where a
+        training would replace nothing.
+    """
+    wanted: dict[str, Any] = {"options": {name: value for name, value in asdict(options).items() if value is not None}}
+    if data_path is not None and Path(data_path).is_file():
+        described = provenance.describe(data_path)
+        wanted |= {"data_sha256": [described.sha256], "inputs": [provenance.source(described.record)]}
+    return _differing(Path(model_path), wanted) or _outdated(Path(model_path), scored_by)
+
+
+class _Asked(NamedTuple):
+    """What is to be trained: lists, their columns' names in a fusion, what they hold, where models go."""
+
+    lists: list[Path]
+    columns: list[str] | None
+    kind: str
+    folder: Path
+    restart: bool
 
 
 def _train(
-    paths: Sequence[Path],
-    columns: Sequence[str] | None,
-    kind: str,
-    model_path: PathLike,
+    asked: _Asked,
     options: TrainingOptions,
     load_model_path: PathLike | None,
-    conduct: _Conduct,
-) -> None:
-    folder = _folder(model_path)
-    used = [model_path] if load_model_path is None else [model_path, load_model_path]
+    n_jobs: int | None,
+    dask: str | None,
+    in_memory: bool,
+    log: PathLike | None,
+) -> Pair:
+    folder = asked.folder
+    used = [folder] if load_model_path is None else [folder, load_model_path]
     model_paths = itertools.chain.from_iterable(map(model_files, used))
-    checkpoint_paths = (_checkpoint(folder, label) for label in LABELS)
-    lists = (path for data in paths for path in (data, records.found_path(data)))
-    files.refuse_overwriting(conduct.log, *lists, *model_paths, *checkpoint_paths, folder / card.FILE)
+    lists = (path for data in asked.lists for path in (data, records.found_path(data)))
+    files.refuse_overwriting(log, *lists, *model_paths, *_checkpoints(folder).values(), folder / card.FILE)
     if load_model_path is not None and folder.resolve() == Path(load_model_path).resolve():
         raise InputError(
             f"--load_model_path and --model_path are both {folder}; continue into another folder, "
             "so that the models to continue from are still there after an interruption"
         )
-    with compute.workers(conduct.n_jobs, conduct.dask) as workers, Table(paths) as table:
-        warn_of_doubts(table)
-        check_trainable(table, kind)
-        items = _items_by_label(table)
-        starts: dict[str, Parameters | None] = dict.fromkeys(LABELS)
+    with compute.workers(n_jobs, dask) as workers, Table(asked.lists) as table:
+        items = _items_by_label(table, asked.kind)
+        options = _by_rows(options, {label: int(table.n_rows[items[label]].sum()) for label in LABELS})
+        starts: Sequence[Parameters | None] = (None, None)
         if load_model_path is not None:
-            loaded = _load_starts(load_model_path, table, columns)
+            starts = loaded = _load_starts(load_model_path, table, asked.columns)
             options = _with_components_of(loaded, options)
-            starts.update(loaded)
-        record = _record(table, columns, options, load_model_path)
-        with files.only_run(folder):
-            if not conduct.restart and _nothing_to_do(folder, record):
-                _remove_checkpoints(folder)
-                return
-            if conduct.restart:
-                _remove_checkpoints(folder)
-            if conduct.in_memory and not workers.are_elsewhere:
+        record = _record(table, asked.columns, options, load_model_path)
+
+        def fit() -> list[Model]:
+            if in_memory and not workers.are_elsewhere:
                 table.hold()
-            # Both are looked through before one is trained, and trained before one is written.
-            trainings = [Trainer(table, items[label], label, options, workers) for label in LABELS]
-            log = PassLog(conduct.log)
-            models = [one.train(starts[one.label], _checkpoint(folder, one.label), record, log) for one in trainings]
-            _finish(folder, models)
+            # Both are looked through before one is trained.
+            trainers = [Trainer(table, items[label], label, options, workers) for label in LABELS]
+            passes, row = PassLog(log), "file" if asked.kind == "file scores" else "frame"
+            return [
+                trainer.train(start, _checkpoints(folder)[trainer.label], record, passes, row)
+                for trainer, start in zip(trainers, starts, strict=True)
+            ]
+
+        return _finished(asked, record, fit)
+
+
+def _regress(asked: _Asked, options: LogisticOptions) -> Pair:
+    with Table(asked.lists) as table:
+        items = _items_by_label(table, asked.kind)
+        record = _record(table, asked.columns, options, None)
+
+        def fit() -> list[Model]:
+            chosen = np.sort(np.concatenate(list(items.values())))
+            is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
+            rows = means(table, chosen)
+            names = [name for name, n in zip(asked.columns or [], table.widths, strict=True) for _ in range(n)]
+            mixtures = logistic.train(rows, is_bonafide, names, options.l2)
+            models = []
+            for label, parameters, own in zip(LABELS, mixtures, (is_bonafide, ~is_bonafide), strict=True):
+                log_likelihood = float(Kernel.of_raw(parameters).log_likelihoods(rows[own]).mean())
+                n_frames = int(table.n_rows[items[label]].sum())
+                about = {**record, "label": label, "n_files": len(items[label]), "n_frames": n_frames}
+                models.append(Model(parameters, lower_bound=log_likelihood, converged=True, record=about))
+            cli.log(f"logistic regression on {len(chosen):,} files, {table.n_columns} columns")
+            return models
+
+        return _finished(asked, record, fit)
+
+
+def _finished(asked: _Asked, record: dict[str, Any], fit: Callable[[], list[Model]]) -> Pair:
+    """Return the models of a training: those that are there already, or those that `fit` makes.
+
+    Raises
+    ------
+    InputError
+        When the folder holds something else, and the training is not to start over.
+    """
+    folder = asked.folder
+    with files.only_run(folder):
+        if not asked.restart:
+            if different := _differing(folder, record):
+                raise InputError(f"{folder}: {different}; choose another --model_path, or --restart to replace them")
+            if pair := _there_already(folder, record):
+                return pair
+        else:
+            _remove_checkpoints(folder)
+        pair = Pair(*fit())
+        write_pair(folder, *pair)  # neither takes its name before both are whole
+        _remove_checkpoints(folder)
+        card.write(folder)
+    return pair
+
+
+# -- what is there already ---------------------------------------------------------------------------
+
+
+def _differing(folder: Path, wanted: dict[str, Any]) -> str:
+    pair = _pair(folder)
+    how = differences(pair.record, wanted) if pair else ""
+    if pair and not how:
+        return ""
+    unfinished = [found for path in _checkpoints(folder).values() if (found := checkpoints.read_record(path))]
+    for found in unfinished:
+        if different := differences(found, wanted):
+            return f"an unfinished training of other settings is here ({different})"
+    # Beside a checkpoint of this very training stand models that it was told to replace, before it was killed.
+    return f"finished models of other settings are here ({how})" if how and not unfinished else ""
+
+
+def _outdated(folder: Path, scored_by: Sequence[PathLike]) -> str:
+    """Say so when a fusion was trained on scores of other models than those of some folders."""
+    pair = _pair(folder)
+    sources = pair.record.get("inputs") or [] if pair else []
+    used = {source["model"] for source in sources if source and source.get("model")}
+    now = {found.record.get("training_id") for found in map(_pair, map(Path, scored_by)) if found}
+    if used and now and not now <= used:
+        return "finished models of other settings are here (was trained on scores of other models)"
+    return ""
+
+
+def _pair(folder: Path) -> Pair | None:
+    """Return the models of a folder; None where they are missing, damaged or mixed, so that nothing is lost."""
+    try:
+        return read_pair(*model_files(folder))
+    except InputError:
+        return None
+
+
+def _there_already(folder: Path, record: dict[str, Any]) -> Pair | None:
+    """Return the models of this very training, and say so; they are told what the lists' records say by now."""
+    pair = _pair(folder)
+    if pair is None or differences(pair.record, record):
+        return None
+    known = pair.record.get("inputs") or [None] * len(record["inputs"])
+    sources = [now or before for now, before in zip(record["inputs"], known, strict=True)]
+    if sources != known:
+        pair = Pair(*(replace(model, record={**model.record, "inputs": sources}) for model in pair))
+        write_pair(folder, *pair)
+        cli.log(f"{folder}: trained on these data already; the models now know what the lists' records say of them")
+    else:
+        cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
+    _remove_checkpoints(folder)
+    card.write(folder)  # which a run that was killed may have left undone
+    return pair
 
 
 def _folder(model_path: PathLike) -> Path:
@@ -200,79 +298,21 @@ def _folder(model_path: PathLike) -> Path:
     return Path(model_path)
 
 
-def _checkpoint(folder: Path, label: str) -> Path:
-    return folder / f"{label}.checkpoint.npz"
+def _checkpoints(folder: Path) -> dict[str, Path]:
+    return {label: folder / f"{label}.checkpoint.npz" for label in LABELS}
 
 
 def _remove_checkpoints(folder: Path) -> None:
-    for label in LABELS:
-        _checkpoint(folder, label).unlink(missing_ok=True)
+    for path in _checkpoints(folder).values():
+        path.unlink(missing_ok=True)
 
 
-def _with_components_of(starts: dict[str, Parameters], options: TrainingOptions) -> TrainingOptions:
-    """Return the options as they take effect: the models to continue from have their components."""
-    n_components = max(start.n_components for start in starts.values())
-    if n_components != options.n_components:
-        cli.log(f"the models to continue from have {n_components} components; --n_components takes no effect")
-    return replace(options, n_components=n_components)
+# -- data and settings -------------------------------------------------------------------------------
 
 
-def _record(
-    table: Table,
-    columns: Sequence[str] | None,
-    options: TrainingOptions | LogisticOptions,
-    load_model_path: PathLike | None,
-) -> dict[str, Any]:
-    """Return what the models will say about themselves; the training id stands for data and options."""
-    starts = model_files(load_model_path) if load_model_path is not None else ()
-    record: dict[str, Any] = {
-        "format": versions.FORMAT,
-        "columns": list(columns) if columns else None,
-        "data_sha256": [described.sha256 for described in table.described],
-        "options": asdict(options),
-        "start_sha256": [files.sha256(path) for path in starts] or None,
-    }
-    record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-    record["inputs"] = [provenance.source(described.record) for described in table.described]
-    record["versions"] = versions.current()
-    return record
-
-
-def _nothing_to_do(folder: Path, record: dict[str, Any]) -> bool:
-    """Tell whether the models are there already; say so, or that others are there, which will be replaced.
-
-    Models whose lists have got their records since then are written again with what these tell.
-    """
-    try:
-        pair = read_pair(*model_files(folder))
-    except InputError:  # missing, damaged or mixed: trained anew
-        return False
-    found = pair[0].record
-    if not found or (how := differences(found, record)):
-        how = how if found else "made elsewhere"
-        cli.log(f"{folder}: has models of another training ({how}), which will be replaced in the end")
-        return False
-    known = found.get("inputs") or [None] * len(record["inputs"])
-    inputs = [now or before for now, before in zip(record["inputs"], known, strict=True)]
-    if inputs != known:
-        bonafide, spoof = (replace(model, record={**model.record, "inputs": inputs}) for model in pair)
-        write_pair(folder, bonafide, spoof)
-        cli.log(f"{folder}: trained on these data already; the models now know what the lists' records say of them")
-    else:
-        cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
-    card.write(folder)  # which a run that was killed may have left undone
-    return True
-
-
-def _finish(folder: Path, models: Sequence[Model]) -> None:
-    """Write the two models and their card; what was kept for a run that is killed is needed no more."""
-    bonafide, spoof = models
-    write_pair(folder, bonafide, spoof)
-    _remove_checkpoints(folder)
-    card.write(folder)
-
-
-def _items_by_label(table: Table) -> dict[str, np.ndarray]:
+def _items_by_label(table: Table, kind: str) -> dict[str, np.ndarray]:
+    warn_of_doubts(table)
+    check_trainable(table, kind)
     for i, (label, n) in enumerate(zip(table.labels, table.n_rows, strict=True)):
         if n and label not in LABELS:
             raise InputError(
@@ -287,10 +327,48 @@ def _items_by_label(table: Table) -> dict[str, np.ndarray]:
     return items
 
 
-def _load_starts(load_model_path: PathLike, table: Table, columns: Sequence[str] | None) -> dict[str, Parameters]:
+def _by_rows(options: TrainingOptions, n_rows: dict[str, int]) -> TrainingOptions:
+    """Return the options with as many components as the smaller class has rows for, where none are asked for."""
+    if options.n_components is not None:
+        return options
+    label = min(n_rows, key=n_rows.__getitem__)
+    n_components = min(MOST_COMPONENTS, max(1, n_rows[label] // ROWS_PER_COMPONENT))
+    cli.log(
+        f"{n_components} component{'s' * (n_components > 1)} a class: {MOST_COMPONENTS} at most, and of the "
+        f"{n_rows[label]:,} {label} rows {ROWS_PER_COMPONENT} for each (--n_components N for another number)"
+    )
+    return replace(options, n_components=n_components)
+
+
+def _with_components_of(starts: Sequence[Parameters], options: TrainingOptions) -> TrainingOptions:
+    """Return the options as they take effect: the models to continue from have their components."""
+    n_components = max(start.n_components for start in starts)
+    if n_components != options.n_components:
+        cli.log(f"the models to continue from have {n_components} components; --n_components takes no effect")
+    return replace(options, n_components=n_components)
+
+
+def _record(
+    table: Table, columns: list[str] | None, options: Options, load_model_path: PathLike | None
+) -> dict[str, Any]:
+    """Return what the models will say about themselves; the training id stands for data and options."""
+    starts = model_files(load_model_path) if load_model_path is not None else ()
+    record: dict[str, Any] = {
+        "format": versions.FORMAT,
+        "columns": columns,
+        "data_sha256": [described.sha256 for described in table.described],
+        "options": asdict(options),
+        "start_sha256": [files.sha256(path) for path in starts] or None,
+    }
+    record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    record["inputs"] = [provenance.source(described.record) for described in table.described]
+    record["versions"] = versions.current()
+    return record
+
+
+def _load_starts(load_model_path: PathLike, table: Table, columns: list[str] | None) -> list[Parameters]:
     pair = read_pair(*model_files(load_model_path))
-    for model in pair:
-        if columns is not None:
-            check_columns(model, columns, table.paths[0].parent)
-        check_suits(model, table, load_model_path)
-    return {label: model.parameters for label, model in zip(LABELS, pair, strict=True)}
+    if columns is not None:
+        check_columns(pair.bonafide, columns, table.paths[0].parent)
+    check_suits(pair.bonafide, table, load_model_path)
+    return [model.parameters for model in pair]
