@@ -1,5 +1,6 @@
 """The README and docs/: their commands are ones that the scripts take, and what they point at is there."""
 
+import ast
 import importlib.util
 import pickle
 import re
@@ -109,6 +110,33 @@ def test_every_variable_of_the_wrappers_is_in_the_table():
 def test_every_page_is_short_and_listed_in_the_readme(path):
     assert len(GUIDES[path].splitlines()) < 200
     assert f"](docs/{path.name})" in GUIDES[README]
+
+
+def texts(path):
+    """Yield the strings of a Python file, … in place of values."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_the_messages_of_troubleshooting_are_the_suites_own():
+    of_others = {
+        "No module named 'numpy'",
+        "unknown error in flac decoder",
+        "flac decoder lost sync",
+        "psf_fseek() failed",
+    }
+    sources = [path for pattern in ("*.py", "countermeasure/**/*.py") for path in ROOT.glob(pattern)]
+    known = [text for path in sources for text in texts(path)]
+    known += [path.read_text(encoding="utf-8") for path in ROOT.glob("scripts/*.sh")]
+    rows = re.findall(r"^\| (`.*?) \|", page("troubleshooting.md"), re.MULTILINE)
+    messages = {message for row in rows for message in re.findall("`(.*?)`", row)}
+    assert len(messages) > 40
+    for message in messages - of_others:
+        parts = [part.strip() for part in message.split("…")]
+        assert any(all(part in text for part in parts) for text in known), message
 
 
 def anchors(text):
