@@ -32,28 +32,21 @@ export PYTHON=$PWD/.venv/bin/python WORK=$PWD/demo_output
 
 if [ -z "${LA:-}" ]; then
     LA=$WORK/LA
-    echo "== making synthetic speech"
+    echo "Making synthetic speech" >&2
     "$PYTHON" examples/demo_data/make_demo_data.py --output_path "$LA" ${JOBS:+--n_jobs "$JOBS"}
-    about="on synthetic speech: these figures show that the pipeline works, no more"
+    about="on synthetic speech: these figures show that the pipelines work, and nothing about real spoofs"
 else
     about="on $LA"
 fi
-export LA
-
-options="--plot demo_output/plots" # from this folder: option variables cannot hold blanks
+export LA EVALUATION_OPTIONS="--plot demo_output/plots"
 if [ ! -d "$LA/ASVspoof2019_LA_asv_scores" ]; then
-    options+=" --asv_score asvspoof2019-la-eval"
-    about+="
-min t-DCF: this data set has no speaker verification scores; the error rates of the ASV system of
-ASVspoof 2019 LA stand in for them, to show the calculation"
+    EVALUATION_OPTIONS+=" --asv_score asvspoof2019-la-eval"
+    about+=".
+min t-DCF: with the ASV error rates of ASVspoof 2019 LA, for this data set has no ASV scores"
 fi
 
-# Few components: quick, and as many as a small data set can fill; the file-level fusion sees one row a file.
-export TRAIN_OPTIONS="--n_components 64" FILELEVEL_OPTIONS="--n_components 4" EVALUATION_OPTIONS=$options
 ./preprocess.sh mfcc lfcc silence
 ./train.sh mfcc lfcc silence
-./test.sh mfcc lfcc silence
-
-echo
 echo "Results $about."
-echo "Score files: demo_output/output/   DET plot of all systems: demo_output/plots/det.png"
+echo
+./test.sh mfcc lfcc silence

@@ -22,11 +22,12 @@ check_python() {
 lock() {
     exec 9< scripts/setup_environment.sh
     "$1" -c '
+import sys
 try:
     import fcntl
     fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
-    print("waiting for another run that is making .venv", flush=True)
+    print("waiting for another run that is making .venv", file=sys.stderr, flush=True)
     fcntl.flock(9, fcntl.LOCK_EX)
 except (ImportError, OSError):  # a system, or a file system, without such locks
     pass
@@ -41,7 +42,7 @@ if ! is_stamped || ! works; then
         lock "${PYTHON:-python3}"
     fi
     if ! works; then # missing, or left half made
-        rm -rf .venv
+        if [ -e .venv ] || [ -L .venv ]; then mv .venv ".venv.unusable.$$"; fi
         "${PYTHON:-python3}" -m venv .venv || true
         works || {
             echo "${0##*/}: could not make .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2
@@ -49,7 +50,7 @@ if ! is_stamped || ! works; then
         }
     fi
     if ! is_stamped; then
-        echo "installing the requirements into .venv"
+        echo "installing the requirements into .venv" >&2
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
         cp requirements.txt .venv/requirements.txt
     fi

@@ -332,7 +332,8 @@ def test_two_runs_make_one_environment(tmp_path, checkout):
     )
     python.chmod(0o755)
     command = ["bash", str(checkout / "run_tests.sh")]
-    options = {"env": {**BLAND, "PYTHON": str(python)}, "stdout": subprocess.PIPE, "text": True}
+    options = {"env": {**BLAND, "PYTHON": str(python)}, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    options["text"] = True
     with subprocess.Popen(command, **options) as first:
         while not made.exists():
             assert first.poll() is None
