@@ -45,7 +45,7 @@ import gmm_filelevel_train
 import gmm_test
 import gmm_train_recur
 import score_eval
-from countermeasure import cli
+from countermeasure import cli, options
 from countermeasure.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from countermeasure.stages.pipeline import Pipelines, Settings
 
     pipelines = Pipelines(args.ftype or ["mfcc"], Settings.of(os.environ))
-    _carry_out(list(getattr(pipelines, args.pipeline)()))  # as a list, for all checks come before the first step
+    steps = list(getattr(pipelines, args.pipeline)())  # all checks come before the first step
+    if args.pipeline == "train":
+        _refuse_replacing(steps)
+    _carry_out(steps)
     if args.pipeline == "test":
         results = pipelines.results()
         if results:
@@ -93,8 +96,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _refuse_replacing(steps: Sequence[Step]) -> None:
+    """Stop where finished models of other settings are in the place of those that are to be trained."""
+    from countermeasure.stages.training import differing
+
+    for step in steps:
+        for name, *arguments in step.commands:
+            settings = vars(SCRIPTS[name].build_parser().parse_args(arguments))
+            if settings.get("restart", True):  # what has no such option trains nothing
+                continue
+            is_fusion = "method" in settings
+            wanted = options.fusion_options(settings) if is_fusion else options.TrainingOptions.of(settings)
+            if found := differing(settings["model_path"], wanted, settings.get("data_path"), step.stands_on):
+                raise InputError(f"{settings['model_path']}: {found}; RUN=NAME keeps both, RESTART=1 replaces them")
+
+
 def _carry_out(steps: Sequence[Step]) -> None:
-    from countermeasure.stages.pipeline import fill
+    from countermeasure.lists.fusion import fill
 
     for n, step in enumerate(steps, 1):
         with cli.step(f"[{n}/{len(steps)}] {step.heading}", step.tells):

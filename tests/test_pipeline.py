@@ -8,8 +8,9 @@ import pytest
 import corpus
 import gmm_run
 from countermeasure.errors import InputError
+from countermeasure.lists.fusion import fill
 from countermeasure.stages import pipeline
-from countermeasure.stages.pipeline import Pipelines, Settings, fill
+from countermeasure.stages.pipeline import Pipelines, Settings
 from countermeasure.trials.protocol import read_protocol
 
 SPLITS = ("train", "dev", "eval")
@@ -284,3 +285,50 @@ def test_a_blind_split_is_scored_and_the_other_is_shown(tmp_path, monkeypatch, c
     assert ("lfcc-dev.txt" in shown) == (split == "eval")
     assert Path("model/lfcc/calibration.json").exists() == (split == "eval")
     assert len(Path("output", f"lfcc-{split}.txt").read_text().splitlines()) == 6
+
+
+def test_models_of_other_settings_are_never_replaced_unasked(tmp_path, monkeypatch, capsys):
+    corpus.make(tmp_path / "LA", 3)
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "JOBS": "1",
+        "TRAIN_OPTIONS": "--n_components 2",
+        "ENSEMBLE_OPTIONS": "--n_components 2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    types = ["lfcc", "mfcc"]
+    gmm_run.main(["preprocess", *types])
+    gmm_run.main(["train", *types])
+    models = sorted(Path("model").rglob("*.gmm"))
+    finished = {path: path.read_bytes() for path in models}
+    assert len(models) == 8
+
+    def refused(message, **environment):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(InputError, match=message):
+                gmm_run.main(["train", *types])
+        assert {path: path.read_bytes() for path in models} == finished
+
+    offered = r".*; RUN=NAME keeps both, RESTART=1 replaces them$"
+    refused(
+        r"^model/lfcc: finished models of other settings are here \(had 2 components, 3 are asked for\)" + offered,
+        TRAIN_OPTIONS="--n_components 3",
+    )
+    refused(
+        r"^model/filelevel-lfcc\+mfcc: .*was a mixture, a logistic regression is asked for" + offered,
+        FILELEVEL_OPTIONS="--method logistic",
+    )
+    capsys.readouterr()
+    gmm_run.main(["train", *types])
+    assert capsys.readouterr().err.count("nothing to do") == 4
+    monkeypatch.setenv("FILELEVEL_OPTIONS", "--method logistic")
+    monkeypatch.setenv("RUN", "logistic")
+    gmm_run.main(["train", *types])
+    assert {path: path.read_bytes() for path in models} == finished
+    monkeypatch.delenv("RUN")
+    monkeypatch.setenv("RESTART", "1")
+    gmm_run.main(["train", *types])
+    changed = [path.parent.name for path in models if path.read_bytes() != finished[path]]
+    assert changed == ["filelevel-lfcc+mfcc"] * 2

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.lists import names
 from countermeasure.lists.pickles import read_list
@@ -52,3 +53,22 @@ def names_of_dimensions(found: Sequence[Column]) -> list[str]:
         first = next((array for array, _ in read_list(path) if array is not None), np.zeros(1))
         dimensions += [name] * (first.shape[1] if first.ndim > 1 else 1)
     return dimensions
+
+
+def fill(folder: Path, paths: Sequence[Path]) -> None:
+    """Make a folder hold links to files and nothing else.
+
+    Links that are there go; if the folder holds anything else, it is somebody's own and keeps it under another name.
+    """
+    own = folder.is_file() or (folder.is_dir() and any(not path.is_symlink() for path in folder.iterdir()))
+    if own and not folder.is_symlink():
+        aside = next(path for n in range(1, 10**6) if not (path := folder.with_name(f"{folder.name}.own-{n}")).exists())
+        folder.rename(aside)
+        cli.warn(f"{folder}: is to hold links only; what else was in it is in {aside.name} now")
+    if folder.is_symlink():
+        folder.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+    for path in paths:
+        (folder / path.name).symlink_to(path.resolve())

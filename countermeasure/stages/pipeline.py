@@ -39,6 +39,8 @@ class Step:
         Each the name of a script and its arguments.
     links : mapping from folder to paths
         Before the commands, each folder is made to hold links to these paths and nothing else.
+    stands_on : list of Path
+        Folders of the models whose scores a fusion is trained on.
     tells : bool
         Whether what the scripts say is of interest, or the results to come say it all.
     may_fail : bool
@@ -48,6 +50,7 @@ class Step:
     heading: str
     commands: list[list[str]]
     links: Mapping[Path, list[Path]] = field(default_factory=dict)
+    stands_on: list[Path] = field(default_factory=list)
     tells: bool = True
     may_fail: bool = False
 
@@ -204,7 +207,7 @@ class Pipelines:
         columns = {split: [path for ftype in self.framed for path in self._scores(ftype, split)] for split in SPLITS}
         scoring = [self._frame_scores(ftype, split) for ftype in self.framed for split in SPLITS]
         yield Step(f"frame scores of {' '.join(self.framed)}", scoring, tells=False)
-        yield self._fusion_training("gmm_ensemble_train", self._joined, self._ensemble, columns)
+        yield self._fusion_training("gmm_ensemble_train", self._joined, self._ensemble, columns, self.framed)
 
         columns = {
             split: [*self._scores(self._ensemble, split), *(self._list(split, ftype) for ftype in self._silence)]
@@ -212,12 +215,15 @@ class Pipelines:
         }
         scoring = [self._file_scores(split) for split in SPLITS]
         yield Step(f"file scores of {self._ensemble}", scoring, tells=False)
-        yield self._fusion_training("gmm_filelevel_train", self._filelevel, self._filelevel, columns)
+        yield self._fusion_training("gmm_filelevel_train", self._filelevel, self._filelevel, columns, [self._ensemble])
 
-    def _fusion_training(self, script: str, experiment: str, system: str, columns: Mapping[str, list[Path]]) -> Step:
+    def _fusion_training(
+        self, script: str, experiment: str, system: str, columns: Mapping[str, list[Path]], members: Sequence[str]
+    ) -> Step:
         folder = self._experiment / experiment
         command = self._command(script, data_dir=folder / "train", model_path=self._model / system)
-        return Step(f"train {system}", [command], {folder / split: columns[split] for split in SPLITS})
+        links = {folder / split: columns[split] for split in SPLITS}
+        return Step(f"train {system}", [command], links, [self._model / member for member in members])
 
     def _frame_scores(self, ftype: str, split: str) -> list[str]:
         data = {"data_split": split, "data_path": self._list(split, ftype), "model_path": self._model / ftype}
@@ -352,25 +358,6 @@ def _command(script: str, **options: object) -> list[str]:
     for name, value in options.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     return words
-
-
-def fill(folder: Path, paths: Sequence[Path]) -> None:
-    """Make a folder hold links to files and nothing else.
-
-    Links that are there go; if the folder holds anything else, it is somebody's own and keeps it under another name.
-    """
-    own = folder.is_file() or (folder.is_dir() and any(not path.is_symlink() for path in folder.iterdir()))
-    if own and not folder.is_symlink():
-        aside = next(path for n in range(1, 10**6) if not (path := folder.with_name(f"{folder.name}.own-{n}")).exists())
-        folder.rename(aside)
-        cli.warn(f"{folder}: is to hold links only; what else was in it is in {aside.name} now")
-    if folder.is_symlink():
-        folder.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        path.unlink()
-    for path in paths:
-        (folder / path.name).symlink_to(path.resolve())
 
 
 def _frame_level_types(ftypes: Sequence[str]) -> list[str]:
