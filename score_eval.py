@@ -5,6 +5,7 @@ Examples:
     python score_eval.py --cm_score output/mfcc-eval.txt --asv_score asvspoof2019-la-eval
     python score_eval.py --cm_score output/mfcc-eval.txt output/lfcc-eval.txt \\
         --asv_score LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --legacy False
+    python score_eval.py --cm_score output/lfcc-2021-LA.txt --by attack codec
 """
 
 import argparse
@@ -61,9 +62,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--by",
         nargs="+",
-        choices=["attack", "speaker"],
+        metavar="COLUMN",
         default=[],
-        help="break the figures down, pooled last (default: not; by attack in a report or with --plot)",
+        help="break the figures down by attack, speaker, codec or any other column of the score files' lines or of "
+        "--protocol; two columns give a table of one by the other (default: not; by attack in a report or with --plot)",
     )
     parser.add_argument(
         "--bootstrap",

@@ -161,8 +161,8 @@ def test_page_is_one_whole_file():
     for word in (
         "min t-DCF (2019)",
         "Signature",
-        "more than noise" if content.comparisons[0].p < 0.05 else "may be noise",
-        "Worst attack",
+        "more than chance" if content.comparisons[0].is_significant else "May be chance",
+        "Hardest attack",
         "prefers-color-scheme: dark",
     ):
         assert word in text
@@ -172,6 +172,6 @@ def test_page_is_one_whole_file():
 def test_page_without_asv_and_attacks():
     plain = run_study({"s": scores()})
     text = outputs.to_html(plain, plots.pictures(plain))
-    assert "min t-DCF needs" in text
+    assert "For min t-DCF" in text
     assert text.count("<svg") == 3
     assert "By attack" not in text

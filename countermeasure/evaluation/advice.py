@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from countermeasure.evaluation.results import Comparison, Study, SystemResult
 from countermeasure.lists import names
+from countermeasure.options import ROWS_PER_COMPONENT
 from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record
-
-ROWS_A_COMPONENT = 100  # of whole files: with fewer, a mixture learns the training files by heart
 
 
 def sentences(dev: Study) -> Iterator[str]:
@@ -61,7 +60,7 @@ def _what_to_do(found: Comparison, models: ModelsRecord | None) -> str:
     advice = ""
     if models and models.method == "gmm" and models.kind == "file scores":
         n_rows, n_components = min(models.n_rows), max(models.n_components)
-        if n_rows < ROWS_A_COMPONENT * n_components:
+        if n_rows < ROWS_PER_COMPONENT * n_components:
             n = f"{n_components} component{'s' * (n_components > 1)}"
             advice = f"Too few files for a file-level mixture: {n_rows:,} rows for {n}. "
     if models and models.method == "gmm":

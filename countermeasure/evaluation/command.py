@@ -12,13 +12,12 @@ from pathlib import Path
 from countermeasure import cli, records
 from countermeasure.errors import InputError
 from countermeasure.evaluation import asv, outputs, tables
-from countermeasure.evaluation.results import ATTACK, Study
+from countermeasure.evaluation.results import ATTACK, SPEAKER, Study
 from countermeasure.evaluation.study import run_study
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
 from tDCF_python.defaults import LA_EVAL_FILE, LA_EVAL_NAME
-from tDCF_python.evaluation import EER
 
 PathLike = str | os.PathLike[str]
 _SPLIT = re.compile(r"(?<=.)[-_.](train|dev|eval)$")
@@ -80,13 +79,12 @@ def evaluate_files(
     )
     if dev:
         files = dict(zip(names, dev, strict=True))
-        found = read_study(files, protocol=protocol, protocol_format=protocol_format)
-        if found.best.influences[EER].reason:  # too few speakers
-            found = read_study(files, protocol=protocol, protocol_format=protocol_format, intervals_over="trials")
-        study = replace(study, dev=found)
-    outputs.write(study, plot, report, json, csv)
+        study = replace(study, dev=read_study(files, protocol=protocol, protocol_format=protocol_format))
     if "-" not in (json, csv):
-        print(tables.text(study, brief))
+        print(tables.text(study, brief), flush=True)
+    outputs.write(study, plot, report, json, csv)
+    if not illustrated and "-" not in (json, csv):
+        cli.log("Next: --report report.html makes a page with pictures, intervals and the breakdown by attack")
 
 
 def read_study(
@@ -113,7 +111,7 @@ def read_study(
     protocol, protocol_format, protocol_subset
         As ``score_eval.py`` takes them.
     by : sequence of str or None
-        None: by attack, where every file names attacks.
+        One column of the trials, or two; None: by attack, where every file names attacks.
     legacy, with_intervals, intervals_over, reference
         See `study.run_study`.
     threshold_from : mapping from a system's name to the score file whose thresholds are applied, optional
@@ -124,8 +122,12 @@ def read_study(
         When a file is not there or cannot be used: one without labels, for instance.
     """
     system = read_asv(asv_score)
-    trials = read_protocols(protocol, protocol_format)
-    systems = {name: read_cm_scores(path, trials, protocol_format, protocol_subset) for name, path in files.items()}
+    by = None if by is None else list(dict.fromkeys(map(str.lower, by)))
+    others = [column for column in by or () if column not in (ATTACK, SPEAKER)]
+    trials = read_protocols(protocol, protocol_format, others)
+    systems = {
+        name: read_cm_scores(path, trials, protocol_format, protocol_subset, others) for name, path in files.items()
+    }
     for note in filter(None, (scores.note for scores in systems.values())):
         cli.log(note)
     if by is None:
@@ -188,11 +190,13 @@ def read_asv(source: str | None) -> asv.AsvSystem | None:
     return asv.from_scores(read_asv_scores(source))
 
 
-def read_protocols(paths: Sequence[str] | None, protocol_format: str | None = None) -> dict[str, Trial] | None:
-    """Return the trials of several protocols by utterance."""
+def read_protocols(
+    paths: Sequence[str] | None, protocol_format: str | None = None, others: Sequence[str] = ()
+) -> dict[str, Trial] | None:
+    """Return the trials of several protocols by utterance, with the further columns of these names."""
     if paths is None:
         return None
-    return {trial.utterance: trial for path in paths for trial in read_protocol(path, protocol_format)}
+    return {trial.utterance: trial for path in paths for trial in read_protocol(path, protocol_format, None, others)}
 
 
 def _refuse_missing(path: str, fix_missing: str, fix_folder: str) -> None:

@@ -10,16 +10,18 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from html import escape
 from itertools import combinations
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from countermeasure import __version__
+from countermeasure import __version__, cli
 from countermeasure.errors import InputError
 from countermeasure.evaluation import plots, tables
-from countermeasure.evaluation.results import ATTACK, SPEAKER, Group, Study, SystemResult
+from countermeasure.evaluation.asvspoof import data_set
+from countermeasure.evaluation.results import Group, Study, SystemResult
 from countermeasure.evaluation.tables import FIGURES, Table, percent
 from countermeasure.files import refuse_overwriting, replace_when_whole
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 _STDOUT = "-"
 _COLUMNS = [
-    *("system", "kind", "group", "n_bonafide", "n_spoof"),
+    *("system", "by", "group", "n_bonafide", "n_spoof"),
     *(f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high", "_threshold", "_p_miss", "_p_fa")),
     *("actual_dcf", "cllr", "sha256", "suite"),
 ]
@@ -71,12 +73,15 @@ def check(
 def write(
     study: Study, plot: str | None = None, report: str | None = None, json: str | None = None, csv: str | None = None
 ) -> None:
-    """Write what the options of these names ask for."""
+    """Write what the options of these names ask for, and say what was written."""
     pictures = plots.pictures(study) if plot or report else {}
     if plot:
-        plots.save_all(pictures, plot)
+        paths = plots.save_all(pictures, plot)
+        names = ", ".join(path.name for path in paths if path.suffix == ".png")
+        cli.log(f"pictures in {plot}: {names}; each as .svg, too")
     if report:
         _write(report, to_html(study, pictures))
+        cli.log(f"report: {report}")
     if json:
         _write(json, to_json(study))
     if csv:
@@ -97,6 +102,7 @@ def to_json(study: Study) -> str:
     content = {
         "suite": __version__,
         "legacy": study.legacy,
+        "by": study.by,
         "costs": asdict(study.costs),
         "asv": asdict(study.asv) if study.asv else None,
         "systems": [
@@ -106,8 +112,7 @@ def to_json(study: Study) -> str:
                 "sha256": system.scores.sha256,
                 "signature": study.signature(system),
                 "pooled": asdict(system.pooled),
-                "attacks": [asdict(group) for group in system.attacks],
-                "speakers": [asdict(group) for group in system.speakers],
+                "groups": [asdict(group) for group in system.parts],
                 "threshold_from": [asdict(applied) for applied in system.applied],
                 "units": {"over": system.units.over, "n": len(system.units)} if system.units else None,
             }
@@ -125,13 +130,13 @@ def to_csv(study: Study) -> str:
     writer = csv.DictWriter(out, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for system in study.systems:
-        for group in (*system.attacks, *system.speakers, system.pooled):
+        for group in (*system.parts, system.pooled):
             writer.writerow(_csv_line(system, group))
     return out.getvalue()
 
 
 def _csv_line(system: SystemResult, group: Group) -> dict[str, Any]:
-    line: dict[str, Any] = {"system": system.name, "kind": group.kind, "group": group.name}
+    line: dict[str, Any] = {"system": system.name, "by": ",".join(group.by), "group": group.name}
     line |= {"n_bonafide": group.n_bonafide, "n_spoof": group.n_spoof}
     line |= {"sha256": system.scores.sha256, "suite": __version__}
     if group.evaluation is None:
@@ -159,18 +164,22 @@ def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
     shown = {name: _picture(name, figure) for name, figure in pictures.items()}
     attacks = shown.pop("attacks", "")
     sections = {
-        "Results": [_table(tables.systems(study)), f"<p>{escape(_verification(study))}</p>"],
-        "How sure": [_table(tables.intervals(study)), _list(tables.sentences(study))],
+        "Results": [
+            _list(tables.summary(study)),
+            _table(tables.systems(study)),
+            f"<p>{escape(_verification(study))}</p>",
+        ],
+        "How sure": [_table(tables.intervals(study)), _table(tables.comparisons(study))],
+        f"By {' and '.join(study.by)}": [attacks, *map(_table, tables.by_group(study)), _list(tables.worst(study))],
         "At thresholds set elsewhere": [_table(tables.applied(study))],
         "Notes": [_list(study.notes)],
         "Pictures": [*shown.values()],
     }
-    for kind, picture in ((ATTACK, attacks), (SPEAKER, "")):
-        by_group = [_table(table) for table in tables.by_group(study, kind)]
-        sections[f"By {kind}"] = [picture, *by_group, _list(tables.worst(study, kind))]
+    known = {name for system in study.systems if (name := data_set(system.scores))}
+    about = [date.today().isoformat(), *(known if len(known) == 1 else ()), tables.trials(study)]
     return template.substitute(
         names=escape(", ".join(system.name for system in study.systems)),
-        results="\n".join(_sections(sections)),
+        results="\n".join([f'<p class="soft">{escape("; ".join(about))}</p>', *_sections(sections)]),
         signatures="\n".join(f"<p><code>{escape(study.signature(system))}</code></p>" for system in study.systems),
     )
 
@@ -181,7 +190,7 @@ def _sections(bodies: Mapping[str, Sequence[str]]) -> Iterator[str]:
             yield "\n".join([f"<section><h2>{escape(title)}</h2>", *filter(None, body), "</section>"])
 
 
-def _list(texts: Sequence[str]) -> str:
+def _list(texts: Iterable[str]) -> str:
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return f"<ul>{items}</ul>" if items else ""
 
@@ -191,27 +200,28 @@ def _verification(study: Study) -> str:
         return tables.WITHOUT_ASV
     rates = study.asv.rates
     return (
-        f"Speaker verification system ({study.asv.source}): EER {percent(rates.eer, 6)} at threshold "
-        f"{rates.threshold:.6f}; there it accepts {percent(rates.p_fa, 6)} of nontargets and rejects "
-        f"{percent(rates.p_miss, 6)} of targets and {percent(rates.p_miss_spoof, 6)} of spoofs."
+        f"Speaker verification system ({study.asv.source}): EER {percent(rates.eer, 3)} at threshold "
+        f"{rates.threshold:.6f}; there it accepts {percent(rates.p_fa, 3)} of nontargets and rejects "
+        f"{percent(rates.p_miss, 3)} of targets and {percent(rates.p_miss_spoof, 3)} of spoofs."
     )
 
 
 def _table(table: Table | None) -> str:
     if table is None:
         return ""
-    header, body = ("".join(_rows(rows, kind)) for rows, kind in ((table.header, "th"), (table.rows, "td")))
-    if table.total:
-        body = '<tr class="total">'.join(body.rsplit("<tr>", 1))
+    header = "".join(f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in cells)}</tr>" for cells in table.header)
+    last = len(table.rows) - 1
+    body = []
+    for row, cells in enumerate(table.rows):
+        words = [f"<b>{escape(cell)}</b>" if (row, k) in table.best else escape(cell) for k, cell in enumerate(cells)]
+        if cells[0] in table.about:
+            words[0] += f' <span class="soft">{escape(table.about[cells[0]])}</span>'
+        kind = ' class="total"' if table.total and row == last else ""
+        body.append(f"<tr{kind}>{''.join(f'<td>{word}</td>' for word in words)}</tr>")
     return (
         f'<div class="wide"><table><caption>{escape(table.caption)}</caption>'
-        f"<thead>{header}</thead><tbody>{body}</tbody></table></div>"
+        f"<thead>{header}</thead><tbody>{''.join(body)}</tbody></table></div>"
     )
-
-
-def _rows(rows: Sequence[Sequence[str]], kind: str) -> Iterator[str]:
-    for cells in rows:
-        yield "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells) + "</tr>"
 
 
 def _picture(name: str, figure: Figure) -> str:

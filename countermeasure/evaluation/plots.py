@@ -101,7 +101,7 @@ def pictures(study: Study) -> dict[str, Figure]:
             "histograms": _histograms(drawn, FIGURES[cost_name]),
             "cost": _cost(drawn, FIGURES[cost_name].removeprefix("min ")),
         }
-        with_attacks = [look for look in drawn if look.result.attacks]
+        with_attacks = [look for look in drawn if look.result.groups("attack")]
         if with_attacks:
             found["attacks"] = _attacks(with_attacks)
     return found

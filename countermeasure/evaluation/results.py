@@ -15,7 +15,7 @@ from countermeasure.trials.score_files import CmScores
 from tDCF_python import intervals
 from tDCF_python.evaluation import EER, Evaluation, tdcf_problem
 from tDCF_python.intervals import LEVEL, Influence, Interval, Units
-from tDCF_python.metrics import AsvRates, Costs
+from tDCF_python.metrics import AsvRates, Costs, Point
 
 POOLED = "pooled"
 ATTACK = "attack"
@@ -25,26 +25,36 @@ NO_INTERVAL = "[-]"  # beside a figure; a note tells the reason
 
 @dataclass(frozen=True)
 class Group:
-    """The figures of all trials, of one attack or of one speaker.
+    """The figures of all trials, or of those with given values in one or two columns.
 
     Attributes
     ----------
-    kind : {'pooled', 'attack', 'speaker'}
-    name : str
+    by, values : tuple of str
+        The columns, ``('attack', 'codec')`` for instance, and the group's values in them; empty for all trials.
     n_bonafide, n_spoof : int
-        An attack's spoofs stand against all bona fide trials, a speaker's against the speaker's.
+        An attack's spoofs stand against all bona fide trials, a codec's or a speaker's against its own.
     evaluation : Evaluation or None
         None where a class is empty.
     intervals : mapping from a figure's name in `Evaluation` to Interval
         Empty where none were asked for.
     """
 
-    kind: str
-    name: str
+    by: tuple[str, ...]
+    values: tuple[str, ...]
     n_bonafide: int
     n_spoof: int
     evaluation: Evaluation | None
     intervals: Mapping[str, Interval]
+
+    @property
+    def name(self) -> str:
+        """The values in one word, or `POOLED`."""
+        return ",".join(self.values) or POOLED
+
+    def value(self, figure: str) -> float | None:
+        """Return a figure by its name in `Evaluation`; None where there is none."""
+        found = getattr(self.evaluation, figure, None)
+        return found.value if isinstance(found, Point) else found
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,8 @@ class SystemResult:
         Figures of all trials.
     pooled : Group
         The same, with their intervals.
-    attacks, speakers : tuple of Group
-        Empty where they were not asked for.
+    parts : tuple of Group
+        By each column that was asked for; with two columns, by both together, too.
     applied : tuple of AppliedThreshold
     units : Units or None
         What intervals are over.
@@ -103,11 +113,20 @@ class SystemResult:
     scores: CmScores
     evaluation: Evaluation
     pooled: Group
-    attacks: tuple[Group, ...]
-    speakers: tuple[Group, ...]
+    parts: tuple[Group, ...]
     applied: tuple[AppliedThreshold, ...]
     units: Units | None
     influences: Mapping[str, Influence] = field(repr=False)
+
+    def groups(self, *by: str) -> tuple[Group, ...]:
+        """Return the groups by these columns, the pooled one last; none if they were not asked for."""
+        groups = tuple(group for group in self.parts if group.by == by)
+        return (*groups, self.pooled) if groups else ()
+
+    def worst(self, by: str) -> Group | None:
+        """Return the group by one column with the highest EER."""
+        groups = [group for group in self.groups(by)[:-1] if group.evaluation]
+        return max(groups, key=lambda group: group.value(EER) or 0, default=None)
 
     def mismatch(self, other: SystemResult) -> str | None:
         """Return why two systems cannot be compared trial by trial; None where they can."""
@@ -124,16 +143,6 @@ class SystemResult:
         if self.units.over != other.units.over or not np.array_equal(self.units.codes[one], other.units.codes[two]):
             return "name different speakers"
         return None
-
-    def groups(self, kind: str) -> tuple[Group, ...]:
-        """Return the groups of one kind, the pooled one last; none if they were not asked for."""
-        groups = self.attacks if kind == ATTACK else self.speakers
-        return (*groups, self.pooled) if groups else ()
-
-    def worst(self, kind: str) -> Group | None:
-        """Return the group of one kind with the highest EER."""
-        groups = [group for group in self.groups(kind)[:-1] if group.evaluation]
-        return max(groups, key=lambda group: group.evaluation.eer.value if group.evaluation else 0, default=None)
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,8 @@ class Study:
     Attributes
     ----------
     systems : tuple of SystemResult
+    by : tuple of str
+        The columns that figures are broken down by.
     comparisons : tuple of Comparison
         Every other system against one: the best, or the one asked for.
     asv : AsvSystem or None
@@ -189,6 +200,7 @@ class Study:
     """
 
     systems: tuple[SystemResult, ...]
+    by: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     asv: AsvSystem | None
     legacy: bool
@@ -204,6 +216,11 @@ class Study:
     def best(self) -> SystemResult:
         """The system with the lowest EER; the first of several."""
         return min(self.systems, key=lambda system: system.evaluation.eer.value)
+
+    @property
+    def rates(self) -> AsvRates | None:
+        """Rates for the t-DCF; None without a verification system, or with one that leaves it without meaning."""
+        return self.asv.rates if self.asv and not tdcf_problem(self.asv.rates) else None
 
     def compare(self, system: str, reference: str, figure: str = EER) -> Comparison:
         """Compare two systems on their common trials, paired.
@@ -223,27 +240,25 @@ class Study:
         if problem := one.mismatch(other):
             raise InputError(f"{system} is not compared with {reference}: their files {problem}")
         interval, p = intervals.compare(one.influences[figure], other.influences[figure])
-        difference = getattr(other.evaluation, figure).value - getattr(one.evaluation, figure).value
+        difference = (other.pooled.value(figure) or 0) - (one.pooled.value(figure) or 0)
         return Comparison(reference, system, figure, difference, interval, p)
 
-    @property
-    def rates(self) -> AsvRates | None:
-        """Rates for the t-DCF; None without a verification system, or with one that leaves it without meaning."""
-        return self.asv.rates if self.asv and not tdcf_problem(self.asv.rates) else None
-
-    def signature(self, system: SystemResult) -> str:
-        """Return one line with everything that can move a system's figures."""
-        c, units = self.costs, system.units
+    def signature(self, system: SystemResult | None = None) -> str:
+        """Return one line with everything that can move a system's figures, or those of all systems."""
+        c, units = self.costs, (system or self.systems[0]).units
         parts = [
             "EER=step",
             f"t-DCF=2019+revisited,shown:{'2019' if self.legacy else 'revisited'}" if self.asv else None,
             f"DCF=ASVspoof5,P_spoof:{c.p_spoof:g},P_tar:{c.p_target:g},P_non:{c.p_nontarget:g},"
             f"C_miss:{c.c_miss:g},C_fa:{c.c_fa:g}",
-            f"cm={Path(system.scores.path).name},sha256:{system.scores.sha256[:12]}",
-            f"trials={system.pooled.n_bonafide}+{system.pooled.n_spoof}",
             f"asv={self.asv.source}" if self.asv else None,
-            f"threshold_from=sha256:{system.applied[0].sha256[:12]}" if system.applied else None,
-            f"intervals=Korn-Graubard,over:{len(units)} {units.over}" if units else None,
-            f"suite={__version__}",
         ]
+        if system or len(self.systems) == 1:
+            system = system or self.systems[0]
+            parts += [
+                f"cm={Path(system.scores.path).name},sha256:{system.scores.sha256[:12]}",
+                f"trials={system.pooled.n_bonafide}+{system.pooled.n_spoof}",
+                f"threshold_from=sha256:{system.applied[0].sha256[:12]}" if system.applied else None,
+            ]
+        parts += [f"intervals=Korn-Graubard,over:{len(units)} {units.over}" if units else None, f"suite={__version__}"]
         return "|".join(part for part in parts if part)

@@ -13,7 +13,6 @@ from countermeasure.evaluation.asv import AsvSystem
 from countermeasure.evaluation.results import (
     ATTACK,
     NO_INTERVAL,
-    POOLED,
     SPEAKER,
     AppliedThreshold,
     Comparison,
@@ -21,15 +20,17 @@ from countermeasure.evaluation.results import (
     Study,
     SystemResult,
 )
-from countermeasure.trials.score_files import Bools, CmScores
+from countermeasure.options import ROWS_PER_COMPONENT
+from countermeasure.trials.score_files import Bools, CmScores, ModelsRecord
 from tDCF_python import intervals, metrics
 from tDCF_python.defaults import FEWEST_SPEAKERS
 from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, evaluate, tdcf_name, tdcf_problem
 from tDCF_python.intervals import Influence, Units
-from tDCF_python.metrics import COSTS, AsvRates, Floats
+from tDCF_python.metrics import COSTS, Floats, percent
 
 # Sums and pictures of larger scores would overflow.
 _LARGEST_SCORE = 1e100
+_BLANK = (b"", b"-", b"bonafide")
 
 
 def run_study(
@@ -53,8 +54,8 @@ def run_study(
         Without it there is no t-DCF.
     legacy : bool
         Which t-DCF is compared, and shown where only one is: that of 2019 (legacy) or the revisited one.
-    by : sequence of {'attack', 'speaker'}
-        What to break the figures down by.
+    by : sequence of str
+        Columns to break the figures down by, one or two: ``'attack'``, ``'speaker'``, or any of `CmScores.others`.
     with_intervals : bool
         Give intervals and comparisons.
     intervals_over : {'speakers', 'trials'}, optional
@@ -74,6 +75,8 @@ def run_study(
     """
     if reference not in (None, *systems):
         raise InputError(f"--reference {reference}: no such system; give one of {', '.join(systems)}")
+    if len(by) > 2:
+        raise InputError(f"--by {' '.join(by)}: give one column, or two for a table of one by the other")
     problem = tdcf_problem(asv.rates) if asv else None
     usable = None if problem else asv
     results = []
@@ -85,7 +88,7 @@ def run_study(
             units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, intervals_over)
         applied = _applied(scores, threshold_from[name]) if threshold_from else ()
         results.append(_system(name, scores, usable, by, units, applied))
-    study = Study(tuple(results), (), asv, legacy, COSTS, ())
+    study = Study(tuple(results), tuple(by), (), asv, legacy, COSTS, ())
     comparisons, not_compared = _compared(study, reference, (EER, tdcf_name(legacy) if usable else MIN_DCF))
     notes = [note for result in results for note in _notes(result, usable)]
     notes += _notes_on_units(results, intervals_over)
@@ -104,56 +107,66 @@ def _system(
     applied: tuple[AppliedThreshold, ...],
 ) -> SystemResult:
     """Evaluate one system, over all trials and group by group."""
-    everything = np.ones(len(scores.scores), bool)
-    pooled, influences = _group(POOLED, POOLED, scores, everything, asv.rates if asv else None, units)
-    groups: dict[str, tuple[Group, ...]] = {
-        kind: tuple(_group(kind, *member, units)[0] for member in _members(scores, kind, asv)) for kind in by
-    }
+    pooled, influences = _group((), (), scores, np.ones(len(scores.scores), bool), asv, units)
     if pooled.evaluation is None:  # `_refuse_unusable` has seen to that
         raise InputError(f"{scores.path}: a class is empty")
-    attacks, speakers = groups.get(ATTACK, ()), groups.get(SPEAKER, ())
-    return SystemResult(name, scores, pooled.evaluation, pooled, attacks, speakers, applied, units, influences)
+    members = [[(value, trials) for value, trials in _members(scores, column)] for column in by]
+    parts = [
+        _group((column,), (value,), scores, trials, asv, units)[0]
+        for column, of_column in zip(by, members, strict=True)
+        for value, trials in of_column
+    ]
+    if len(by) > 1:
+        parts += [
+            _group(tuple(by), (one, other), scores, trials & others, asv, units)[0]
+            for one, trials in members[0]
+            for other, others in members[1]
+        ]
+    return SystemResult(name, scores, pooled.evaluation, pooled, tuple(parts), applied, units, influences)
 
 
 def _group(
-    kind: str,
-    name: str,
+    by: tuple[str, ...],
+    values: tuple[str, ...],
     scores: CmScores,
     trials: Bools,
-    asv: AsvRates | None,
+    asv: AsvSystem | None,
     units: Units | None,
 ) -> tuple[Group, dict[str, Influence]]:
     """Return the figures of some of a file's trials, and what their intervals come from."""
-    values, bonafide = scores.scores[trials], scores.bonafide[trials]
+    of_group, bonafide = scores.scores[trials], scores.bonafide[trials]
     n_bonafide = int(np.count_nonzero(bonafide))
-    n_spoof = len(values) - n_bonafide
+    n_spoof = len(of_group) - n_bonafide
     if not n_bonafide or not n_spoof:
-        return Group(kind, name, n_bonafide, n_spoof, None, {}), {}
+        return Group(by, values, n_bonafide, n_spoof, None, {}), {}
+    rates = asv.rates if asv else None
+    if asv and ATTACK in by:
+        rates = asv.against(values[by.index(ATTACK)])
+        rates = None if tdcf_problem(rates) else rates  # an attack that never passes has no t-DCF
     influences: dict[str, Influence] = {}
     if units:
         # Of one speaker alone there are only trials.
-        own = Units(intervals.TRIALS, np.arange(len(values))) if kind == SPEAKER else units.of(trials)
-        influences = intervals.influences(values, bonafide, own, cost_functions(asv))
+        own = Units(intervals.TRIALS, np.arange(len(of_group))) if SPEAKER in by else units.of(trials)
+        influences = intervals.influences(of_group, bonafide, own, cost_functions(rates))
     found = {figure: intervals.interval(influence) for figure, influence in influences.items()}
-    evaluation = evaluate(values[bonafide], values[~bonafide], asv)
-    return Group(kind, name, n_bonafide, n_spoof, evaluation, found), influences
+    evaluation = evaluate(of_group[bonafide], of_group[~bonafide], rates)
+    return Group(by, values, n_bonafide, n_spoof, evaluation, found), influences
 
 
-def _members(
-    scores: CmScores, kind: str, asv: AsvSystem | None
-) -> Iterator[tuple[str, CmScores, Bools, AsvRates | None]]:
-    """Yield name, scores, trials and verification system's rates of each attack or speaker."""
-    names = scores.attacks if kind == ATTACK else scores.speakers
-    members = np.unique(names[names != b""])
-    if not members.size:
-        raise InputError(f"{scores.path}: no trial names its {kind}; leave out --by {kind}")
-    for name in members:
-        trials = names == name
-        rates = asv.rates if asv else None
-        if asv and kind == ATTACK:
-            own = asv.against(name.decode())
-            rates = None if tdcf_problem(own) else own  # an attack that never passes has no t-DCF
-        yield name.decode(), scores, trials | scores.bonafide if kind == ATTACK else trials, rates
+def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
+    """Yield each value of a column and its trials.
+
+    A column in which all bona fide trials are blank tells spoofs apart, as attacks do: each value's spoofs stand
+    against all bona fide trials. Else a value's trials of both classes stand alone.
+    """
+    values = {ATTACK: scores.attacks, SPEAKER: scores.speakers}.get(column, scores.others.get(column, np.array([b""])))
+    if np.isin(values, _BLANK).all():
+        raise InputError(f"{scores.path}: no trial names its {column}; leave out --by {column}")
+    is_of_spoofs = bool(np.isin(values[scores.bonafide], _BLANK).all())
+    for value in np.unique(values[~scores.bonafide] if is_of_spoofs else values):
+        if value:
+            trials = values == value
+            yield value.decode(), trials | scores.bonafide if is_of_spoofs else trials
 
 
 def _applied(scores: CmScores, source: CmScores) -> tuple[AppliedThreshold, ...]:
@@ -226,8 +239,7 @@ def _notes_on_units(results: Sequence[SystemResult], asked_for: str | None) -> I
         )
     reasons: dict[str, list[str]] = {}
     for found in results:
-        groups = (found.pooled, *found.attacks, *found.speakers)
-        every = (interval.reason for group in groups for interval in group.intervals.values() if interval.reason)
+        every = (one.reason for group in (found.pooled, *found.parts) for one in group.intervals.values() if one.reason)
         for reason in dict.fromkeys(every):
             reasons.setdefault(reason, []).append(found.name)
     for reason, names in reasons.items():
@@ -242,13 +254,44 @@ def _of(names: Sequence[str], results: Sequence[SystemResult]) -> str:
 def _notes(result: SystemResult, asv: AsvSystem | None) -> Iterator[str]:
     if np.ptp(result.scores.scores) == 0:
         yield f"{result.name}: all scores are equal, so they tell nothing; ties count against the detector"
-    elif result.evaluation.eer.value > 0.5:
+    elif _is_worse_than_chance(result):
+        causes = "; ".join(f"({number}) {cause}" for number, cause in enumerate(_causes(result.scores.models), 1))
+        turned = percent(1 - result.evaluation.eer.value, result.pooled.n_bonafide, result.pooled.n_spoof)
         yield (
-            f"{result.name}: EER above 50 %; higher must mean bona fide, so the scores' sign may be turned "
-            f"(with the other sign: about {100 * (1 - result.evaluation.eer.value):.2f} %)"
+            f"{result.name}: EER above 50 %, worse than chance. Likely causes, the likeliest first: {causes}. With the "
+            f"scores' sign turned the EER would be about {turned}"
         )
     if result.scores.unscored:
         yield f"{result.name}: {result.scores.unscored:,} trials of the protocol have no score and are not counted"
-    unknown = [group.name for group in result.attacks if asv and group.name not in asv.attack_p_miss]
-    if unknown:
+    attacks = (group.values[0] for group in result.parts if group.by == (ATTACK,))
+    if unknown := [attack for attack in attacks if asv and attack not in asv.attack_p_miss]:
         yield f"the ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates over all attacks"
+
+
+def _is_worse_than_chance(result: SystemResult) -> bool:
+    """Return whether the interval of an EER above 50 % leaves 50 % out."""
+    if result.evaluation.eer.value <= 0.5:
+        return False
+    found = result.pooled.intervals.get(EER)
+    if not found:
+        scores = result.scores
+        units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide)
+        found = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
+    return found.low is not None and found.low > 0.5
+
+
+def _causes(models: ModelsRecord | None) -> Iterator[str]:
+    """Yield why scores may tell the classes the wrong way round, the likeliest first."""
+    if models and models.method == "gmm":
+        n_rows, n_components = min(
+            zip(models.n_rows, models.n_components, strict=True), key=lambda pair: pair[0] / max(pair[1], 1)
+        )
+        if 1 < n_components and n_rows < ROWS_PER_COMPONENT * n_components:
+            rows = "files" if models.kind == "file scores" else "frames"
+            of_fusion = models.kind != "features"
+            yield (
+                f"the {'fusion' if of_fusion else 'models'} learnt the training {rows} by heart, {n_components} "
+                f"components over {n_rows} {rows}: train with fewer --n_components{' or --method logistic' * of_fusion}"
+            )
+    yield "bona fide and spoof are swapped, in the models (--model_path_bon takes bon.gmm) or in the labels"
+    yield "the scores' sign is turned; higher must mean bona fide"

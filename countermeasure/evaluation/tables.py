@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from countermeasure.evaluation import advice
-from countermeasure.evaluation.results import ATTACK, NO_INTERVAL, SPEAKER, Comparison, Group, Study, SystemResult
+from countermeasure.evaluation import advice, asvspoof
+from countermeasure.evaluation.results import ATTACK, NO_INTERVAL, Comparison, Group, Study, SystemResult
+from tDCF_python import metrics
 from tDCF_python.defaults import LA_EVAL_NAME
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, MIN_TDCF_REVISITED, tdcf_name
 from tDCF_python.intervals import LEVEL
@@ -19,10 +20,10 @@ FIGURES = {
     MIN_TDCF_REVISITED: "min t-DCF (revisited)",
     MIN_DCF: "min DCF",
 }
-WITHOUT_ASV = (
-    "min t-DCF needs the error rates of a speaker verification system: give its score file with --asv_score,\n"
-    f"or --asv_score {LA_EVAL_NAME} for the evaluation set of ASVspoof 2019 LA"
-)
+ACTUAL_DCF, CLLR = "actual_dcf", "cllr"
+ALL_FIGURES = {**FIGURES, ACTUAL_DCF: "act. DCF", CLLR: "C_llr"}
+WITHOUT_ASV = f"For min t-DCF give the ASV system's scores: --asv_score FILE, or {LA_EVAL_NAME} for that evaluation set"
+_RULE = "-" * 72
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,43 @@ class Table:
     header, rows : list of list of str
     total : bool
         Whether the last row sums up the others.
+    best : frozenset of (int, int)
+        Row and column of the best values, among several.
+    about : mapping from str to str
+        What the names of rows mean, where that is known.
     """
 
     caption: str
     header: list[list[str]]
     rows: list[list[str]]
     total: bool = False
+    best: frozenset[tuple[int, int]] = frozenset()
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def without_empty_columns(self) -> Table:
+        """Return the table without columns that have no value in any row."""
+        kept = [k for k, cells in enumerate(zip(*self.rows, strict=True)) if set(cells) - {"", NONE}]
+        header, rows = ([[cells[k] for k in kept] for cells in part] for part in (self.header, self.rows))
+        best = frozenset((row, kept.index(column)) for row, column in self.best if column in kept)
+        return replace(self, header=header, rows=rows, best=best)
 
     def __str__(self) -> str:
-        """Return the table in fixed-width letters, the first column to the left and the others to the right."""
-        widths = [max(map(len, column)) for column in zip(*self.header, *self.rows, strict=True)]
+        """Return the table in fixed-width letters, the first column to the left; the best values have a star."""
+        starred = {column for _, column in self.best}
+        marked = [
+            [cell + ("*" if (row, k) in self.best else " " * (k in starred)) for k, cell in enumerate(cells)]
+            for row, cells in enumerate(self.rows)
+        ]
+        header = [[cell + " " * (k in starred) for k, cell in enumerate(cells)] for cells in self.header]
+        widths = [max(map(len, column)) for column in zip(*header, *marked, strict=True)]
         rule = ["-" * width for width in widths]
-        rows = [*self.rows[:-1], rule, self.rows[-1]] if self.total else self.rows
-        lines = (
-            "  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]).rstrip()
-            for first, *others in (*self.header, rule, *rows)
-        )
-        return "\n".join([self.caption, *lines])
+        rows = [*marked[:-1], rule, marked[-1]] if self.total else marked
+        lines = []
+        for cells in (*header, rule, *rows):
+            first, *others = map(str.rjust, cells, widths)
+            line = "  ".join([first.strip().ljust(widths[0]), *others, self.about.get(first.strip(), "")])
+            lines.append(line.rstrip())
+        return "\n".join([f"{self.caption}{'; * best' * bool(self.best)}", *lines])
 
 
 def percent(fraction: float, digits: int) -> str:
@@ -59,63 +80,92 @@ def percent(fraction: float, digits: int) -> str:
     return f"{100 * fraction:.{digits}f} %"
 
 
+def decimals(groups: Iterable[Group]) -> int:
+    """Return how many decimals of rates in percent all of these groups support; costs have one more."""
+    return min((metrics.decimals(group.n_bonafide, group.n_spoof) for group in groups if group.evaluation), default=1)
+
+
+# -- the single system -------------------------------------------------------------------------------
+
+
 def plain(study: Study) -> str:
     """Return the report on the first system: verification system, EER, min t-DCF and operating points."""
     system, asv = study.systems[0], study.asv
     found, pooled = system.evaluation, system.pooled
-    lines = [
-        f"{system.name}: {pooled.n_bonafide + pooled.n_spoof:,} trials, {pooled.n_bonafide:,} bona fide and "
-        f"{pooled.n_spoof:,} spoof; higher score = bona fide",
-        "",
-    ]
+    digits = decimals([pooled])
+    lines = [f"{system.name}: {trials(study)}; higher score = bona fide", ""]
     if asv is not None:
         rates = asv.rates
         lines += [
             f"Speaker verification ({asv.source}), at its equal error rate",
-            f"  EER                   {percent(rates.eer, 6):>11}   at threshold {rates.threshold:.6f}",
-            f"  P_fa                  {percent(rates.p_fa, 6):>11}   nontargets accepted",
-            f"  P_miss                {percent(rates.p_miss, 6):>11}   targets rejected",
-            f"  P_miss,spoof          {percent(rates.p_miss_spoof, 6):>11}   spoofs rejected",
+            f"  EER                   {percent(rates.eer, 3):>10}   at threshold {rates.threshold:.6f}",
+            f"  P_fa                  {percent(rates.p_fa, 3):>10}   nontargets accepted",
+            f"  P_miss                {percent(rates.p_miss, 3):>10}   targets rejected",
+            f"  P_miss,spoof          {percent(rates.p_miss_spoof, 3):>10}   spoofs rejected",
             "",
         ]
     lines += [
         "Countermeasure",
-        f"  EER                   {percent(found.eer.value, 5):>10}    {_where(found.eer)}",
-        "",
+        f"  EER                   {percent(found.eer.value, digits):>10}   {_where(found.eer, digits)}",
     ]
     point = found.min_tdcf(study.legacy)
     if point:
         name = FIGURES[tdcf_name(study.legacy)]
-        lines += ["Both in tandem", f"  {name:<21} {point.value:8.6f}      {_where(point)}"]
+        value = f"{point.value:.{digits + 3}f}  "
+        lines += ["", "Both in tandem", f"  {name:<21} {value:>10}   {_where(point, digits)}"]
     else:
-        lines.append("No min t-DCF with these ASV error rates, see the note" if asv else WITHOUT_ASV)
+        lines += ["", "No min t-DCF with these ASV error rates, see the note" if asv else WITHOUT_ASV]
     return "\n".join(lines)
+
+
+def _where(point: Point, digits: int) -> str:
+    rates = f"P_miss {percent(point.p_miss, digits)}, P_fa {percent(point.p_fa, digits)}"
+    return f"at threshold {point.threshold:.6f}, {rates}"
+
+
+# -- all systems -------------------------------------------------------------------------------------
+
+
+def trials(study: Study) -> str:
+    """Return how many trials the systems were evaluated on, or that they differ."""
+    counts = {(system.pooled.n_bonafide, system.pooled.n_spoof) for system in study.systems}
+    if len(counts) > 1:
+        return "different trials"
+    ((n_bonafide, n_spoof),) = counts
+    return f"{n_bonafide + n_spoof:,} trials, {n_bonafide:,} bona fide and {n_spoof:,} spoof"
 
 
 def systems(study: Study) -> Table:
     """Return every system's figures over all trials, and its EER on the development set where there is one."""
+    groups = [system.pooled for system in study.systems]
+    digits = decimals(groups)
+    differ = len({(group.n_bonafide, group.n_spoof) for group in groups}) > 1
     header = [
         ["system", "bona fide", "spoof", "EER", "min t-DCF", "min t-DCF", "min DCF", "act. DCF", "C_llr"],
-        ["", "trials", "trials", "%", "2019", "revisited", "", "", "bits"],
+        ["", "", "", "%", "2019", "revisited", "", "", "bits"],
     ]
-    rows = [
-        [
-            system.name,
-            *_counts(system.pooled),
-            *(_cell(system.pooled, figure) for figure in FIGURES),
-            f"{system.evaluation.actual_dcf:.4f}",
-            f"{system.evaluation.cllr:.4f}",
-        ]
-        for system in study.systems
-    ]
-    if study.dev:
-        best = _cell(study.dev.best.pooled, EER)
-        on_dev = [_cell(study.dev[system.name].pooled, EER) for system in study.systems]
-        cells = ["dev EER", "%", *(f"* {cell}" if cell == best else cell for cell in on_dev)]
-        for row, cell in zip([*header, *rows], cells, strict=True):
-            row.insert(3, cell)
-        return Table("All trials; *: best on dev", header, rows)
-    return Table("All trials", header, rows)
+    rows, best = [], set()
+    for system in study.systems:
+        counts = [f"{system.pooled.n_bonafide:,}", f"{system.pooled.n_spoof:,}"] if differ else ["", ""]
+        rows.append([system.name, *counts, *(_cell(system.pooled, figure, digits) for figure in ALL_FIGURES)])
+    for column, figure in enumerate(ALL_FIGURES, 3):
+        values = [group.value(figure) for group in groups]
+        known = [value for value in values if value is not None]
+        if len(known) > 1:
+            best |= {(row, column) for row, value in enumerate(values) if value == min(known)}
+    caption = "All trials" if len(study.systems) == 1 else trials(study).capitalize()
+    table = Table(caption, header, rows, best=frozenset(best)).without_empty_columns()
+    return _with_dev(table, study, study.dev) if study.dev else table
+
+
+def _with_dev(table: Table, study: Study, dev: Study) -> Table:
+    """Return the systems' table with the EER on dev in the second column, and the best there marked instead."""
+    digits = decimals(system.pooled for system in dev.systems)
+    cells = [_cell(dev[system.name].pooled, EER, digits) for system in study.systems]
+    header = [[cells[0], added, *cells[1:]] for cells, added in zip(table.header, ("dev EER", "%"), strict=True)]
+    rows = [[cells[0], added, *cells[1:]] for cells, added in zip(table.rows, cells, strict=True)]
+    best = frozenset((row, 1) for row, cell in enumerate(cells) if cell == _cell(dev.best.pooled, EER, digits))
+    return replace(table, caption=f"{table.caption}; best on dev marked", header=header, rows=rows, best=best)
 
 
 def intervals(study: Study) -> Table | None:
@@ -123,26 +173,78 @@ def intervals(study: Study) -> Table | None:
     if not any(interval.low is not None for system in study.systems for interval in system.pooled.intervals.values()):
         return None
     units = [f"{len(system.units):,} {system.units.over}" for system in study.systems if system.units]
-    figures = [figure for figure in FIGURES if figure in study.systems[0].influences]
-    header = [["system", *(FIGURES[figure] for figure in figures)], ["", *_units(figures)]]
-    rows = [[system.name, *(_cell(system.pooled, figure, True) for figure in figures)] for system in study.systems]
-    over = f" over {units[0]}"
-    if len(set(units)) > 1:
-        over = ""
-        for row, cell in zip([*header, *rows], ["over", "", *units], strict=True):
-            row.append(cell)
-    return Table(f"{percent(LEVEL, 0)} intervals{over}", header, rows)
+    header = [["system", *FIGURES.values(), "over"], ["", "%", "", "", "", ""]]
+    digits = decimals(system.pooled for system in study.systems)
+    rows = [
+        [system.name, *(_cell(system.pooled, figure, digits, True) for figure in FIGURES), over * (len(set(units)) > 1)]
+        for system, over in zip(study.systems, units, strict=True)
+    ]
+    over = f" over {units[0]}" if len(set(units)) == 1 else ""
+    return Table(f"{percent(LEVEL, 0)} intervals{over}", header, rows).without_empty_columns()
+
+
+def comparisons(study: Study) -> Table | None:
+    """Return how all other systems compare with one; None where there is nothing to compare."""
+    if not study.comparisons:
+        return None
+    first = study.comparisons[0]
+    figures = list(dict.fromkeys(found.figure for found in study.comparisons))
+    header = [["system"], [""]]
+    for figure in figures:
+        for row, names in zip(header, ((FIGURES[figure], "", ""), ("difference", "interval", "p")), strict=True):
+            row += names
+    digits = decimals(system.pooled for system in study.systems)
+    rows = []
+    for name in dict.fromkeys(found.system for found in study.comparisons):
+        rows.append([name])
+        for found in study.comparisons:
+            if found.system == name:
+                low, high = found.interval.low or 0, found.interval.high or 0
+                spans = [_number(value, found.figure, digits, "+") for value in (found.difference, low, high)]
+                rows[-1] += [spans[0], f"[{spans[1]}, {spans[2]}]", f"{found.p:.3f}"]
+    of_best = ", the best" if study[first.reference] is study.best else ""
+    caption = f"Compared with {first.reference}{of_best}: {percent(LEVEL, 0)} interval of the difference, paired"
+    if first.n_comparisons > 1:
+        caption += f"; p corrected for {first.n_comparisons} comparisons"
+    return Table(caption, header, rows)
+
+
+def summary(study: Study) -> list[str]:
+    """Return a sentence on the best system, and one on the differences that may be chance."""
+    if len(study.systems) == 1:
+        return []
+    best = study.best.pooled
+    digits = decimals([best])
+    sentence = f"{study.best.name} has the lowest EER of {len(study.systems)} systems: "
+    sentence += percent(study.best.evaluation.eer.value, digits)
+    interval = best.intervals.get(EER)
+    if interval and interval.low is not None and interval.high is not None:
+        sentence += (
+            f" ({percent(LEVEL, 0)} interval {100 * interval.low:.{digits}f} to {100 * interval.high:.{digits}f})"
+        )
+    found = [one for one in study.comparisons if one.figure == EER]
+    return [f"{each}." for each in (sentence, _on_chance(found) if found else None) if each]
+
+
+def _on_chance(found: Sequence[Comparison]) -> str:
+    reference = found[0].reference
+    doubtful = [one for one in found if not one.is_significant]
+    if not doubtful:
+        return f"Every other system's EER differs from that of {reference} by more than chance (p < 0.05)"
+    names = ", ".join(f"{one.system} (p = {one.p:.2f})" for one in doubtful)
+    return f"May be chance: the difference in EER between {reference} and {names}"
 
 
 def applied(study: Study) -> Table | None:
     """Return error rates at the thresholds of other files; None where there are none."""
+    digits = decimals(system.pooled for system in study.systems)
     rows = [
         [
             system.name,
             FIGURES[found.rule],
             f"{found.threshold:.6f}",
-            *(f"{100 * p:.3f}" for p in (found.expected_p_miss, found.expected_p_fa, found.p_miss, found.p_fa)),
-            f"{found.dcf:.4f}",
+            *(f"{100 * p:.{digits}f}" for p in (found.expected_p_miss, found.expected_p_fa, found.p_miss, found.p_fa)),
+            _number(found.dcf, MIN_DCF, digits),
         ]
         for system in study.systems
         for found in system.applied
@@ -154,28 +256,109 @@ def applied(study: Study) -> Table | None:
     return Table("At thresholds set on other scores (--threshold_from)", header, rows) if rows else None
 
 
-def by_group(study: Study, kind: str) -> list[Table]:
-    """Return the tables by attack or speaker, pooled last; none where there are no such groups."""
-    shown = [system for system in study.systems if system.groups(kind)]
-    if len(shown) == 1:
-        return [_one_by_group(shown[0], study, kind)]
-    figures = [EER, tdcf_name(study.legacy) if study.rates else MIN_DCF]
-    return [_several_by_group(shown, figure, kind) for figure in figures] if shown else []
+# -- by attack and other columns ---------------------------------------------------------------------
 
 
-def worst(study: Study, kind: str) -> list[str]:
-    """Return a line on each system's hardest attack or speaker."""
-    found = [(system, system.worst(kind)) for system in study.systems]
-    return [
-        f"Worst {kind} of {system.name}: {group.name}, EER {percent(group.evaluation.eer.value, 3)}"
-        for system, group in found
-        if group and group.evaluation
+def by_group(study: Study) -> Iterator[Table]:
+    """Yield the tables by the columns that were asked for, pooled last."""
+    figures = [EER, *([tdcf_name(study.legacy)] if study.rates else []), MIN_DCF, CLLR]
+    if len(study.by) == 2:
+        yield from (_crossed(study, system, figure) for system in study.systems for figure in figures)
+    elif study.by and len(study.systems) == 1:
+        yield _one_by_group(study, figures)
+    elif study.by:
+        yield from (_several_by_group(study, figure) for figure in figures)
+
+
+def _one_by_group(study: Study, figures: Sequence[str]) -> Table:
+    system, (by,) = study.systems[0], study.by
+    groups = system.groups(by)
+    header = [[by, "bona fide", "spoof", *map(_with_unit, figures)], ["", "trials", "trials", *[""] * len(figures)]]
+    digits = decimals(groups)
+    rows = [
+        [
+            group.name,
+            f"{group.n_bonafide:,}",
+            f"{group.n_spoof:,}",
+            *(_cell(group, figure, digits, True) for figure in figures),
+        ]
+        for group in groups
     ]
+    return _explained(Table(f"{system.name} by {by}", header, rows, total=True), study).without_empty_columns()
 
 
-def sentences(study: Study) -> list[str]:
-    """Return what the comparisons say."""
-    return [_sentence(comparison) for comparison in study.comparisons]
+def _several_by_group(study: Study, figure: str) -> Table:
+    (by,) = study.by
+    found = [{group.name: group for group in system.groups(by)} for system in study.systems]
+    names = list(dict.fromkeys(name for groups in found for name in groups))
+    names.append(names.pop(names.index(study.systems[0].pooled.name)))
+    digits = decimals(group for groups in found for group in groups.values())
+    rows = [[name, *(_cell(groups.get(name), figure, digits) for groups in found)] for name in names]
+    header = [[by, *(system.name for system in study.systems)]]
+    return _explained(Table(f"{_with_unit(figure)} by {by}", header, rows, total=True), study)
+
+
+def _crossed(study: Study, system: SystemResult, figure: str) -> Table:
+    """Return one figure of one system by two columns, the values of the first as rows."""
+    one, other = study.by
+    rows, columns = ([group.values for group in system.groups(column)[:-1]] + [()] for column in study.by)
+    found = {group.values: group for group in (*system.groups(one, other), system.pooled)}
+    margins = {(column, group.values): group for column in study.by for group in system.groups(column)[:-1]}
+
+    def group(row: tuple[str, ...], column: tuple[str, ...]) -> Group | None:
+        if row and column:
+            return found.get(row + column)
+        return margins[one, row] if row else margins[other, column] if column else system.pooled
+
+    digits = decimals(found.values())
+    header = [[one, *("".join(column) or system.pooled.name for column in columns)]]
+    cells = [
+        ["".join(row) or system.pooled.name, *(_cell(group(row, column), figure, digits) for column in columns)]
+        for row in rows
+    ]
+    caption = f"{_with_unit(figure)}{f' of {system.name}' * (len(study.systems) > 1)} by {one} and {other}"
+    return _explained(Table(caption, header, cells, total=True), study)
+
+
+def _explained(table: Table, study: Study) -> Table:
+    if study.by[0] != ATTACK:
+        return table
+    return replace(table, about=asvspoof.attacks(study.systems[0].scores))
+
+
+def worst(study: Study) -> Iterator[str]:
+    """Yield a line on each system's hardest group, by one column."""
+    for system in study.systems if len(study.by) == 1 else ():
+        if group := system.worst(study.by[0]):
+            yield f"Hardest {study.by[0]} for {system.name}: {group.name}, EER {_cell(group, EER, decimals([group]))} %"
+
+
+# -- cells -------------------------------------------------------------------------------------------
+
+
+def _with_unit(figure: str) -> str:
+    return f"{ALL_FIGURES[figure]}{', %' * (figure == EER)}"
+
+
+def _number(value: float, figure: str, digits: int, sign: str = "") -> str:
+    return f"{100 * value:{sign}.{digits}f}" if figure == EER else f"{value:{sign}.{digits + 1}f}"
+
+
+def _cell(group: Group | None, figure: str, digits: int, with_interval: bool = False) -> str:
+    value = group.value(figure) if group else None
+    if group is None or value is None:
+        return NONE
+    cell = _number(value, figure, digits)
+    interval = group.intervals.get(figure) if with_interval else None
+    if interval is None:
+        return cell
+    if interval.low is None or interval.high is None:
+        return f"{cell} {NO_INTERVAL}"
+    low, high = (_number(end, figure, max(digits - 1, 1)) for end in (interval.low, interval.high))
+    return f"{cell} [{low}, {high}]"
+
+
+# -- the whole ---------------------------------------------------------------------------------------
 
 
 def text(study: Study, brief: bool = False) -> str:
@@ -187,86 +370,19 @@ def text(study: Study, brief: bool = False) -> str:
     brief : bool
         Leave out what was computed for pictures alone: groups, intervals and comparisons.
     """
-    first = study.systems[0]
-    extended = not brief and (first.units or first.attacks or first.speakers)
+    extended = not brief and bool(study.systems[0].units or study.by)
     parts: list[str | Table | None] = []
     if len(study.systems) == 1:
-        parts += [plain(study), systems(study) if first.applied or extended or study.dev else None]
+        parts += [plain(study), systems(study) if study.systems[0].applied or extended or study.dev else None]
     else:
         parts += [systems(study), None if study.asv else WITHOUT_ASV]
     if study.dev:
         parts.append("\n".join(advice.sentences(study.dev)))
-    if brief:
-        parts.append(applied(study))
-    else:
-        parts += [intervals(study), applied(study)]
-        parts += [table for kind in (ATTACK, SPEAKER) for table in by_group(study, kind)]
-        parts.append("\n".join(line for kind in (ATTACK, SPEAKER) for line in worst(study, kind)))
-        parts.append("\n".join(sentences(study)))
+    parts.append(None if brief else intervals(study))
+    parts.append(applied(study))
+    if not brief:
+        parts += [comparisons(study), *by_group(study), "\n".join(worst(study))]
+    parts.append("\n".join(summary(study)))
     parts.append("\n".join(f"Note: {note}" for note in study.notes))
-    parts.append("\n".join(f"Signature: {study.signature(system)}" for system in study.systems))
+    parts.append(f"{_RULE}\n{study.signature()}")
     return "\n\n".join(str(part) for part in parts if part)
-
-
-def _one_by_group(system: SystemResult, study: Study, kind: str) -> Table:
-    figures = [EER, *([MIN_TDCF_2019, MIN_TDCF_REVISITED] if study.rates else []), MIN_DCF]
-    header = [
-        [kind, "bona fide", "spoof", *(FIGURES[figure] for figure in figures)],
-        ["", "trials", "trials", *_units(figures)],
-    ]
-    rows = [
-        [group.name, *_counts(group), *(_cell(group, figure, True) for figure in figures)]
-        for group in system.groups(kind)
-    ]
-    return Table(f"{system.name} by {kind}", header, rows, total=True)
-
-
-def _several_by_group(shown: Sequence[SystemResult], figure: str, kind: str) -> Table:
-    found = [{group.name: group for group in system.groups(kind)[:-1]} for system in shown]
-    names = sorted({name for groups in found for name in groups})
-    rows = [[name, *(_cell(groups.get(name), figure) for groups in found)] for name in names]
-    rows.append([shown[0].pooled.name, *(_cell(system.pooled, figure) for system in shown)])
-    unit = ", %" if figure == EER else ""
-    return Table(f"{FIGURES[figure]}{unit} by {kind}", [[kind, *(system.name for system in shown)]], rows, total=True)
-
-
-def _sentence(found: Comparison) -> str:
-    name, low, high = FIGURES[found.figure], found.interval.low or 0, found.interval.high or 0
-    if found.figure == EER:
-        size, span = f"{100 * abs(found.difference):.3f} points", f"{100 * low:+.3f} to {100 * high:+.3f}"
-    else:
-        size, span = f"{abs(found.difference):.4f}", f"{low:+.4f} to {high:+.4f}"
-    corrected = f", corrected for {found.n_comparisons} comparisons" if found.n_comparisons > 1 else ""
-    test = f"({percent(LEVEL, 0)} interval of the difference {span}; p = {found.p:.3f}{corrected})"
-    if not found.difference:
-        return f"{found.system} and {found.reference} have the same {name} {test}."
-    article = "an" if found.figure == EER else "a"
-    direction = "lower" if found.difference < 0 else "higher"
-    verdict = "this is more than noise" if found.p < 1 - LEVEL else "this may be noise"
-    return f"{found.system} has {article} {name} {size} {direction} than {found.reference} {test}: {verdict}."
-
-
-def _cell(group: Group | None, figure: str, with_interval: bool = False) -> str:
-    point: Point | None = getattr(group.evaluation, figure) if group and group.evaluation else None
-    if group is None or point is None:
-        return NONE
-    scale, digits = (100, 3) if figure == EER else (1, 4)
-    cell = f"{scale * point.value:.{digits}f}"
-    interval = group.intervals.get(figure) if with_interval else None
-    if interval is None:
-        return cell
-    if interval.low is None or interval.high is None:
-        return f"{cell} {NO_INTERVAL}"
-    return f"{cell} [{scale * interval.low:.{digits - 1}f}, {scale * interval.high:.{digits - 1}f}]"
-
-
-def _counts(group: Group) -> list[str]:
-    return [f"{group.n_bonafide:,}", f"{group.n_spoof:,}"]
-
-
-def _units(figures: Sequence[str]) -> list[str]:
-    return ["%" if figure == EER else "" for figure in figures]
-
-
-def _where(point: Point) -> str:
-    return f"at threshold {point.threshold:.6f}, P_miss {percent(point.p_miss, 4)}, P_fa {percent(point.p_fa, 4)}"

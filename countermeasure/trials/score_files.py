@@ -42,6 +42,25 @@ _HEADING = re.compile(r"([a-z_-]+ )+((cm|asv|sasv)[_-]?)?(scores?|llr)", re.IGNO
 
 
 @dataclass(frozen=True)
+class ModelsRecord:
+    """What a score file's record says of the pair of models that gave the scores.
+
+    Attributes
+    ----------
+    method : {'gmm', 'logistic'}
+    kind : {'features', 'frame scores', 'file scores'}
+        What they were trained on.
+    n_components, n_rows : list of int
+        Mixture components, and rows of training data, of bona fide speech and of spoofs.
+    """
+
+    method: Literal["gmm", "logistic"]
+    kind: Literal["features", "frame scores", "file scores"]
+    n_components: list[int]
+    n_rows: list[int]
+
+
+@dataclass(frozen=True)
 class CmScores:
     """The trials of a countermeasure's score file.
 
@@ -63,6 +82,8 @@ class CmScores:
         Trials of the protocol that the file has no score for; 0 where no protocol was joined.
     note : str or None
         What the caller should be told, see `lines.subset_note`.
+    models : ModelsRecord or None
+        Of the models that gave the scores, where the record beside the file tells.
     """
 
     path: str
@@ -75,25 +96,7 @@ class CmScores:
     others: Mapping[str, Words] = field(default_factory=dict)
     unscored: int = 0
     note: str | None = None
-
-
-@dataclass(frozen=True)
-class ModelsRecord:
-    """What a score file's record says of the pair of models that gave the scores.
-
-    Attributes
-    ----------
-    method : {'gmm', 'logistic'}
-    kind : {'features', 'frame scores', 'file scores'}
-        What they were trained on.
-    n_components, n_rows : list of int
-        Mixture components, and rows of training data, of bona fide speech and of spoofs.
-    """
-
-    method: Literal["gmm", "logistic"]
-    kind: Literal["features", "frame scores", "file scores"]
-    n_components: list[int]
-    n_rows: list[int]
+    models: ModelsRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -214,8 +217,20 @@ def read_cm_scores(
     bonafide = labels == BONAFIDE.encode()
     unscored = n_known - len(labels)
     further = {name: column[kept] for name, column in zip(others, found.others, strict=True)}
+    sha256 = table.text.sha256
+    record = read_record(path, sha256)
     return CmScores(
-        str(path), table.text.sha256, utterances, scores[kept], bonafide, attacks, speakers, further, unscored, note
+        str(path),
+        sha256,
+        utterances,
+        scores[kept],
+        bonafide,
+        attacks,
+        speakers,
+        further,
+        unscored,
+        note,
+        record.models if record else None,
     )
 
 
