@@ -117,7 +117,8 @@ def _carry_out(steps: Sequence[Step]) -> None:
     for n, step in enumerate(steps, 1):
         with cli.step(f"[{n}/{len(steps)}] {step.heading}", step.tells):
             for folder, paths in step.links.items():
-                fill(folder, paths)
+                if aside := fill(folder, paths):
+                    cli.warn(f"{folder}: is to hold links only; what was in it is in {aside} now")
             for command in step.commands:
                 try:
                     _run(command)

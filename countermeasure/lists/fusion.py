@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.lists import names
 from countermeasure.lists.pickles import read_list
@@ -55,16 +54,21 @@ def names_of_dimensions(found: Sequence[Column]) -> list[str]:
     return dimensions
 
 
-def fill(folder: Path, paths: Sequence[Path]) -> None:
+def fill(folder: Path, paths: Sequence[Path]) -> Path | None:
     """Make a folder hold links to files and nothing else.
 
-    Links that are there go; if the folder holds anything else, it is somebody's own and keeps it under another name.
+    Links that are there go. If the folder holds anything else, that is somebody's own: the whole folder is put aside.
+
+    Returns
+    -------
+    Path or None
+        Where the folder was put that held anything else.
     """
+    aside = None
     own = folder.is_file() or (folder.is_dir() and any(not path.is_symlink() for path in folder.iterdir()))
     if own and not folder.is_symlink():
         aside = next(path for n in range(1, 10**6) if not (path := folder.with_name(f"{folder.name}.own-{n}")).exists())
         folder.rename(aside)
-        cli.warn(f"{folder}: is to hold links only; what else was in it is in {aside.name} now")
     if folder.is_symlink():
         folder.unlink()
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,3 +76,4 @@ def fill(folder: Path, paths: Sequence[Path]) -> None:
         path.unlink()
     for path in paths:
         (folder / path.name).symlink_to(path.resolve())
+    return aside
