@@ -5,7 +5,7 @@ Examples:
     python score_eval.py --cm_score output/mfcc-eval.txt --asv_score asvspoof2019-la-eval
     python score_eval.py --cm_score output/mfcc-eval.txt output/lfcc-eval.txt \\
         --asv_score LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt --legacy False
-    python score_eval.py --cm_score output/lfcc-2021-LA.txt --by attack codec
+    python score_eval.py --cm_score output/mfcc-eval.txt --by attack --report output/report.html
 """
 
 import argparse

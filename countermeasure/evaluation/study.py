@@ -286,7 +286,7 @@ def _causes(models: ModelsRecord | None) -> Iterator[str]:
         n_rows, n_components = min(
             zip(models.n_rows, models.n_components, strict=True), key=lambda pair: pair[0] / max(pair[1], 1)
         )
-        if 1 < n_components and n_rows < ROWS_PER_COMPONENT * n_components:
+        if n_components > 1 and n_rows < ROWS_PER_COMPONENT * n_components:
             rows = "files" if models.kind == "file scores" else "frames"
             of_fusion = models.kind != "features"
             yield (

@@ -107,7 +107,7 @@ def _tell(found: Calibration, scores: CmScores) -> None:
     print(
         f"threshold {found.threshold:.6f} ({found.criterion}, prior {found.prior:g})\n"
         f"calibrated LLR = {found.slope:.6g} * LLR {'-' if found.offset < 0 else '+'} {abs(found.offset):.6g}\n"
-        f"EER {100 * found.eer:.5f} % ({found.interval}) on {numbers}; "
+        f"EER {metrics.percent(found.eer, len(bonafide), len(spoof))} ({found.interval}) on {numbers}; "
         f"C_llr {metrics.cllr(bonafide, spoof):.4f}, calibrated {calibrated:.4f}"
     )
 

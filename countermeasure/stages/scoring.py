@@ -353,7 +353,9 @@ def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_p
         # As the scores stand in the file, for score_eval.py to come to the same figure.
         written = np.round(llrs, 6)
         rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
-        print(f"EER {100 * rate:.5f} % at threshold {threshold:.6f}")
+        n_bonafide = int(np.count_nonzero(is_bonafide))
+        eer = metrics.percent(rate, n_bonafide, len(scored) - n_bonafide)
+        print(f"EER {eer} at threshold {threshold:.6f}")
         if plot is not None:
             plot_scores(output_path, plot)
 
