@@ -32,7 +32,6 @@ export PYTHON=$PWD/.venv/bin/python WORK=$PWD/demo_output
 
 if [ -z "${LA:-}" ]; then
     LA=$WORK/LA
-    echo "Making synthetic speech" >&2
     "$PYTHON" examples/demo_data/make_demo_data.py --output_path "$LA" ${JOBS:+--n_jobs "$JOBS"}
     about="on synthetic speech: these figures show that the pipelines work, and nothing about real spoofs"
 else
@@ -41,12 +40,11 @@ fi
 export LA EVALUATION_OPTIONS="--plot demo_output/plots"
 if [ ! -d "$LA/ASVspoof2019_LA_asv_scores" ]; then
     EVALUATION_OPTIONS+=" --asv_score asvspoof2019-la-eval"
-    about+=".
-min t-DCF: with the ASV error rates of ASVspoof 2019 LA, for this data set has no ASV scores"
+    about+="
+min t-DCF with the ASV error rates of ASVspoof 2019 LA, for this data set has no ASV scores"
 fi
 
 ./preprocess.sh mfcc lfcc silence
 ./train.sh mfcc lfcc silence
-echo "Results $about."
-echo
+echo "Results $about"
 ./test.sh mfcc lfcc silence

@@ -40,14 +40,14 @@ def _members(name: str, records: dict[str, ScoreRecord | None]) -> list[str]:
 
 
 def _verdict(found: Comparison, system: SystemResult) -> str:
+    if not found.difference:
+        return f"{found.system}: as good as its best member {found.reference} on dev. "
     low, high = found.interval.low, found.interval.high
     if low is None or high is None:
         interval = found.interval.reason
     else:
         over = f" over {system.units.over}" if system.units else ""
         interval = f"95 % interval{over} {100 * low:+.1f} to {100 * high:+.1f}"
-    if not found.difference:
-        return f"{found.system}: as good as its best member {found.reference} on dev ({interval}). "
     points = f"its EER is {100 * abs(found.difference):.1f} points {'lower' if found.difference < 0 else 'higher'}"
     perhaps = "" if found.is_significant else "perhaps "
     better = "better" if found.difference < 0 else "worse"

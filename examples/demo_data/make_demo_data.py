@@ -99,7 +99,6 @@ def make_demo_data(output_path: Path, seed: int, n_bonafide: Sequence[int], n_jo
     elif foreign:
         raise InputError(f"{foreign[0]}: of a data set that this script did not make; choose another folder")
 
-    cli.log(f"{output_path}: making SYNTHETIC speech; figures on it show that the pipeline works, no more")
     _write_about(output_path, {**about, "whole": False})
     plan = {split: list(_plan(split, n, seed, output_path)) for split, n in zip(SPLITS, n_bonafide, strict=True)}
     everything = [utterance for utterances in plan.values() for utterance in utterances]
@@ -113,7 +112,9 @@ def make_demo_data(output_path: Path, seed: int, n_bonafide: Sequence[int], n_jo
         with files.replace_when_whole(split.protocol(output_path), text=True) as f:
             f.writelines(utterance.line + "\n" for utterance in utterances)
     _write_about(output_path, about)
-    cli.log(f"{output_path}: {len(everything)} utterances, one in {1 + SPOOFS_PER_BONAFIDE} bona fide")
+    cli.log(
+        f"{output_path}: {len(everything)} utterances of SYNTHETIC speech; one in {1 + SPOOFS_PER_BONAFIDE} bona fide"
+    )
 
 
 def _write_about(folder: Path, about: dict[str, object]) -> None:
