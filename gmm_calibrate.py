@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Calibrate models on the scores of a development set: threshold, and what makes scores probabilities.
 
-Logistic regression on the LLRs, its result in calibration.json beside the models, where gmm_detect.py
-finds it; the models' card, README.md, gets the figures. Take a score file of trials that the models
-were not trained on. Scores of other models are refused, where the record that the test scripts leave
-beside a score file (NAME.txt.json) tells which models gave it.
+The threshold is that of the EER, or with --prior the LLR at which both classes are equally probable.
+Probabilities come from a logistic regression on the LLRs. calibration.json beside the models keeps both for
+gmm_detect.py; the models' card, README.md, gets the figures. test.sh does this for every system that it
+scores. Take the scores of trials that the models were not trained on; those of other models are refused.
 
 Examples:
     python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc
-    python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc --prior 0.9 --criterion eer
+    python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc --prior 0.9
 """
 
 import argparse
@@ -27,15 +27,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prior",
         type=float,
-        default=0.5,
         metavar="P",
-        help="share of bona fide speech among the recordings to be judged (default %(default)s)",
+        help="share of bona fide speech among the recordings to be judged (default: 0.5)",
     )
     parser.add_argument(
         "--criterion",
         choices=["bayes", "eer"],
-        default="bayes",
-        help="threshold where both classes are equally probable, or that of the EER (default %(default)s)",
+        help="threshold where both classes are equally probable, or that of the EER (default: bayes with --prior, "
+        "else eer)",
     )
     parser.add_argument("--protocol", metavar="FILE", help="labels for a score file of UTTERANCE SCORE (default: none)")
     return parser
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure.stages import calibration
 
-    calibration.calibrate(**settings)
+    print(calibration.calibrate(**settings))
     return 0
 
 

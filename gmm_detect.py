@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Judge recordings of your own: is this speech bona fide or spoofed?
 
-For each recording a line with its log-likelihood ratio (LLR; higher = more bona fide), the decision at
-a threshold, and the probability of bona fide speech where gmm_calibrate.py has calibrated the models.
+For each recording a line with its log-likelihood ratio (LLR; higher = more bona fide) and, where test.sh or
+gmm_calibrate.py has calibrated the models, the decision and the probability of bona fide speech.
 Any format that libsndfile reads (WAV, FLAC, MP3, OGG, ...); several channels become their mean; other
-sampling rates than the models' are resampled by soxr. A recording without the upper part of the band, as
-a telephone call is, has an unreliable score, and a warning says so.
+sampling rates than the models' are resampled by soxr. A warning says where a score is unreliable: for a
+recording without the upper part of the band, as a telephone call is, or unlike all training data.
 Exit status 0: all were scored; 2: some were not, each of which is named on stderr.
 
 Examples:
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--threshold",
         type=float,
         metavar="X",
-        help="decide for bona fide above this LLR (default: the calibration's, else 0)",
+        help="decide for bona fide above this LLR (default: the calibration's; without one there is no decision)",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument(
@@ -55,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_const",
         const="json",
         default="text",
-        help="an object a line: file, llr, threshold, decision, probability or null (default: text)",
+        help="an object a line: file, llr, threshold, decision, probability, out_of_domain, null where not known "
+        "(default: text)",
     )
     output.add_argument(
         "--csv", dest="output", action="store_const", const="csv", help="the same as CSV with a heading"

@@ -119,9 +119,9 @@ def test_true_llrs_remain_what_they_are_at_any_prior(tmp_path, models, prior):
 
 
 @pytest.mark.parametrize("prior", [0.5, 0.9])
-def test_the_threshold_is_where_both_classes_are_equally_probable(rng, tmp_path, models, prior, capsys):
+def test_the_threshold_is_where_both_classes_are_equally_probable(rng, tmp_path, models, prior):
     path = score_file(tmp_path / "dev.txt", *draw(rng, scale=3.0, shift=-7.0))
-    calibrate(path, models, prior=prior)
+    told = str(calibrate(path, models, prior=prior))
     found = calibration.read(models)
     assert found.probability(found.threshold) == pytest.approx(0.5)
     # Stretched by 3 and moved by −7: where the true LLR is −log(prior / (1 − prior)).
@@ -129,16 +129,32 @@ def test_the_threshold_is_where_both_classes_are_equally_probable(rng, tmp_path,
     assert (found.n_bonafide, found.n_spoof, found.score_file, found.prior) == (400, 900, "dev.txt", prior)
     assert found.eer_low < found.eer < found.eer_high
     assert found.eer_over == "speakers"
-    out = capsys.readouterr().out
-    assert f"threshold {found.threshold:.6f} (bayes, prior {prior})" in out
+    assert f"equally probable where {100 * prior:g} % of the recordings are bona fide" in told
 
 
-def test_the_threshold_of_the_eer(rng, tmp_path, models):
+@pytest.mark.parametrize("settings", [{}, {"prior": 0.9, "criterion": "eer"}])
+def test_the_threshold_of_the_eer(rng, tmp_path, models, settings):
     llrs, labels = draw(rng)
-    calibrate(score_file(tmp_path / "dev.txt", llrs, labels), models, criterion="eer")
+    told = str(calibrate(score_file(tmp_path / "dev.txt", llrs, labels), models, **settings))
     found = calibration.read(models)
     llrs = np.round(llrs, 6)
     assert (found.eer, found.threshold) == metrics.eer(llrs[labels], llrs[~labels])
+    assert found.prior == settings.get("prior", 0.5)
+    assert f"threshold {found.threshold:.6f} (the EER's)" in told
+    assert "0.9" not in told
+
+
+def test_what_is_usual_comes_from_the_record_of_base_models(rng, tmp_path, models):
+    path = recorded(score_file(tmp_path / "dev.txt", *draw(rng, 40, 40)), models, log_likelihoods=[-80.0, -70.0])
+    calibrate(path, models)
+    assert calibration.read(models).lowest_usual == -90
+    columns = ["a-bon", "a-sp"]
+    for model in model_files(models):
+        write_model(
+            model, Model(Parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2))), record={"columns": columns})
+        )
+    calibrate(recorded(path, models, log_likelihoods=[-80.0, -70.0]), models)
+    assert calibration.read(models).lowest_usual is None
 
 
 def test_the_same_scores_give_the_same_bytes(rng, tmp_path, models):
@@ -180,9 +196,9 @@ def test_what_it_refuses(rng, tmp_path, models, capsys):
     assert calibration.read(models).n_bonafide == 20
 
 
-def recorded(path, models, split="dev", inputs=("lfcc",)):
+def recorded(path, models, split="dev", inputs=("lfcc",), **more):
     """Write the record that a test script would leave beside a score file."""
-    write_record(path, ScoreRecord(files.sha256(path), calibration.models_sha256(models), split, list(inputs)))
+    write_record(path, ScoreRecord(files.sha256(path), calibration.models_sha256(models), split, list(inputs), **more))
     return path
 
 
@@ -214,7 +230,7 @@ def test_scores_that_nobody_vouches_for_are_taken_with_a_warning(rng, tmp_path, 
         record.write_bytes(b"{")
     calibrate(path, models)
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
-    assert "it cannot be told whether these are scores of the models of" in line
+    assert f"no record beside it says which models gave these scores; make sure that {models} did" in line
     assert calibration.read(models)
 
 
@@ -228,7 +244,7 @@ def test_few_and_separable_trials_are_said_to_be(tmp_path, models, capsys):
     llrs = np.array([-2.0, -1.0, 1.0, 2.0])
     calibrate(score_file(tmp_path / "dev.txt", llrs, llrs > 0), models)
     err = capsys.readouterr().err
-    assert "2 bona fide and 2 spoofed trials tell" in err
+    assert "2 bona fide and 2 spoofed trials are few" in err
     assert "do not overlap" in err
 
 
@@ -252,7 +268,7 @@ def test_what_is_written_is_read(models):
         {"slope": 0}, {"slope": -1.0}, {"slope": "1"}, {"slope": float("nan")}, {"slope": True}, {"offset": 1e999},
         {"prior": 1}, {"criterion": "other"}, {"threshold": None}, {"eer": 2}, {"eer_over": 1}, {"n_spoof": 0},
         {"n_bonafide": 1.5}, {"score_sha256": ""}, {"models_sha256": "0"}, {"format": 2}, {"format": "1"},
-        {"more": 1}, {"score_file": ["a"]},
+        {"more": 1}, {"score_file": ["a"]}, {"log_likelihoods": [1.0]}, {"log_likelihoods": ["a", 1]},
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_calibration_is_refused(models, change):

@@ -90,7 +90,7 @@ def test_stale_figures_are_not_told(lists, trained, tmp_path, rng):
     lines = [f"S{i} U{i} - {'- bonafide' if i % 2 else 'A01 spoof'} {2 * (i % 2) + rng.normal()}" for i in range(80)]
     (tmp_path / "dev.txt").write_text("\n".join(lines))
     calibrate(tmp_path / "dev.txt", trained)
-    train(lists / "train-mfcc.pkl", trained, TrainingOptions(n_components=3, max_iter=3))
+    train(lists / "train-mfcc.pkl", trained, TrainingOptions(n_components=3, max_iter=3), restart=True)
     text = (trained / card.FILE).read_text()
     assert "belongs to other models" in text
     assert "EER: " not in text

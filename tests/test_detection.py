@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -222,21 +223,35 @@ def test_it_needs_neither_spafe_nor_scikit_learn(work, recordings):
 # -- output --------------------------------------------------------------------------------------------
 
 
-def calibrated(folder, target, slope=2.0, offset=0.5, threshold=-0.25):
-    shutil.copytree(folder, target)
-    digest = calibration.models_sha256(target)
-    made = calibration.Calibration(
-        slope, offset, 0.5, "bayes", threshold, 0.1, 0.05, 0.2, "trials", 10, 20, "dev.txt", "0" * 64, digest
-    )
-    calibration.write(target, made)
+def calibrated(folder, target, lowest_usual=None, **settings):
+    """Copy models and calibrate the copy; `lowest_usual` is to follow from what the calibration says of dev."""
+    if target != folder:
+        shutil.copytree(folder, target)
+    given = {"slope": 2.0, "offset": 0.5, "prior": 0.5, "criterion": "eer", "threshold": -0.25, **settings}
+    dev = {"eer": 0.1, "eer_low": 0.05, "eer_high": 0.2, "eer_over": "trials", "n_bonafide": 10, "n_spoof": 20}
+    of = {"score_file": "dev.txt", "score_sha256": "0" * 64, "models_sha256": calibration.models_sha256(target)}
+    usual = None if lowest_usual is None else [lowest_usual + 10, lowest_usual + 20]
+    calibration.write(target, calibration.Calibration(**given, **dev, **of, log_likelihoods=usual))
     return target
 
 
-def test_without_calibration_the_threshold_is_0_and_said_so_once(work, capsys, recordings):
+FIELDS = ["file", "llr", "threshold", "decision", "probability", "out_of_domain"]
+
+
+def test_without_calibration_there_is_no_decision_and_one_line_says_how_to_get_one(work, capsys, recordings):
     found = detect(capsys, work / "model" / "mfcc", *recordings, output="json")
-    assert found.err.count("not calibrated") == found.err.count("threshold 0") == 1
+    (line,) = found.err.splitlines()
+    assert "not calibrated, so there are no decisions and probabilities; test.sh calibrates, or gmm_calib" in line
     for each in objects(found.out):
-        assert list(each) == ["file", "llr", "threshold", "decision", "probability"]
+        assert list(each) == FIELDS
+        assert list(each.values())[2:] == [None] * 4
+    text = detect(capsys, work / "model" / "mfcc", recordings[0]).out
+    assert text == f"{recordings[0]}: LLR {objects(found.out)[0]['llr']:.4f}\n"
+
+
+def test_a_given_threshold_decides(work, capsys, recordings):
+    found = detect(capsys, work / "model" / "mfcc", *recordings, output="json", threshold=0.0)
+    for each in objects(found.out):
         assert each["decision"] == ("bonafide" if each["llr"] > 0 else "spoof")
         assert (each["threshold"], each["probability"]) == (0, None)
     assert {each["decision"] for each in objects(found.out)} == {"bonafide", "spoof"}
@@ -245,8 +260,7 @@ def test_without_calibration_the_threshold_is_0_and_said_so_once(work, capsys, r
 def test_calibration_gives_threshold_and_probability(work, capsys, tmp_path, recordings):
     model = calibrated(work / "model" / "mfcc", tmp_path / "mfcc")
     found = detect(capsys, model, *recordings, output="json")
-    assert "calibration.json: threshold -0.2500 (bayes)" in found.err
-    assert "dev.txt" in found.err
+    assert "threshold -0.2500 (the EER's), calibrated on dev.txt (EER 10.0 %)" in found.err
     for each in objects(found.out):
         assert each["threshold"] == -0.25
         assert each["probability"] == pytest.approx(1 / (1 + np.exp(-(2 * each["llr"] + 0.5))), rel=1e-4, abs=1e-12)
@@ -255,13 +269,57 @@ def test_calibration_gives_threshold_and_probability(work, capsys, tmp_path, rec
     assert "<= threshold 1000000.0000, P(bona fide) " in text
 
 
-def test_csv_has_a_heading_and_empty_probabilities(work, capsys, tmp_path, recordings):
+def test_csv_has_a_heading_and_leaves_empty_what_is_not_known(work, capsys, tmp_path, recordings):
     odd = tmp_path / 'with, "quotes".flac'
     shutil.copy(recordings[0], odd)
-    out = detect(capsys, work / "model" / "mfcc", odd, output="csv").out
-    (row,) = csv.DictReader(io.StringIO(out))
-    assert (row["file"], row["probability"]) == (str(odd), "")
-    assert list(row) == ["file", "llr", "threshold", "decision", "probability"]
+    (row,) = csv.DictReader(io.StringIO(detect(capsys, work / "model" / "mfcc", odd, output="csv").out))
+    assert list(row) == FIELDS
+    assert (row["file"], *list(row.values())[2:]) == (str(odd), "", "", "", "")
+
+
+def log_likelihood(model, list_path, item):
+    """Return the mean log-likelihood a frame under the model that suits an item better, by scikit-learn."""
+    frames = pickle.loads(list_path.read_bytes())[item][0].astype(float)
+    return max(pickle.loads(path.read_bytes()).score(frames) for path in model_files(model))
+
+
+def test_recordings_unlike_all_training_data_are_flagged(work, capsys, tmp_path, recordings):
+    model = work / "model" / "mfcc"
+    found = [log_likelihood(model, work / "data" / "eval-mfcc.pkl", item) for item in range(len(recordings))]
+    lowest = np.median(found)
+    calibrated(model, tmp_path / "mfcc", lowest)
+    told = detect(capsys, tmp_path / "mfcc", *recordings, output="json")
+    expected = [value < lowest for value in found]
+    assert [each["out_of_domain"] for each in objects(told.out)] == expected
+    assert {*expected} == {False, True}
+    assert (
+        f"unlike all training data of {tmp_path / 'mfcc'}: log-likelihood {found[expected.index(True)]:.1f}" in told.err
+    )
+    assert f"with an unreliable score: {sum(expected)} of {len(recordings)} recordings" in told.err
+    told = detect(capsys, tmp_path / "mfcc", recordings[expected.index(True)], output="csv").out
+    assert told.splitlines()[1].endswith(",true")
+    assert "unlike all training data\n" in detect(capsys, tmp_path / "mfcc", recordings[expected.index(True)]).out
+
+
+@pytest.mark.parametrize("name", [FRAMES, WITH_SILENCE])
+def test_a_fusion_is_out_of_domain_where_a_base_model_is(work, capsys, tmp_path, recordings, name):
+    shutil.copytree(work / "model", tmp_path / "model")
+    top, lfcc, mfcc = (tmp_path / "model" / folder for folder in (name, "lfcc", "mfcc"))
+
+    def flag():
+        (each,) = objects(detect(capsys, top, recordings[0], output="json").out)
+        return each["out_of_domain"]
+
+    calibrated(top, top, 1e6)  # of which nothing is asked
+    assert flag() is None
+    calibrated(lfcc, lfcc, -1e6)
+    assert flag() is False
+    calibrated(mfcc, mfcc, 1e6)
+    assert flag() is True
+    calibrated(mfcc, mfcc, 1e6)
+    path = mfcc / calibration.FILE
+    path.write_text(path.read_text().replace(calibration.models_sha256(mfcc), "0" * 64))  # of other models
+    assert flag() is False
 
 
 def test_results_come_as_the_list_does(work, recordings):

@@ -255,7 +255,7 @@ def test_the_scores_of_one_model_do_not_calibrate_another(workplace, monkeypatch
     assert run("gmm_calibrate", *replaced(arguments, "--model_path", tmp_path / "lfcc")) == 0
     assert "warning" not in capsys.readouterr().err
     retrained = ["--data_path", "data/train/train-lfcc.pkl", "--model_path", tmp_path / "lfcc", "--seed", 5]
-    assert run("gmm_train", *retrained, "--n_components", 4) == 0
+    assert run("gmm_train", *retrained, "--n_components", 4, "--restart") == 0
     arguments = replaced(arguments, "--model_path", tmp_path / "lfcc")
     target = tmp_path / "lfcc" / "calibration.json"
     assert_refused("gmm_calibrate", arguments, "scores of other models", capsys, target)

@@ -59,6 +59,9 @@ class Calibration:
         Of that file.
     models_sha256 : str
         Of the models, see `models_sha256`.
+    log_likelihoods : list of float or None
+        Of a base model, the 5 % quantile and the median over the development trials of the mean log-likelihood a
+        frame under the model that suits a trial better, in nats; None where the score file's record has none.
     format : int
     """
 
@@ -76,6 +79,7 @@ class Calibration:
     score_file: str
     score_sha256: str
     models_sha256: str
+    log_likelihoods: list[float] | None = None
     format: Literal[1] = 1
 
     def __post_init__(self) -> None:
@@ -86,6 +90,7 @@ class Calibration:
             "n_bonafide": self.n_bonafide > 0,
             "n_spoof": self.n_spoof > 0,
             "score_sha256": len(self.score_sha256) == 64,
+            "log_likelihoods": self.log_likelihoods is None or len(self.log_likelihoods) == 2,
         }
         for name, holds in ranges.items():
             if not holds:
@@ -97,6 +102,24 @@ class Calibration:
         if self.eer_low is None or self.eer_high is None:
             return f"too few {self.eer_over} for an interval"
         return f"{100 * self.eer_low:.2f} to {100 * self.eer_high:.2f} %, 95 % over {self.eer_over}"
+
+    @property
+    def origin(self) -> str:
+        """What the threshold is, in words."""
+        if self.criterion == "eer":
+            return "the EER's"
+        return f"both classes equally probable where {100 * self.prior:g} % of the recordings are bona fide"
+
+    @property
+    def lowest_usual(self) -> float | None:
+        """The mean log-likelihood a frame below which a recording is unlike all training data.
+
+        Twice as far below the median as the 5 % quantile: 3.3 standard deviations of normal ones.
+        """
+        if self.log_likelihoods is None:
+            return None
+        low, median = self.log_likelihoods
+        return median - 2 * (median - low)
 
     def probability(self, llr: float) -> float:
         """Return the probability that a recording with this LLR is bona fide."""

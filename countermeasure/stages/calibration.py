@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from countermeasure import cli, files, records
 from countermeasure.errors import InputError
@@ -13,20 +14,45 @@ from countermeasure.gmm.models import model_files, read_pair
 from countermeasure.stages import card
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
-from countermeasure.trials.score_files import CmScores, read_cm_scores, read_record
+from countermeasure.trials.score_files import CmScores, ScoreRecord, read_cm_scores, read_record
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER
 
 _FEW = 30  # trials of a class, with which figures are rough
 
 
+class Calibrated(NamedTuple):
+    """What calibration came to; as text, what ``gmm_calibrate.py`` prints.
+
+    Attributes
+    ----------
+    calibration : Calibration
+    cllr, calibrated_cllr : float
+        Cost of the LLRs as they come from the models, and calibrated, in bits.
+    """
+
+    calibration: Calibration
+    cllr: float
+    calibrated_cllr: float
+
+    def __str__(self) -> str:
+        found = self.calibration
+        return (
+            f"threshold {found.threshold:.6f} ({found.origin})\n"
+            f"calibrated LLR = {found.slope:.6g} * LLR {'-' if found.offset < 0 else '+'} {abs(found.offset):.6g}\n"
+            f"EER {metrics.percent(found.eer, found.n_bonafide, found.n_spoof)} ({found.interval}) on "
+            f"{found.n_bonafide:,} bona fide and {found.n_spoof:,} spoofed trials; "
+            f"C_llr {self.cllr:.4f}, calibrated {self.calibrated_cllr:.4f}"
+        )
+
+
 def calibrate(
     cm_score: str | os.PathLike[str],
     model_path: str | os.PathLike[str],
-    prior: float = 0.5,
-    criterion: Literal["bayes", "eer"] = "bayes",
+    prior: float | None = None,
+    criterion: Literal["bayes", "eer"] | None = None,
     protocol: str | os.PathLike[str] | None = None,
-) -> None:
+) -> Calibrated:
     """Fit the calibration of a folder's models on a score file; write it beside them, and renew their card.
 
     Parameters
@@ -34,10 +60,10 @@ def calibrate(
     cm_score : path
         Score file of labelled trials that the models were not trained on.
     model_path : folder of the models that gave the scores
-    prior : float
-        Share of bona fide speech among the recordings to be judged.
-    criterion : {'bayes', 'eer'}
-        Where the threshold lies, see `Calibration`.
+    prior : float or None
+        Share of bona fide speech among the recordings to be judged; None: 0.5.
+    criterion : {'bayes', 'eer'} or None
+        Where the threshold lies, see `Calibration`; None: 'bayes' where a prior is given, else 'eer'.
     protocol : path or None
         Gives the labels to a score file that has none.
 
@@ -47,22 +73,36 @@ def calibrate(
         When the scores are blind, of one class, not finite or not higher for bona fide speech; when the
         folder has no models, or not those that gave the scores, as far as the record beside them tells.
     """
+    if criterion is None:
+        criterion = "eer" if prior is None else "bayes"
+    if prior is None:
+        prior = 0.5
     if not 0 < prior < 1:
         raise InputError(f"--prior {prior}: must be a probability between 0 and 1, both excluded")
     target = Path(model_path) / FILE
     if files.is_no_file(target):
         raise InputError(f"{target}: is a folder, a pipe or a device; remove it")
-    read_pair(*model_files(model_path))
+    pair = read_pair(*model_files(model_path))
     labels = {trial.utterance: trial for trial in read_protocol(protocol)} if protocol else None
     scores = read_cm_scores(cm_score, labels)
+    record = read_record(scores.path, scores.sha256)
     digest = models_sha256(model_path)
-    _check_origin(scores, model_path, digest)
+    _check_origin(record, scores.path, model_path, digest)
     found = _fitted(scores, prior, criterion, digest)
+    if record and pair[0].columns is None:  # fusions are judged by the base models that they stand on
+        found = replace(found, log_likelihoods=record.log_likelihoods)
     with files.only_run(model_path):
         write(model_path, found)
         card.write(model_path)
-    _tell(found, scores)
+    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+    if min(len(bonafide), len(spoof)) < _FEW:
+        numbers = f"{len(bonafide)} bona fide and {len(spoof)} spoofed trials"
+        cli.log(f"{scores.path}: {numbers} are few; threshold and EER are rough")
+    if bonafide.min() > spoof.max():
+        cli.log("the classes do not overlap: how steep the probabilities are depends on the number of trials alone")
     cli.log(f"{target}: written")
+    calibrated = metrics.cllr(found.slope * bonafide + found.offset, found.slope * spoof + found.offset)
+    return Calibrated(found, metrics.cllr(bonafide, spoof), calibrated)
 
 
 def _fitted(scores: CmScores, prior: float, criterion: Literal["bayes", "eer"], models_digest: str) -> Calibration:
@@ -95,39 +135,20 @@ def _fitted(scores: CmScores, prior: float, criterion: Literal["bayes", "eer"], 
     )
 
 
-def _tell(found: Calibration, scores: CmScores) -> None:
-    """Print a calibration, and say how far it is to be trusted."""
-    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
-    numbers = f"{len(bonafide)} bona fide and {len(spoof)} spoofed trials"
-    if min(len(bonafide), len(spoof)) < _FEW:
-        cli.log(f"{scores.path}: {numbers} tell threshold and EER roughly")
-    if bonafide.min() > spoof.max():
-        cli.log("the classes do not overlap: how steep the probabilities are rests on the number of trials alone")
-    calibrated = metrics.cllr(found.slope * bonafide + found.offset, found.slope * spoof + found.offset)
-    print(
-        f"threshold {found.threshold:.6f} ({found.criterion}, prior {found.prior:g})\n"
-        f"calibrated LLR = {found.slope:.6g} * LLR {'-' if found.offset < 0 else '+'} {abs(found.offset):.6g}\n"
-        f"EER {metrics.percent(found.eer, len(bonafide), len(spoof))} ({found.interval}) on {numbers}; "
-        f"C_llr {metrics.cllr(bonafide, spoof):.4f}, calibrated {calibrated:.4f}"
-    )
-
-
-def _check_origin(scores: CmScores, model_path: str | os.PathLike[str], digest: str) -> None:
+def _check_origin(
+    record: ScoreRecord | None, path: str, model_path: str | os.PathLike[str], models_digest: str
+) -> None:
     """Refuse the scores of other models than those of this checksum; warn where the scores do not say."""
-    record = read_record(scores.path, scores.sha256)
     if record is None:
-        cli.warn(
-            f"{scores.path}: has no record beside it, or one of another file, so it cannot be told whether "
-            f"these are scores of the models of {model_path}"
-        )
-    elif record.models_sha256 != digest:
+        cli.warn(f"{path}: no record beside it says which models gave these scores; make sure that {model_path} did")
+    elif record.models_sha256 != models_digest:
         of = f" (over {', '.join(record.inputs)})" if record.inputs else ""
         raise InputError(
-            f"{scores.path}: scores of other models{of} than those of {model_path}; give the folder of those that gave "
+            f"{path}: scores of other models{of} than those of {model_path}; give the folder of those that gave "
             "the scores, or score the development set with these"
         )
     elif record.split == "train":
         cli.warn(
-            f"{scores.path}: scores of the training set; the models fit these better than any others, so "
-            "threshold and probabilities will be far too sure: take those of a development set"
+            f"{path}: scores of the training set, which the models fit better than other data: threshold and "
+            "probabilities will be wrong; take the scores of a development set"
         )

@@ -43,12 +43,16 @@ class Score(NamedTuple):
         Of these frames.
     are_own : bool
         Whether the recording's LLR is the mean of these frames'.
+    log_likelihoods : dict of Path to float
+        Of each base model, by its folder: mean log-likelihood a frame under the model that suits the recording
+        better, in nats.
     """
 
     llr: float
     frames: NDArray[np.float64]
     window: Window | None
     are_own: bool
+    log_likelihoods: dict[Path, float]
 
 
 class _Source(NamedTuple):
@@ -85,6 +89,7 @@ class _Member:
         if len({source.is_framed for source in sources}) > 1:
             raise InputError(f"{folder}: its columns mix scores of frames with those of files; train the fusion again")
         self.is_framed = sources[0].is_framed
+        self.is_base = self.is_framed and sources[0].feature is not None
 
     def score(self, rows: NDArray[np.floating]) -> Pair:
         """Score rows, array [n_rows, n_columns]: the one place that evaluates models."""
@@ -101,6 +106,8 @@ class Chain:
         Of the model that gives the score.
     folders : list of Path
         Of all models, each after those it stands on.
+    base_models : list of Path
+        Those of them that look at features of frames.
     rate : int
         Sampling rate in Hz of the recordings that the models were trained on.
     features : list of str
@@ -112,6 +119,7 @@ class Chain:
         self._members, self.folder, self._dtype = members, top, dtype
         self.folders = list(members)
         self.rate, self.assumed_rate = rate or USUAL_RATE, rate is None
+        self.base_models = [folder for folder, member in members.items() if member.is_base]
         sources = [source for member in members.values() for source in member.sources]
         self.features = sorted({source.feature for source in sources if source.feature})
         self.windows = {features.window(name) for name in self.features} - {None}
@@ -152,6 +160,7 @@ class Chain:
             shown.bonafide - shown.spoof if shown else np.empty(0),
             next(iter(self.windows), None) if shown else None,
             self.folder in framed,
+            {folder: float(max(side.mean() for side in scores[folder])) for folder in self.base_models},
         )
 
     def _score(self, folder: Path, found: dict[str, NDArray[np.floating]], scores: dict[Path, Pair]) -> Pair:

@@ -1,8 +1,9 @@
-"""Judge recordings with trained models: a score, a decision and, where calibration was fitted, a probability."""
+"""Judge recordings with trained models: a score and, where the models are calibrated, a decision and a probability."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain as joined
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ from countermeasure.speech.resampling import resampled
 from countermeasure.stages import chain
 from countermeasure.stages.chain import Chain, Score
 from countermeasure.trials.lines import BONAFIDE, SPOOF
+from tDCF_python import metrics
 
 # Points of the spectrum that tells whether there is an upper half of the band, and the share of the power that
 # counts as nothing: 70 dB down, where speech has 20 to 50 dB and rounding to 16 bits leaves 75.
@@ -36,7 +39,7 @@ _SPECTRUM = 1024
 _NOTHING = 1e-7
 
 
-class Result(NamedTuple):
+class Judgement(NamedTuple):
     """What is said about a recording; the fields are those of JSON and CSV.
 
     Attributes
@@ -44,18 +47,23 @@ class Result(NamedTuple):
     file : str
     llr : float
         In nats; higher = more bona fide.
-    threshold : float
-    decision : {'bonafide', 'spoof'}
+    threshold : float or None
+        None without calibration, unless one was given.
+    decision : {'bonafide', 'spoof'} or None
         Bona fide where the LLR is above the threshold.
     probability : float or None
         Of being bona fide; None without calibration.
+    out_of_domain : bool or None
+        Whether the recording is unlike all training data of a base model; None where no calibration of theirs
+        tells.
     """
 
     file: str
     llr: float
-    threshold: float
-    decision: str
+    threshold: float | None
+    decision: str | None
     probability: float | None
+    out_of_domain: bool | None
 
 
 def detect(
@@ -75,10 +83,8 @@ def detect(
         recordings.
     file : sequence of str
         Files, folders, patterns (``*``), and ``-`` for a list of files on standard input, a line each.
-    ftype : str or None
-        See `chain.load`.
-    threshold : float or None
-        None: that of the calibration, or 0.
+    ftype, threshold
+        See `Detector`.
     output : {'text', 'json', 'csv'}
         A sentence a line, a JSON object a line, or CSV with a heading.
     frames : path or None
@@ -90,35 +96,33 @@ def detect(
         When the models cannot be used, when there is no recording, and, after all have been looked at, when
         some could not be scored.
     """
-    if threshold is not None and not math.isfinite(threshold):
-        raise InputError(f"--threshold {threshold}: must be a number")
     others = [path for path in model_path[1:] if not chain.has_models(path)]
     names = [*file, *others]
     if not names:
         raise InputError("no recording; give files, folders, or - for a list of files on standard input")
-    judge = _Judge(chain.load([path for path in model_path if path not in others], ftype), threshold)
+    detector = Detector([path for path in model_path if path not in others], ftype, threshold)
+    cli.log(detector.introduction)
     paths = places.recordings(names)
     if frames is not None:
-        paths = iter(_checked_for_picture(paths, frames, judge.models))
+        paths = iter(_checked_for_picture(paths, frames, detector.models))
     show = _printer(output)
     problems = []
-    with compute.workers(1):  # a recording's products are small: several threads of the BLAS cost seven times as much
+    with compute.workers(1):
         for path in paths:
             try:
-                score = judge.score(path)
+                judgement, score = detector.judge(path)
             except InputError as error:
                 problem = str(error)
                 cli.log(problem if problem.startswith(path) else f"{path}: {problem}")
                 problems.append(path)
                 continue
-            result = judge.result(path, score.llr)
-            show(result)
+            show(judgement)
             if frames is not None and score.window:
-                _draw(frames, judge.models, score, score.window, result)
-    judge.conclude()
+                _draw(frames, detector.models, score, score.window, judgement)
+    detector.conclude()
     if problems:
-        raise InputError(f"{len(problems):,} not scored, {judge.n_scored:,} scored; first {problems[0]}, see above")
-    if not judge.n_scored:
+        raise InputError(f"{len(problems):,} not scored, {detector.n_scored:,} scored; first {problems[0]}, see above")
+    if not detector.n_scored:
         raise InputError("no recording came on standard input")
 
 
@@ -154,61 +158,105 @@ class _Heard:
         return bool(power[_SPECTRUM * 9 // 32 :].sum() < _NOTHING * power.sum())
 
 
-class _Judge:
-    """Scores recordings with a chain of models, and compares the scores with a threshold."""
+class Detector:
+    """Judges recordings with trained models: ``Detector("model/mfcc")("a.wav")``.
 
-    def __init__(self, models: Chain, threshold: float | None):
-        self.models = models
-        self._calibration = calibration.read(models.folder)
-        found = self._calibration
-        self.threshold = threshold if threshold is not None else found.threshold if found else 0.0
+    Parameters
+    ----------
+    model_path : path or sequence of paths
+        Folder of a base model or of a fusion. The models that a fusion stands on are found beside it, or given, too.
+    ftype : str or None
+        Features of a base model that does not know them.
+    threshold : float or None
+        Decide for bona fide above this LLR; None: the calibration's, and no decision without one.
+
+    Raises
+    ------
+    InputError
+        When the models or their calibration cannot be used.
+    """
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        ftype: str | None = None,
+        threshold: float | None = None,
+    ):
+        if threshold is not None and not math.isfinite(threshold):
+            raise InputError(f"--threshold {threshold}: must be a number")
+        self.models = chain.load([model_path] if isinstance(model_path, str | os.PathLike) else model_path, ftype)
+        self._calibration = calibration.read(self.models.folder)
+        self.threshold, self._threshold_is = threshold, "--threshold"
+        if threshold is None and self._calibration:
+            self.threshold = self._calibration.threshold
+            self._threshold_is = f"threshold {self.threshold:.4f} ({self._calibration.origin})"
+        self._lowest: dict[Path, float] = {}  # usual log-likelihoods of base models
+        for folder in self.models.base_models:
+            with contextlib.suppress(InputError):  # an outdated one of a member only means that nothing is known
+                found = calibration.read(folder)
+                if found and found.lowest_usual is not None:
+                    self._lowest[folder] = found.lowest_usual
         self.n_scored = self._n_refused = 0
         self._doubts: Counter[str] = Counter()
-        cli.log(self._introduction("--threshold" if threshold is not None else None))
 
-    def _introduction(self, given: str | None) -> str:
-        """Return where threshold and probabilities come from."""
+    @property
+    def introduction(self) -> str:
+        """Where threshold and probabilities come from, or how to get them."""
         found, models = self._calibration, self.models
         assumed = f"; {models.rate:,} Hz is assumed, for the models do not tell theirs" if models.assumed_rate else ""
         if found is None:
-            which = given or "threshold 0"
-            return f"{models.folder}: not calibrated (gmm_calibrate.py does it): {which}, no probabilities{assumed}"
-        which = given or f"threshold {found.threshold:.4f} ({found.criterion})"
-        return (
-            f"{models.folder / calibration.FILE}: {which}, probabilities for a share of {found.prior:g} of bona fide "
-            f"speech, from {found.score_file} (EER {100 * found.eer:.1f} %){assumed}"
-        )
+            lacks = "decisions and probabilities" if self.threshold is None else "probabilities"
+            return (
+                f"{models.folder}: not calibrated, so there are no {lacks}; test.sh calibrates, or "
+                f"gmm_calibrate.py --cm_score SCORES_OF_DEV --model_path {models.folder}{assumed}"
+            )
+        eer = metrics.percent(found.eer, found.n_bonafide, found.n_spoof)
+        return f"{models.folder}: {self._threshold_is}, calibrated on {found.score_file} (EER {eer}){assumed}"
 
-    def score(self, path: str) -> Score:
-        """Return a recording's score, and warn where it is unreliable.
+    def __call__(self, recording: str | os.PathLike[str]) -> Judgement:
+        """Return what is said about a recording, a file of any format that libsndfile reads.
 
         Raises
         ------
         InputError
             When it cannot be read, and when there is nothing in it to judge.
         """
+        with compute.workers(1):
+            return self.judge(os.fspath(recording))[0]
+
+    def judge(self, path: str) -> tuple[Judgement, Score]:
+        """Return what is said about a recording, and its score; warn where this is unreliable.
+
+        The products are small: within `compute.workers(1)`, for several threads of the BLAS cost seven times as much.
+        """
         heard = _Heard()
         with audio.stream(path) as stream:
             score = self.models.score(heard.pieces(stream, self.models.rate))
         if heard.low == heard.high:
             raise InputError(f"{path}: digital silence (all samples are the same); there is nothing to judge")
+        self.n_scored += 1
         self._n_refused += stream.md5_matches is not None
-        for kind, reason in _doubts(stream, heard, self.models):
+        doubts = dict(_doubts(stream, heard, self.models))
+        unlike = [folder for folder, lowest in self._lowest.items() if score.log_likelihoods[folder] < lowest]
+        if unlike:
+            doubts["unlike all training data"] = (
+                f"unlike all training data of {unlike[0]}: log-likelihood {score.log_likelihoods[unlike[0]]:.1f} a "
+                f"frame, usual ones are above {self._lowest[unlike[0]]:.1f}"
+            )
+        for kind, reason in doubts.items():
             self._doubts[kind] += 1
             if self._doubts[kind] == 1:  # in full the first time, by numbers at the end
                 cli.warn(f"{path}: {reason}; its score is unreliable")
-        return score
-
-    def result(self, path: str, llr: float) -> Result:
-        """Return what is said about a recording with this LLR, and count it as scored."""
-        self.n_scored += 1
-        return Result(
+        threshold, found = self.threshold, self._calibration
+        judgement = Judgement(
             path,
-            round(llr, 6),
-            round(self.threshold, 6),
-            BONAFIDE if llr > self.threshold else SPOOF,
-            None if self._calibration is None else float(f"{self._calibration.probability(llr):.6g}"),
+            round(score.llr, 6),
+            None if threshold is None else round(threshold, 6),
+            None if threshold is None else BONAFIDE if score.llr > threshold else SPOOF,
+            None if found is None else float(f"{found.probability(score.llr):.6g}"),
+            bool(unlike) if self._lowest else None,
         )
+        return judgement, score
 
     def conclude(self) -> None:
         """Say how many recordings the warnings were about."""
@@ -253,10 +301,11 @@ def _checked_for_picture(paths: Iterator[str], picture: str | os.PathLike[str], 
     return first
 
 
-def _draw(picture: str | os.PathLike[str], models: Chain, score: Score, window: Window, result: Result) -> None:
+def _draw(picture: str | os.PathLike[str], models: Chain, score: Score, window: Window, result: Judgement) -> None:
     with audio.stream(result.file) as stream:
         signal = np.concatenate(list(resampled(stream.pieces, stream.rate, models.rate)))
-    title = f"{os.path.basename(result.file)}: {result.decision}, LLR {score.llr:.2f}"
+    decision = f"{result.decision}, " if result.decision else ""
+    title = f"{os.path.basename(result.file)}: {decision}LLR {score.llr:.2f}"
     # The threshold is one for the models' own scores, not for those of a member of a fusion.
     threshold = result.threshold if score.are_own else None
     frame_picture.draw(picture, title, signal, models.rate, score.frames, window, threshold)
@@ -266,25 +315,26 @@ def _draw(picture: str | os.PathLike[str], models: Chain, score: Score, window: 
 # -- what is printed -----------------------------------------------------------------------------------
 
 
-def _printer(output: str) -> Callable[[Result], None]:
+def _printer(output: str) -> Callable[[Judgement], None]:
     """Return what prints a result at once; prints the heading of CSV."""
     if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name == "utf-8":
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are no UTF-8 come out as they went in
     if output == "csv":
-        print(_csv(Result._fields), flush=True)
+        print(_csv(Judgement._fields), flush=True)
     line = {"text": _sentence, "json": lambda result: json.dumps(result._asdict()), "csv": _csv}[output]
     return lambda result: print(line(result), flush=True)
 
 
-def _sentence(result: Result) -> str:
-    sign = ">" if result.decision == BONAFIDE else "<="
-    probability = "" if result.probability is None else f", P(bona fide) {result.probability:.3f}"
-    return (
-        f"{result.file}: {result.decision}, LLR {result.llr:.4f} {sign} threshold {result.threshold:.4f}{probability}"
-    )
+def _sentence(result: Judgement) -> str:
+    text = f"{result.file}: " + (f"{result.decision}, " if result.decision else "") + f"LLR {result.llr:.4f}"
+    if result.threshold is not None:
+        text += f" {'>' if result.decision == BONAFIDE else '<='} threshold {result.threshold:.4f}"
+    if result.probability is not None:
+        text += f", P(bona fide) {result.probability:.3f}"
+    return text + ", unlike all training data" * bool(result.out_of_domain)
 
 
 def _csv(values: Iterable[object]) -> str:
     row = io.StringIO()
-    csv.writer(row, lineterminator="").writerow(values)
+    csv.writer(row, lineterminator="").writerow([str(v).lower() if isinstance(v, bool) else v for v in values])
     return row.getvalue()
