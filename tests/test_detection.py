@@ -553,10 +553,10 @@ def test_the_picture_does_not_replace_what_is_read(work, capsys, tmp_path, recor
 def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
     """A click at 1.5 s is there in the spectrogram, and its frames are where its frames are."""
     matplotlib = pytest.importorskip("matplotlib")
-    from countermeasure.evaluation import frame_picture, plots
+    from countermeasure.evaluation import drawing, frame_picture
 
     drawn = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(drawing, "save", lambda figure, path: drawn.append(figure))
     rng = np.random.default_rng(0)
     signal = (rng.normal(size=48000) * 1e-3).astype(np.float32)
     signal[24000:24080] += 0.5

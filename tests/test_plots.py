@@ -1,6 +1,7 @@
 import io
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from countermeasure.errors import InputError
-from countermeasure.evaluation import outputs, plots
+from countermeasure.evaluation import drawing, outputs, plots
 from countermeasure.evaluation.asv import LA_EVAL
 from countermeasure.evaluation.results import ATTACK
 from countermeasure.evaluation.study import run_study
@@ -31,7 +32,7 @@ def study(n_systems=1, name="system-{}", asv=LA_EVAL, **kwargs):
 
 def svg(figure):
     file = io.BytesIO()
-    plots.write(figure, file, "svg")
+    drawing.write(figure, file, "svg")
     return file.getvalue()
 
 
@@ -55,21 +56,39 @@ def drawn_words(figure):
     return [(word.get_text(), word.get_window_extent(renderer)) for word in words]
 
 
-@pytest.mark.parametrize("n_systems", [1, 2, 6])
+@pytest.mark.parametrize("n_systems", [1, 2, 3, 8])
 def test_no_words_overlap_or_are_cut(n_systems):
     attacks = [f"A{k:02d}" for k in range(7, 20)]
     pictures = plots.pictures(study(n_systems, name="ensemble-gfcc+lfcc+mfcc+msrcc+psrcc-{}", n=480, attacks=attacks))
-    assert list(pictures) == ["det", "histograms", "cost", "attacks"]
+    assert list(pictures) == ["det", "histograms", "cost", "calibration", "attacks"]
     for name, figure in pictures.items():
-        with plots.house_style():
-            words = drawn_words(figure)
-        assert len(words) > 10
-        paper = figure.bbox
-        for k, (text, box) in enumerate(words):
-            whole = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= paper.x1 + 1 and box.y1 <= paper.y1 + 1
-            assert whole, f"{name}: {text!r} is cut"
-            for other, other_box in words[k + 1 :]:
-                assert not _overlap(box, other_box), f"{name}: {text!r} and {other!r} overlap"
+        assert_words_are_apart(name, figure, 10)
+
+
+RANGES = [(1e-3, 0), (1e5, 0), (1, -1234.5), (1e-3, -1234.5), (1e-9, 0), (30, 7), (1e8, 1e9), (0.2, 0.55)]
+
+
+@pytest.mark.parametrize("n_systems", [1, 3, 8])
+def test_no_numbers_overlap_over_any_range_of_scores(n_systems):
+    for first in range(0, 8, n_systems):
+        systems = {}
+        for k, (scale, shift) in enumerate(RANGES[first : first + n_systems]):
+            cm = scores(k, shift=1.5)
+            systems[f"s{k}"] = replace(cm, scores=cm.scores * scale + shift)
+        for name, figure in plots.pictures(run_study(systems)).items():
+            assert_words_are_apart(name, figure, 5)
+
+
+def assert_words_are_apart(name, figure, at_least):
+    with drawing.house_style():
+        words = drawn_words(figure)
+    assert len(words) > at_least
+    paper = figure.bbox
+    for k, (text, box) in enumerate(words):
+        whole = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= paper.x1 + 1 and box.y1 <= paper.y1 + 1
+        assert whole, f"{name}: {text!r} is cut"
+        for other, other_box in words[k + 1 :]:
+            assert not _overlap(box, other_box), f"{name}: {text!r} and {other!r} overlap"
 
 
 def _overlap(a, b):
@@ -82,7 +101,7 @@ def test_an_attack_without_errors_can_be_seen(n_systems):
     for cm in systems.values():
         cm.scores[cm.attacks == b"A02"] = -100.0
     figure = plots.pictures(run_study(systems, by=[ATTACK]))["attacks"]
-    with plots.house_style():
+    with drawing.house_style():
         words = drawn_words(figure)
     zeros = [box for text, box in words if text == ("0" if n_systems > 1 else "0.0") and box.x0 > 0]
     names = [box for text, box in words if text == "A02"]
@@ -92,7 +111,7 @@ def test_an_attack_without_errors_can_be_seen(n_systems):
 
 
 def test_pictures_are_written_in_both_formats(tmp_path):
-    paths = plots.save_all(plots.pictures(study()), tmp_path / "plots")
+    paths = drawing.save_all(plots.pictures(study()), tmp_path / "plots")
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(path.name for path in paths)
     for path in paths:
         if path.suffix == ".svg":
@@ -125,6 +144,69 @@ def test_extreme_scores_can_be_drawn(bonafide, spoof):
         svg(figure)
 
 
+@pytest.mark.parametrize("far", [-1e4, 1e6])
+def test_far_scores_leave_the_others_their_room(far):
+    cm = scores(n=600)
+    with_far = replace(cm, scores=np.where(np.arange(600) == 5, far, cm.scores))
+    ends = [
+        [plots.pictures(run_study({"s": each}))[name].axes[0].get_xlim() for name in ("histograms", "cost")]
+        for each in (cm, with_far)
+    ]
+    np.testing.assert_allclose(ends[0], ends[1], atol=1)
+    inside = (cm.scores > ends[1][0][0]) & (cm.scores < ends[1][0][1])
+    assert inside.mean() > 0.97
+
+
+def test_a_threshold_beyond_the_picture_is_named_at_its_edge():
+    cm = scores(n=600, shift=-3.0)  # turned round: nothing is to be gained but by rejecting the lowest score
+    cm.scores[np.flatnonzero(~cm.bonafide)[0]] = -1000.0
+    found = run_study({"s": cm})
+    threshold = found.systems[0].evaluation.min_dcf.threshold
+    assert threshold == pytest.approx(-1000, abs=0.01)
+    for name in ("histograms", "cost"):
+        figure = plots.pictures(found)[name]
+        assert figure.axes[0].get_xlim()[0] > -20
+        assert "◂ −1e+03" in [text for text, _ in drawn_words(figure)]
+
+
+@pytest.mark.parametrize("kind", ["bona fide", "spoof"])
+def test_a_point_without_errors_of_one_kind_lies_within_the_det_picture(kind):
+    cm = scores(n=400, shift=3.0)
+    # Beyond all others of its class, so that the least cost has no error of this kind.
+    far = cm.bonafide if kind == "bona fide" else ~cm.bonafide
+    cm.scores[far] = (8.0 if kind == "bona fide" else -8.0) + 0.01 * cm.scores[far]
+    found = run_study({"s": cm})
+    point = found.systems[0].evaluation.min_dcf
+    assert 0 in (point.p_miss, point.p_fa)
+    axes = plots.pictures(found)["det"].axes[0]
+    (mark,) = (line for line in axes.get_lines() if line.get_marker() == "D")
+    for value, ends in zip(mark.get_xydata()[0], (axes.get_xlim(), axes.get_ylim()), strict=True):
+        assert ends[0] + 0.02 * (ends[1] - ends[0]) < value < ends[1]
+    names = [tick.get_text() for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    assert names.count("0") == 2
+
+
+def test_the_picture_of_calibration_shows_the_figures_of_the_table():
+    found = run_study({"s": scores(n=2000)})
+    expected = found.systems[0].evaluation
+    left, right = plots.pictures(found)["calibration"].axes[:2]
+    marks = {line.get_label(): line.get_xydata()[0] for line in right.get_lines() if len(line.get_xdata()) == 1}
+    prior = np.log(0.95 / (10 * 0.05))
+    np.testing.assert_allclose(marks["actual DCF"], [prior, expected.actual_dcf])
+    np.testing.assert_allclose(marks["min DCF"], [prior, expected.min_dcf.value])
+    curves = {line.get_label(): line.get_xydata() for line in right.get_lines() if len(line.get_xdata()) > 2}
+    for label, figure in (
+        ("scores as they are", expected.actual_dcf),
+        ("best calibration of the scores (PAV)", expected.min_dcf.value),
+    ):
+        assert np.interp(prior, *curves[label].T) == pytest.approx(figure, abs=0.01)
+    assert f"C_llr {expected.cllr:.2f}" in right.get_title()
+    # The log-likelihood ratio of two unit normals, 2 apart, is 2 (score - 1).
+    best = next(line for line in left.get_lines() if "PAV" in str(line.get_label()))
+    near = np.abs(best.get_xdata() - 1) < 0.8
+    np.testing.assert_allclose(best.get_ydata()[near], 2 * (best.get_xdata()[near] - 1), atol=0.8)
+
+
 def test_names_are_words():
     """Neither formulas nor letters that the font lacks end a run."""
     content = study(name="a$x^$b 語音")
@@ -145,7 +227,7 @@ def test_points_of_the_det_curve_lie_where_they_should():
 
 def test_a_picture_of_no_known_format_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"ends in \.png, \.svg or \.pdf"):
-        plots.save(plots.pictures(run_study({"s": scores()}))["det"], tmp_path / "det.gif")
+        drawing.save(plots.pictures(run_study({"s": scores()}))["det"], tmp_path / "det.gif")
 
 
 def test_page_is_one_whole_file():
@@ -166,12 +248,12 @@ def test_page_is_one_whole_file():
         "prefers-color-scheme: dark",
     ):
         assert word in text
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
 
 
 def test_page_without_asv_and_attacks():
     plain = run_study({"s": scores()})
     text = outputs.to_html(plain, plots.pictures(plain))
     assert "For min t-DCF" in text
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 4
     assert "By attack" not in text

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
-from countermeasure.evaluation import plots
+from countermeasure.evaluation import drawing
 from countermeasure.features.types import Window
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def check(path: str | os.PathLike[str]) -> None:
     """Raise before any work for a picture that could not be written."""
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"--frames {path}: a picture's name ends in .png, .svg or .pdf; the recordings come elsewhere")
-    with plots.house_style():  # which needs matplotlib
+    with drawing.house_style():  # which needs matplotlib
         pass
 
 
@@ -63,7 +63,7 @@ def draw(
     threshold : float or None
         For their mean; None where the recording is judged by another score.
     """
-    with plots.house_style():
+    with drawing.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 5), layout="constrained")
@@ -83,7 +83,7 @@ def draw(
         above.tick_params(labelbottom=False)
         below.set_xlabel(f"time, {unit_name}")
         figure.suptitle(os.fsencode(title).decode(errors="replace"), fontsize=10, parse_math=False)
-        plots.save(figure, path)
+        drawing.save(figure, path)
 
 
 def _draw_llr(
@@ -98,15 +98,15 @@ def _draw_llr(
     line = 0.0 if threshold is None else threshold
     shown = frames if len(frames) <= _FRAMES else smooth
     if shown is frames:
-        axes.plot(time, frames, color=plots.FAINT, linewidth=0.6, label="frames")
-    axes.plot(time, smooth, color=plots.INK, linewidth=1.3, label=label)
+        axes.plot(time, frames, color=drawing.FAINT, linewidth=0.6, label="frames")
+    axes.plot(time, smooth, color=drawing.INK, linewidth=1.3, label=label)
     for where, colour, what in (
-        (smooth > line, plots.BONAFIDE_COLOUR, "sounds bona fide"),
-        (smooth <= line, plots.SPOOF_COLOUR, "sounds spoofed"),
+        (smooth > line, drawing.BONAFIDE_COLOUR, "sounds bona fide"),
+        (smooth <= line, drawing.SPOOF_COLOUR, "sounds spoofed"),
     ):
         axes.fill_between(time, smooth, line, where, True, color=colour, alpha=0.45, linewidth=0, label=what)
     line_name = f"{'even' if threshold is None else 'threshold'} ({line:.2f})"
-    axes.axhline(line, color=plots.INK, linewidth=0.9, linestyle="--", label=line_name)
+    axes.axhline(line, color=drawing.INK, linewidth=0.9, linestyle="--", label=line_name)
     low, high = np.quantile(shown, (0.01, 0.99))
     low, high = min(low, smooth.min(), line), max(high, smooth.max(), line)
     margin = 0.06 * (high - low) or 1.0

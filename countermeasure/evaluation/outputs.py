@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from countermeasure import __version__, cli
 from countermeasure.errors import InputError
-from countermeasure.evaluation import plots, tables
+from countermeasure.evaluation import drawing, plots, tables
 from countermeasure.evaluation.asvspoof import data_set
 from countermeasure.evaluation.results import Group, Study, SystemResult
 from countermeasure.evaluation.tables import FIGURES, Table, percent
@@ -41,6 +41,9 @@ _CAPTIONS = {
     "histograms": "Scores of both classes and the thresholds of the two operating points. Scores beyond the picture "
     "are counted at its edge.",
     "cost": "Cost over the threshold; the number above a picture is its minimum.",
+    "calibration": "Left: what a score says as a log-likelihood ratio (the best map that never falls, PAV) and what it "
+    "claims to say (broken line). Right: error rate over the prior, normalised by that of a constant answer. The gap "
+    "between the lines is what a better calibration would save.",
     "attacks": "Equal error rate by attack: an attack's spoofs against all bona fide trials.",
 }
 
@@ -67,7 +70,7 @@ def check(
         if os.path.realpath(one) == os.path.realpath(other) and one != os.devnull:
             raise InputError(f"{one}: two outputs of this name; choose another one for one of them")
     if plot:
-        plots.check_folder(plot)
+        drawing.check_folder(plot)
 
 
 def write(
@@ -76,7 +79,7 @@ def write(
     """Write what the options of these names ask for, and say what was written."""
     pictures = plots.pictures(study) if plot or report else {}
     if plot:
-        paths = plots.save_all(pictures, plot)
+        paths = drawing.save_all(pictures, plot)
         names = ", ".join(path.name for path in paths if path.suffix == ".png")
         cli.log(f"pictures in {plot}: {names}; each as .svg, too")
     if report:
@@ -226,12 +229,12 @@ def _table(table: Table | None) -> str:
 
 def _picture(name: str, figure: Figure) -> str:
     buffer = io.BytesIO()
-    plots.write(figure, buffer, "svg")
+    drawing.write(figure, buffer, "svg")
     svg = buffer.getvalue().decode()
     svg = svg[svg.index("<svg") :]
     # Names must not clash between pictures of one page, and ink and paper are the reader's.
     svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
-    for colour, variable in ((plots.INK, "ink"), (plots.FAINT, "faint"), (plots.PAPER, "paper")):
+    for colour, variable in ((drawing.INK, "ink"), (drawing.FAINT, "faint"), (drawing.PAPER, "paper")):
         svg = svg.replace(colour, f"var(--{variable})")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     caption = escape(_CAPTIONS[name])

@@ -15,7 +15,7 @@ import numpy as np
 from countermeasure import __version__, compute, files
 from countermeasure.cli import log, progress
 from countermeasure.errors import InputError
-from countermeasure.evaluation import plots
+from countermeasure.evaluation import drawing
 from countermeasure.evaluation.command import plot_scores
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters
@@ -205,7 +205,7 @@ def _check_outputs(inputs: _Inputs, label_path: _Path, output_path: _Path, plot:
     """Refuse, before any work, what could not be written after it."""
     inputs.refuse_as([Path(output_path)], label_path)
     if plot is not None:
-        plots.check_folder(plot)
+        drawing.check_folder(plot)
 
 
 def _score_lists(output_path: _Path, split: str, model_name: str, whole_files: bool) -> list[Path]:

@@ -1,0 +1,97 @@
+"""Calibration of scores: `tDCF_python.calibration`."""
+
+import numpy as np
+import pytest
+from sklearn.isotonic import IsotonicRegression
+
+from countermeasure.errors import InputError
+from tDCF_python import calibration, metrics
+
+
+def classes(seed, n_bonafide=150, n_spoof=400, decimals=1):
+    """Scores of two classes that overlap, with ties."""
+    rng = np.random.default_rng(seed)
+    return np.round(rng.normal(1, 1, n_bonafide), decimals), np.round(rng.normal(-1, 2, n_spoof), decimals)
+
+
+def test_pav_by_hand():
+    """Spoof -1, bona fide 0, spoof 1, bona fide 2 and 3: 0 and 1 are one pool, a third and a half of the classes."""
+    found = calibration.pav([0, 2, 3], [1, -1])
+    np.testing.assert_array_equal(found.scores, [-1, 0, 1, 2, 3])
+    np.testing.assert_allclose(found.llrs, [-np.inf, np.log(2 / 3), np.log(2 / 3), np.inf, np.inf])
+    # One bona fide trial of three at odds 2/3, one spoof of two; the others cost nothing.
+    assert found.cllr == pytest.approx((np.log2(1 + 3 / 2) / 3 + np.log2(1 + 2 / 3) / 2) / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pav_is_isotonic_regression(seed):
+    bonafide, spoof = classes(seed)
+    found = calibration.pav(bonafide, spoof)
+    labels = np.repeat([1, 0], [len(bonafide), len(spoof)])
+    share = IsotonicRegression().fit(np.concatenate([bonafide, spoof]), labels).predict(found.scores)
+    with np.errstate(divide="ignore"):
+        expected = np.log(share) - np.log(1 - share) - np.log(len(bonafide) / len(spoof))
+    np.testing.assert_allclose(found.llrs, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pav_keeps_what_scores_tell_and_costs_least(seed):
+    bonafide, spoof = classes(seed)
+    least = calibration.min_cllr(bonafide, spoof)
+    assert calibration.min_cllr(np.exp(bonafide), np.exp(spoof)) == pytest.approx(least)  # any rising map of them
+    for scale in (0.5, 1, 2):
+        for shift in (-1, 0, 1):
+            assert metrics.cllr(scale * bonafide + shift, scale * spoof + shift) > least
+    found = calibration.pav(bonafide, spoof)
+    mapped = [np.clip(np.interp(of_class, found.scores, found.llrs), -50, 50) for of_class in (bonafide, spoof)]
+    assert metrics.cllr(*mapped) == pytest.approx(least)
+
+
+def test_scores_that_are_log_likelihood_ratios_stay_as_they_are():
+    """Of two normals m and -m with variance 2m the score is the log-likelihood ratio."""
+    rng = np.random.default_rng(0)
+    bonafide, spoof = (rng.normal(mean, 2, 200_000) for mean in (2, -2))
+    found = calibration.pav(bonafide, spoof)
+    middle = np.abs(found.scores) < 3
+    np.testing.assert_allclose(found.llrs[middle], found.scores[middle], atol=0.25)
+    assert metrics.cllr(bonafide, spoof) == pytest.approx(found.cllr, abs=1e-3)
+    actual, least = calibration.bayes_errors([-3, 0, 1, 3], bonafide, spoof)
+    np.testing.assert_allclose(actual, least, atol=0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bayes_errors_are_what_they_say(seed):
+    bonafide, spoof = classes(seed, 40, 90)
+    priors = np.array([0.01, 0.2, 0.5, 0.655, 0.97])
+    actual, least = calibration.bayes_errors(np.log(priors / (1 - priors)), bonafide, spoof)
+    for k, prior in enumerate(priors):
+
+        def error(threshold, prior=prior):
+            errors = prior * np.mean(bonafide <= threshold) + (1 - prior) * np.mean(spoof > threshold)
+            return errors / min(prior, 1 - prior)
+
+        assert actual[k] == pytest.approx(error(np.log((1 - prior) / prior)))
+        assert least[k] == pytest.approx(min(map(error, [-np.inf, *bonafide, *spoof])))
+
+
+def test_bayes_errors_at_the_prior_of_the_dcf_are_the_dcf():
+    bonafide, spoof = classes(0)
+    actual, least = calibration.bayes_errors([-metrics.bayes_threshold()], bonafide, spoof)
+    assert actual[0] == pytest.approx(metrics.actual_dcf(bonafide, spoof))
+    assert least[0] == pytest.approx(metrics.min_cost(metrics.det_curve(bonafide, spoof), metrics.dcf()).value)
+
+
+@pytest.mark.parametrize(
+    ("bonafide", "spoof", "expected"),
+    [([1, 2], [-1, 0], 0), ([-1, 0], [1, 2], 1), ([3, 3], [3, 3, 3], 1), ([1e300], [-1e300], 0)],
+)
+def test_extremes(bonafide, spoof, expected):
+    assert calibration.min_cllr(bonafide, spoof) == pytest.approx(expected)
+    actual, least = calibration.bayes_errors([-700, -1, 0, 1, 700], bonafide, spoof)
+    np.testing.assert_allclose(least, expected)
+    assert np.isfinite(actual).all()
+
+
+def test_a_class_must_not_be_empty():
+    with pytest.raises(InputError, match="no spoof score"):
+        calibration.pav([1.0], [])
