@@ -13,7 +13,8 @@ import soundfile
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_cm_scores
 
-OWN_DATA = Path(__file__).resolve().parents[1] / "examples" / "own_data"
+ROOT = Path(__file__).resolve().parents[1]
+OWN_DATA = ROOT / "examples" / "own_data"
 SUFFIXES = (".wav", ".flac", ".ogg")
 
 
@@ -58,6 +59,9 @@ def test_own_recordings_from_a_folder_to_the_eer(recordings, tmp_path):
     assert [name.decode() for name in scores.utterances.tolist()] == [t.utterance for t in test]
     assert scores.scores[scores.bonafide].min() > scores.scores[~scores.bonafide].max()
     assert "EER 0.0 %" in done.stdout
+    unknown = recordings / "spoof" / "tts" / "take 0.wav"
+    done = run(sys.executable, ROOT / "gmm_detect.py", "--model_path", results / "lfcc", unknown, cwd=tmp_path)
+    assert done.stdout.startswith(f"{unknown}: spoof, LLR -"), done.stderr
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

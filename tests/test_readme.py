@@ -21,7 +21,8 @@ from countermeasure.stages.pipeline import OPTIONS
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = sorted(ROOT.glob("docs/*.md"))
-GUIDES = {path: path.read_text(encoding="utf-8") for path in [README, ROOT / "SECURITY.md", *PAGES]}
+OTHERS = [ROOT / name / "README.md" for name in ("benchmarks", "examples/own_data", "tDCF_python/scores")]
+GUIDES = {path: path.read_text(encoding="utf-8") for path in [README, ROOT / "SECURITY.md", *PAGES, *OTHERS]}
 SCRIPTS = sorted(path.name for pattern in ("*.py", "*.sh") for path in ROOT.glob(pattern))
 
 
@@ -144,7 +145,7 @@ def anchors(text):
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_it_links_to_is_there(guide):
     targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", GUIDES[guide]) if not target.startswith("http")]
 

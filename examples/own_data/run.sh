@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# From a folder of recordings, sorted into bonafide/ and spoof/, to the EER, in six commands.
+# From a folder of recordings, sorted into bonafide/ and spoof/, to the EER and to models that decide, in six commands.
 #
 #   bash examples/own_data/run.sh ~/recordings            results in ./own_data
 #   bash examples/own_data/run.sh ~/recordings results
 #
-# Environment: PYTHON (default: the active environment's, else .venv's of the checkout, else python3); TRAIN_OPTIONS: options of gmm_train.py.
+# Environment: PYTHON (default: the active environment's, else .venv's of the checkout, else python3); TRAIN_OPTIONS:
+# options of gmm_train.py.
 
 set -euo pipefail
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; }
@@ -32,4 +33,4 @@ python=${PYTHON:-$python}
     ${TRAIN_OPTIONS:---n_components 64}
 "$python" "$suite/gmm_test.py" --data_path "$results/eval-lfcc.pkl" --label_path "$results/test.csv" \
     --model_path_bon "$results/lfcc/bon.gmm" --model_path_sp "$results/lfcc/sp.gmm" --output_path "$results/scores.txt"
-"$python" "$suite/score_eval.py" --cm_score "$results/scores.txt"
+"$python" "$suite/gmm_calibrate.py" --cm_score "$results/scores.txt" --model_path "$results/lfcc"
