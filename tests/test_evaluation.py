@@ -1,9 +1,11 @@
 import csv
+import datetime
 import hashlib
 import io
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import score_eval
 from countermeasure import __version__
 from countermeasure.errors import InputError
-from countermeasure.evaluation import tables
+from countermeasure.evaluation import asvspoof, tables
 from countermeasure.evaluation.asv import LA_EVAL
 from countermeasure.evaluation.command import read_study, system_names
 from countermeasure.evaluation.results import ATTACK, SPEAKER
@@ -155,7 +157,7 @@ def test_a_codec_stands_alone_and_crosses_with_attacks(file, capsys):
         assert group.intervals[EER].low <= group.evaluation.eer.value <= group.intervals[EER].high
     eer, min_dcf, cllr = tables.by_group(study)
     assert (eer.caption, min_dcf.caption, cllr.caption) == tuple(
-        f"{name} by attack and codec" for name in ("EER, %", "min DCF", "C_llr")
+        f"s: {name} by attack and codec" for name in ("EER, %", "min DCF", "C_llr")
     )
     assert eer.header == [["attack", "alaw", "none", "pooled"]]
     whole = evaluate(scores.scores[scores.bonafide], scores.scores[~scores.bonafide])
@@ -176,8 +178,8 @@ def test_tables_by_columns_of_several_systems(file, capsys):
         assert f"{figure} by subset\nsubset" in out
     assert "Hardest subset for a: " in out
     _, out = run(capsys, "--cm_score", *paths, "--by", "attack", "codec")
-    assert "EER, % of a by attack and codec" in out
-    assert "C_llr of b by attack and codec" in out
+    assert "a: EER, % by attack and codec" in out
+    assert "b: C_llr by attack and codec" in out
 
 
 def test_a_column_that_is_blank_for_bona_fide_speech_tells_spoofs_apart(file):
@@ -237,7 +239,7 @@ def test_columns_of_the_real_recordings_of_2021(shared_data, file, capsys):
 def test_intervals_are_over_trials_where_there_are_too_few_speakers(file, capsys, speakers, over):
     _, out = run(capsys, "--cm_score", file(speakers=speakers), "--bootstrap")
     assert f"95 % intervals over {over}" in out
-    assert ("fewer than 5 speakers of a class are named" in out) == (speakers < 5)
+    assert ("intervals are over trials, for a class has fewer than 5 speakers" in out) == (speakers < 5)
 
 
 def test_too_few_speakers_have_no_interval_over_them(file, capsys):
@@ -254,7 +256,7 @@ def test_trials_without_speakers_stand_for_themselves(file):
     scores = {"named": read_cm_scores(file("a.txt")), "unnamed": read_cm_scores(file("b.txt", unnamed))}
     study = run_study(scores, with_intervals=True)
     assert [system.units.over for system in study.systems] == ["speakers", "trials"]
-    assert any(note.startswith("unnamed: fewer than 5 speakers") for note in study.notes)
+    assert any(note.startswith("unnamed: intervals are over trials, for not every trial names") for note in study.notes)
     assert {comparison.system for comparison in study.comparisons} == set()
     assert any("their files name different speakers" in note for note in study.notes)
 
@@ -292,7 +294,7 @@ def test_a_clear_difference_is_told_from_noise(file):
     assert {comparison.figure for comparison in costs} == {MIN_TDCF_2019}
     best, chance = tables.summary(study)
     assert best.startswith("base has the lowest EER of 3 systems: ")
-    assert chance == f"May be chance: the difference in EER between base and same (p = {same.p:.2f})."
+    assert chance == f"May be chance: the difference in EER between base and same (p = {same.p:.3f})."
     rows = tables.comparisons(study).rows
     assert [row[0] for row in rows] == ["same", "worse"]
     assert rows[1][1] == f"{100 * worse.difference:+.2f}"
@@ -382,7 +384,7 @@ def test_no_difference_is_called_none(file):
     assert tables.comparisons(study).rows == [
         ["b", *["+0.0", "[+0.0, +0.0]", "1.000"], "+0.00", "[+0.00, +0.00]", "1.000"]
     ]
-    assert tables.summary(study)[1] == "May be chance: the difference in EER between a and b (p = 1.00)."
+    assert tables.summary(study)[1] == "May be chance: the difference in EER between a and b (p = 1.000)."
 
 
 # --- thresholds from elsewhere
@@ -770,3 +772,49 @@ def test_scores_are_a_value():
     empty = np.zeros(2, "S1")
     scores = CmScores("x", "0", np.array([b"a", b"b"]), np.array([1.0, 0.0]), np.array([True, False]), empty, empty)
     assert run_study({"s": scores}).systems[0].evaluation.eer.value == 0
+
+
+# --- what is known of the data
+
+
+@needs_la
+def test_attacks_of_asvspoof_2019_are_explained(capsys):
+    _, out = run(capsys, "--cm_score", CM_FILE, "--by", "attack")
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("A")}
+    assert rows["A07"].endswith("TTS, WORLD vocoder and GAN")
+    assert rows["A17"].endswith("VC, waveform filtering")
+    assert asvspoof.data_set(read_cm_scores(CM_FILE)) == "ASVspoof 2019 LA, eval"
+
+
+def test_attacks_of_other_corpora_are_not_explained(file):
+    """They have other attacks under the same ids, and names of the same form."""
+    scores = read_cm_scores(file())
+    assert set(scores.attacks.tolist()) == {b"", b"A01", b"A02", b"A03"}
+    assert asvspoof.attacks(scores) == {}
+    as_in_2019 = read_cm_scores(file(content=[line.replace(" A01 ", " A07 ") for line in lines()]))
+    assert asvspoof.attacks(as_in_2019)["A07"] == "TTS, WORLD vocoder and GAN"
+    elsewhere = read_cm_scores(
+        file(content=[line.replace(" A01 ", " A07 ").replace("LA_E_", "E_") for line in lines()])
+    )
+    assert asvspoof.attacks(elsewhere) == {}
+    assert asvspoof.data_set(scores) is None
+
+
+def test_the_report_says_what_it_is_of_and_what_it_found(file, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    names = ["a-eval.txt", "b-eval.txt", "c-eval.txt"]
+    files = [file(name, seed=k, noise=1 + 2 * k) for k, name in enumerate(names)]
+    outputs = ["--report", tmp_path / "report.html", "--plot", tmp_path / "plots"]
+    assert score_eval.main([str(word) for word in ("--cm_score", *files, *outputs)]) == 0
+    out, err = capsys.readouterr()
+    assert f"report: {tmp_path / 'report.html'}\n" in err
+    assert f"pictures in {tmp_path / 'plots'}: det.png, " in err
+    page = (tmp_path / "report.html").read_text()
+    assert f'<p class="soft">{datetime.date.today().isoformat()}; 300 trials, ' in page
+    assert "a has the lowest EER of 3 systems: " in page
+    assert "Compared with a, the best: 95 % interval of the difference, paired; p corrected for 3 comparisons" in page
+    best = re.search(r"^a +(\S+)\*", out, re.MULTILINE)
+    assert best
+    assert f"<td>a</td><td><b>{best[1]}</b></td>" in page
+    assert page.count("cm=a-eval.txt,sha256:") == 1
+    assert "cm=" not in out  # signatures of the files are in the report

@@ -233,9 +233,11 @@ def _notes_on_units(results: Sequence[SystemResult], asked_for: str | None) -> I
     """Yield what there is to say of intervals over trials, or over too few units, once for all systems."""
     over_trials = [result.name for result in results if result.units and result.units.over == intervals.TRIALS]
     if over_trials and asked_for is None:
+        unnamed = any((result.scores.speakers == b"").any() for result in results if result.name in over_trials)
+        why = "not every trial names its speaker" if unnamed else f"a class has fewer than {FEWEST_SPEAKERS} speakers"
         yield (
-            f"{_of(over_trials, results)}fewer than {FEWEST_SPEAKERS} speakers of a class are named, or not in every "
-            "trial, so intervals are over trials; they say nothing of other speakers and are likely too narrow"
+            f"{_of(over_trials, results)}intervals are over trials, for {why}; they say nothing of other speakers and "
+            "are likely too narrow"
         )
     reasons: dict[str, list[str]] = {}
     for found in results:

@@ -201,7 +201,7 @@ def comparisons(study: Study) -> Table | None:
             if found.system == name:
                 low, high = found.interval.low or 0, found.interval.high or 0
                 spans = [_number(value, found.figure, digits, "+") for value in (found.difference, low, high)]
-                rows[-1] += [spans[0], f"[{spans[1]}, {spans[2]}]", f"{found.p:.3f}"]
+                rows[-1] += [spans[0], f"[{spans[1]}, {spans[2]}]", _p_value(found.p)]
     of_best = ", the best" if study[first.reference] is study.best else ""
     caption = f"Compared with {first.reference}{of_best}: {percent(LEVEL, 0)} interval of the difference, paired"
     if first.n_comparisons > 1:
@@ -219,9 +219,8 @@ def summary(study: Study) -> list[str]:
     sentence += percent(study.best.evaluation.eer.value, digits)
     interval = best.intervals.get(EER)
     if interval and interval.low is not None and interval.high is not None:
-        sentence += (
-            f" ({percent(LEVEL, 0)} interval {100 * interval.low:.{digits}f} to {100 * interval.high:.{digits}f})"
-        )
+        low, high = (_number(end, EER, max(digits - 1, 1)) for end in (interval.low, interval.high))
+        sentence += f" ({percent(LEVEL, 0)} interval {low} to {high})"
     found = [one for one in study.comparisons if one.figure == EER]
     return [f"{each}." for each in (sentence, _on_chance(found) if found else None) if each]
 
@@ -231,7 +230,7 @@ def _on_chance(found: Sequence[Comparison]) -> str:
     doubtful = [one for one in found if not one.is_significant]
     if not doubtful:
         return f"Every other system's EER differs from that of {reference} by more than chance (p < 0.05)"
-    names = ", ".join(f"{one.system} (p = {one.p:.2f})" for one in doubtful)
+    names = ", ".join(f"{one.system} (p = {_p_value(one.p)})" for one in doubtful)
     return f"May be chance: the difference in EER between {reference} and {names}"
 
 
@@ -284,7 +283,7 @@ def _one_by_group(study: Study, figures: Sequence[str]) -> Table:
         ]
         for group in groups
     ]
-    return _explained(Table(f"{system.name} by {by}", header, rows, total=True), study).without_empty_columns()
+    return Table(f"{system.name} by {by}", header, rows, True, about=_about(study)).without_empty_columns()
 
 
 def _several_by_group(study: Study, figure: str) -> Table:
@@ -295,7 +294,7 @@ def _several_by_group(study: Study, figure: str) -> Table:
     digits = decimals(group for groups in found for group in groups.values())
     rows = [[name, *(_cell(groups.get(name), figure, digits) for groups in found)] for name in names]
     header = [[by, *(system.name for system in study.systems)]]
-    return _explained(Table(f"{_with_unit(figure)} by {by}", header, rows, total=True), study)
+    return Table(f"{_with_unit(figure)} by {by}", header, rows, True, about=_about(study, figure))
 
 
 def _crossed(study: Study, system: SystemResult, figure: str) -> Table:
@@ -316,14 +315,13 @@ def _crossed(study: Study, system: SystemResult, figure: str) -> Table:
         ["".join(row) or system.pooled.name, *(_cell(group(row, column), figure, digits) for column in columns)]
         for row in rows
     ]
-    caption = f"{_with_unit(figure)}{f' of {system.name}' * (len(study.systems) > 1)} by {one} and {other}"
-    return _explained(Table(caption, header, cells, total=True), study)
+    caption = f"{system.name}: {_with_unit(figure)} by {one} and {other}"
+    return Table(caption, header, cells, True, about=_about(study, figure))
 
 
-def _explained(table: Table, study: Study) -> Table:
-    if study.by[0] != ATTACK:
-        return table
-    return replace(table, about=asvspoof.attacks(study.systems[0].scores))
+def _about(study: Study, figure: str = EER) -> dict[str, str]:
+    """Return what the attacks are, to stand in the first of several tables."""
+    return asvspoof.attacks(study.systems[0].scores) if study.by[0] == ATTACK and figure == EER else {}
 
 
 def worst(study: Study) -> Iterator[str]:
@@ -338,6 +336,10 @@ def worst(study: Study) -> Iterator[str]:
 
 def _with_unit(figure: str) -> str:
     return f"{ALL_FIGURES[figure]}{', %' * (figure == EER)}"
+
+
+def _p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def _number(value: float, figure: str, digits: int, sign: str = "") -> str:
