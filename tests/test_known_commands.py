@@ -1,5 +1,7 @@
 """The commands of the suite's first description, typed in order into a clean folder."""
 
+import glob
+import importlib
 import os
 import re
 import shlex
@@ -10,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import corpus
+from countermeasure import cli
+from test_readme import unrolled
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [*ROOT.glob("gmm_*.py"), ROOT / "score_eval.py"]
-PROTOCOLS = "ASVspoof2019_LA_cm_protocols"
 
 
 def section(heading):
@@ -23,64 +26,63 @@ def section(heading):
     return "".join(re.findall(r"^```bash\n(.*?)^```$", found[1], re.MULTILINE | re.DOTALL))
 
 
-def subset(corpus_folder, folder, per_class):
-    """Link the recordings of a corpus, and write protocols of the first few trials of each class."""
-    (folder / PROTOCOLS).mkdir(parents=True)
-    for audio in corpus_folder.glob("ASVspoof2019_LA_*/flac"):
-        (folder / audio.parent.name).mkdir()
-        (folder / audio.parent.name / "flac").symlink_to(audio)
-    for protocol in (corpus_folder / PROTOCOLS).glob("*.txt"):
-        lines = protocol.read_text().splitlines()
-        kept = [line for label in ("bonafide", "spoof") for line in [x for x in lines if x.endswith(label)][:per_class]]
-        (folder / PROTOCOLS / protocol.name).write_text("\n".join(kept) + "\n")
+def run_here(line):
+    """Run a command of Python in this process, which has the libraries at hand; return its exit status."""
+    script, *arguments = [name for word in shlex.split(line)[1:] for name in (glob.glob(word) or [word])]
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: importlib.import_module(script.removesuffix(".py")).main(arguments))
+    return ended.value.code
 
 
-def workplace(folder):
-    """Make a clean folder with the scripts, in which python and python3 are this one; return its environment."""
-    (folder / "bin").mkdir()
-    for name in ("python", "python3"):
-        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-        (folder / "bin" / name).chmod(0o755)
-    for script in SCRIPTS:
-        (folder / script.name).symlink_to(script)
-    return {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
-
-
-@pytest.mark.parametrize("data", ["noises", "LA_mini"])
-def test_the_known_commands_work_as_typed(tmp_path, request, is_long, data):
-    environment = workplace(tmp_path)
-    if data == "noises":
-        corpus.make(tmp_path / "LA")
-    else:
-        shared = request.getfixturevalue("shared_data") / "LA_mini"
-        if is_long:
-            (tmp_path / "LA").symlink_to(shared)
+def test_the_known_commands_work_as_typed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    corpus.make(tmp_path / "LA")
+    for line in small(section("The commands you may know")):
+        if line.split()[0] in ("python", "python3"):
+            assert run_here(line) == 0, line
         else:
-            subset(shared, tmp_path / "LA", per_class=12)
-    # Small models, to be quick; nothing else is changed.
-    typed = re.sub(r"(python3? gmm_\w*train\w*\.py)", r"\1 --n_components 4", section("The commands you may know"))
-    assert typed.count("--n_components") == 4
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", typed],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+            subprocess.run(["bash", "-c", line], check=True)
+    check(tmp_path, *capsys.readouterr())
+
+
+def test_a_shell_runs_them_on_real_speech(tmp_path, shared_data, is_long):
+    if not is_long:
+        pytest.skip("takes minutes: --long runs it")
+    (tmp_path / "LA").symlink_to(shared_data / "LA_mini")
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "python3"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    for script in SCRIPTS:
+        (tmp_path / script.name).symlink_to(script)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    typed = "\n".join(small(section("The commands you may know")))
+    command = ["bash", "-euo", "pipefail", "-c", typed]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    check(tmp_path, done.stdout, done.stderr)
+
+
+def small(typed):
+    """Return the commands as a shell would run them one by one, with small models, to be quick; else unchanged."""
+    lines = [line.strip() for line in unrolled(typed.replace("\\\n", " ").splitlines()) if line.strip()]
+    found = [re.sub(r"^(python3? gmm_\w*train\w*\.py)", r"\1 --n_components 4", line) for line in lines]
+    assert sum("--n_components" in line for line in found) == 4
+    return found
+
+
+def check(folder, out, err):
     for twin in (
         "data/train/mfcc.pkl: not there; taking data/train/train-mfcc.pkl",
         "data/eval/eval-mfcc.pkl: not there; taking data/test/eval-mfcc.pkl",
         "data/train/lfcc.pkl: not there; taking data/train/train-lfcc.pkl",
     ):
-        assert done.stderr.count(twin) == 1
-    assert done.stdout.count("EER") >= 3  # of both tests, and of the evaluation
-    n_trials = len(corpus.protocol(tmp_path / "LA", "eval").read_text().splitlines())
+        assert err.count(twin) == 1
+    assert out.count("EER") >= 3  # of both tests, and of the evaluation
+    n_trials = len(corpus.protocol(folder / "LA", "eval").read_text().splitlines())
     for name in ("mfcc-eval.text", "filelevel-lfcc.txt"):
-        assert len((tmp_path / "output" / name).read_text().splitlines()) == n_trials
+        assert len((folder / "output" / name).read_text().splitlines()) == n_trials
 
 
 def test_they_are_the_descriptions_own(shared_data):
