@@ -488,7 +488,7 @@ def test_names_that_are_no_utf8(file, tmp_path):
     assert os.fsencode(content["systems"][0]["cm_score"]) == os.fsencode(odd)
     for path in outputs[1:3]:
         assert "caf\\udce9" in path.read_text(encoding="utf-8")
-    assert len(list(outputs[3].iterdir())) == 8
+    assert len(list(outputs[3].iterdir())) == 10
 
 
 def test_several_files_make_one_table(capsys, file):
