@@ -9,7 +9,7 @@ import csv
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from sys import intern  # words that many trials share
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from countermeasure.trials.lines import (
     subset_note,
     written,
 )
-from countermeasure.trials.text import LONGEST_WORD, Table, Text
+from countermeasure.trials.text import LONGEST_WORD, Table, Text, Words
 
 _COLUMNS = ("file", "label", "speaker", "attack")
 _LONGEST_HEADER = 10_000  # characters
@@ -97,23 +97,20 @@ def _trials(text: Text, protocol_format: str | None, others: Sequence[str]) -> l
     labels, attacks, speakers, subsets = (
         [intern(word.decode()) or None for word in column.tolist()] for column in columns[1:5]
     )
-    further = zip(*(map(intern, map(bytes.decode, column.tolist())) for column in columns.others), strict=True)
     lines = map(str.strip, text.rows)
     if form.place("label") == 2:  # three fields; before a score they would be UTTERANCE ATTACK LABEL
         lines = map(written, speakers, utterances, attacks, labels)
-    return list(
-        map(
-            Trial,
-            lines,
-            utterances,
-            labels,
-            attacks,
-            speakers,
-            repeat(None),
-            subsets,
-            further if others else repeat(()),
-        )
-    )
+    further = _shared(columns.others) if others else repeat(())
+    return list(map(Trial, lines, utterances, labels, attacks, speakers, repeat(None), subsets, further))
+
+
+def _shared(columns: Sequence[Words]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of columns; equal rows are one tuple."""
+    known: dict[tuple[bytes, ...], tuple[str, ...]] = {}
+    for row in zip(*columns, strict=True):
+        if row not in known:
+            known[row] = tuple(word.decode() for word in row)
+        yield known[row]
 
 
 # -- CSV -----------------------------------------------------------------------------------------------
