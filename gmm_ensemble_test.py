@@ -40,5 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+command = cli.command(main)
+
 if __name__ == "__main__":
-    cli.run(main)
+    command()

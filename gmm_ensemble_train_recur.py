@@ -5,7 +5,7 @@ Like gmm_ensemble_train.py, it goes over the lists chunk by chunk and needs the 
 
 Examples:
     python gmm_ensemble_train_recur.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc-512
-    python gmm_ensemble_train_recur.py --data_dir experiment/my-fusion/train --model_path model/my-fusion --tol 1e-2
+    python gmm_ensemble_train_recur.py --data_dir experiment/my-fusion/train --model_path model/my-fusion-512 --tol 1e-2
 """
 
 import argparse
@@ -33,5 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+command = cli.command(main)
+
 if __name__ == "__main__":
-    cli.run(main)
+    command()

@@ -26,8 +26,6 @@ Examples:
     RUN=small TRAIN_OPTIONS="--n_components 64" python gmm_run.py train mfcc lfcc
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex
@@ -96,28 +94,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse_replacing(steps: Sequence[Step]) -> None:
+def _refuse_replacing(steps: Sequence["Step"]) -> None:
     """Stop where finished models of other settings are in the place of those that are to be trained."""
     from countermeasure.stages.training import differing
 
     for step in steps:
         for name, *arguments in step.commands:
-            settings = vars(SCRIPTS[name].build_parser().parse_args(arguments))
+            settings = vars(SCRIPTS[name].build_parser().parse_args([*arguments, *_verbose()]))
             if settings.get("restart", True):  # what has no such option trains nothing
                 continue
             is_fusion = "method" in settings
             wanted = options.fusion_options(settings) if is_fusion else options.TrainingOptions.of(settings)
-            if found := differing(settings["model_path"], wanted, settings.get("data_path"), step.stands_on):
+            found = differing(settings["model_path"], wanted, settings.get("data_path"), step.stands_on)
+            if found:
                 raise InputError(f"{settings['model_path']}: {found}; RUN=NAME keeps both, RESTART=1 replaces them")
 
 
-def _carry_out(steps: Sequence[Step]) -> None:
+def _carry_out(steps: Sequence["Step"]) -> None:
     from countermeasure.lists.fusion import fill
 
     for n, step in enumerate(steps, 1):
         with cli.step(f"[{n}/{len(steps)}] {step.heading}", step.tells):
             for folder, paths in step.links.items():
-                if aside := fill(folder, paths):
+                aside = fill(folder, paths)
+                if aside:
                     cli.warn(f"{folder}: is to hold links only; what was in it is in {aside} now")
             for command in step.commands:
                 try:
@@ -131,8 +131,15 @@ def _carry_out(steps: Sequence[Step]) -> None:
 def _run(command: Sequence[str]) -> None:
     name, *arguments = command
     cli.detail(f"$ python {name}.py {shlex.join(arguments)}")
-    SCRIPTS[name].main([*arguments, *["--verbose"] * cli.is_verbose()])
+    SCRIPTS[name].main([*arguments, *_verbose()])
 
+
+def _verbose() -> Sequence[str]:
+    """Return the option that keeps a script, whose parser starts without it, as verbose as this one."""
+    return ["--verbose"] * cli.is_verbose()
+
+
+command = cli.command(main)
 
 if __name__ == "__main__":
-    cli.run(main)
+    command()

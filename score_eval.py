@@ -130,5 +130,7 @@ def _truth(word: str) -> bool:
         raise argparse.ArgumentTypeError(f"{word!r} is neither True nor False") from None
 
 
+command = cli.command(main)
+
 if __name__ == "__main__":
-    cli.run(main)
+    command()

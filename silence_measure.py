@@ -100,5 +100,7 @@ def _recordings(path: Path) -> list[Path]:
     return found
 
 
+command = cli.command(main)
+
 if __name__ == "__main__":
-    cli.run(main)
+    command()

@@ -237,9 +237,9 @@ def heldout(folder: Path, args: argparse.Namespace) -> None:
 def scoring(folder: Path, args: argparse.Namespace) -> None:
     """1,500 utterances of 170 frames against ``gmm.score`` a file."""
     from countermeasure.gmm.models import read_pair
+    from countermeasure.gmm.scores import score_items
     from countermeasure.lists.pickles import ListWriter
     from countermeasure.lists.table import Table
-    from countermeasure.stages.scoring import score_items
 
     path = synthetic(folder / "train.pkl", 100_000)
     pass_seconds(path, folder, n_components=args.n_components, max_iter=1)
@@ -257,7 +257,7 @@ def scoring(folder: Path, args: argparse.Namespace) -> None:
 
     def ours() -> list[float]:
         with workers() as threads, Table([folder / "eval.pkl"]) as table:
-            return [one.bonafide.mean() - one.spoof.mean() for one in score_items(table, pair, threads)]
+            return [one.scores.llr for one in score_items(table, pair, threads)]
 
     def theirs() -> list[float]:
         return [models[0].score(frames) - models[1].score(frames) for frames in utterances]

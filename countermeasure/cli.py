@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from countermeasure import __version__
@@ -97,6 +98,11 @@ def run(main: Callable[[], int]) -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         status = _complain(program, f"{where}{error.strerror or error}", 2 if error.errno in _CALLERS_ERRNOS else 1)
     sys.exit(status)
+
+
+def command(main: Callable[[], int]) -> Callable[[], NoReturn]:
+    """Return what a script, or the command that an installed package has in its place, calls: `run` for its `main`."""
+    return partial(run, main)
 
 
 def _open_streams() -> None:

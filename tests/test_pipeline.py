@@ -329,3 +329,38 @@ def test_models_of_other_settings_are_never_replaced_unasked(tmp_path, monkeypat
     gmm_run.main(["train", *types])
     changed = [path.parent.name for path in models if path.read_bytes() != finished[path]]
     assert changed == ["filelevel-lfcc+mfcc"] * 2
+
+
+def test_scores_that_are_there_are_not_made_again(tmp_path, monkeypatch, capsys):
+    corpus.make(tmp_path / "LA", 3)
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "JOBS": "1",
+        "TRAIN_OPTIONS": "--n_components 2",
+        "ENSEMBLE_OPTIONS": "--n_components 2",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*names):
+        capsys.readouterr()
+        for name in names:
+            assert gmm_run.main(["--verbose", name, "lfcc", "mfcc"]) == 0
+        outputs = [*Path("ensemble").rglob("*.pkl"), *Path("output").glob("*.txt")]
+        return capsys.readouterr().err.count("already scored"), {path: path.stat().st_mtime_ns for path in outputs}
+
+    already, made = run("preprocess", "train", "test")
+    assert (already, len(made)) == (0, 6 * 2 + 3 * 2 + 8)
+    already, again = run("train", "test")
+    assert (already, again) == (6 + 3 + 8, made)
+
+    torn, foreign = Path("ensemble/lfcc/dev/lfcc-sp-dev.pkl"), Path("output/mfcc-eval.txt")
+    expected = {path: path.read_bytes() for path in (torn, foreign)}
+    torn.write_bytes(expected[torn][:-9])
+    foreign.write_bytes(expected[foreign].replace(b"A01", b"A02"))
+    run("train", "test")
+    assert {path: path.read_bytes() for path in (torn, foreign)} == expected
+
+    monkeypatch.setenv("TRAIN_OPTIONS", "--n_components 3")
+    monkeypatch.setenv("RESTART", "1")
+    already, _ = run("train", "test")
+    assert already == 0

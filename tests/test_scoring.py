@@ -366,8 +366,8 @@ def test_a_million_trials_take_less_than_600_mb(tmp_path):
                 protocol.write(f"LA_{i % 100:04d} LA_E_{i:07d} - {'-' if i % 2 == 0 else 'A07'} {label}\n")
     program = (
         "import sys, tracemalloc\n"
-        "from countermeasure.stages import scoring\n"
-        "scoring._ROWS_PER_TASK = 500\n"  # the same number of rows in memory at once
+        "from countermeasure.gmm import scores\nfrom countermeasure.stages import scoring\n"
+        "scores._ROWS_PER_TASK = 500\n"  # the same number of rows in memory at once
         "def score(n):\n"
         "    scoring.score_list(f'{n}.pkl', 'model/bon.gmm', 'model/sp.gmm', f'{n}.txt', 'scores.txt', n_jobs=1)\n"
         "    return tracemalloc.get_traced_memory()[1]\n"

@@ -35,6 +35,7 @@ _COLUMNS = [
     *(f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high", "_threshold", "_p_miss", "_p_fa")),
     *("actual_dcf", "cllr", "sha256", "suite"),
 ]
+_SMALLEST = 0.6  # of a picture's size: the smallest letters are of 5 points then
 _CAPTIONS = {
     "det": "Detection error trade-off. The closer to the lower left, the better; the grey line is where both error "
     "rates are equal.",
@@ -176,7 +177,7 @@ def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
         f"By {' and '.join(study.by)}": [attacks, *map(_table, tables.by_group(study)), _list(tables.worst(study))],
         "At thresholds set elsewhere": [_table(tables.applied(study))],
         "Notes": [_list(study.notes)],
-        "Pictures": [*shown.values()],
+        "Pictures": [f'<div class="pictures">{"".join(shown.values())}</div>' if shown else ""],
     }
     known = {name for system in study.systems if (name := data_set(system.scores))}
     about = [date.today().isoformat(), *(known if len(known) == 1 else ()), tables.trials(study)]
@@ -238,5 +239,6 @@ def _picture(name: str, figure: Figure) -> str:
         svg = svg.replace(colour, f"var(--{variable})")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     caption = escape(_CAPTIONS[name])
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{caption}"', 1)
-    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+    least = round(_SMALLEST * figure.get_size_inches()[0] * 72)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{caption}" style="min-width: {least}pt"', 1)
+    return f"<figure><div>{svg}</div><figcaption>{caption}</figcaption></figure>"

@@ -1,16 +1,24 @@
-"""Scores of rows under the two models of a training, the one place that evaluates a pair."""
+"""Scores of rows, and of the items of a table, under the two models of a training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from countermeasure import compute
+from countermeasure.errors import InputError
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Pair
+from countermeasure.lists.rows import Rows
+from countermeasure.lists.table import Table
+
+# Frames of which one worker gives the log-likelihoods back at a time.
+_ROWS_PER_TASK = 16384
 
 
 class Scores(NamedTuple):
@@ -52,3 +60,47 @@ class Scorer:
         """Score rows, array [n_rows, D]."""
         with np.errstate(over="ignore", invalid="ignore"):
             return Scores(*(kernel.log_likelihoods(rows) for kernel in self._kernels))
+
+
+class Scored(NamedTuple):
+    """An item of a table, and the scores of its rows."""
+
+    item: int
+    scores: Scores
+
+
+def score_items(table: Table, pair: Pair, workers: compute.Workers) -> Iterator[Scored]:
+    """Yield the scores of every item that has frames, in order.
+
+    Raises
+    ------
+    InputError
+        When scores are not finite; names the item.
+    """
+    score_part = partial(_score_part, Scorer(pair.bonafide.parameters, pair.spoof.parameters))
+    parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
+    pieces: list[Scored] = []  # of one item, which may be torn over several parts
+    for part, scored in zip(parts, workers.map(score_part, map(table.located, parts)), strict=True):
+        items, first, last = part.T
+        ends = np.cumsum(last - first)[:-1]
+        for item, *sides in zip(items.tolist(), *(np.split(side, ends) for side in scored), strict=True):
+            scores = Scores(*sides)
+            if not scores.are_finite:
+                raise InputError(
+                    f"{', '.join(map(str, table.paths))}: {table.name(item)} has no finite score: "
+                    "it holds values that are NaN, infinite or far too large; make the list again"
+                )
+            if pieces and pieces[0].item != item:
+                yield _whole(pieces)
+                pieces = []
+            pieces.append(Scored(item, scores))
+    if pieces:
+        yield _whole(pieces)
+
+
+def _whole(pieces: list[Scored]) -> Scored:
+    return Scored(pieces[0].item, joined([piece.scores for piece in pieces]))
+
+
+def _score_part(scorer: Scorer, rows: Rows) -> Scores:
+    return scorer(rows.read())

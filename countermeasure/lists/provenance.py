@@ -64,7 +64,7 @@ class Record:
     index : Index or None
         None where the arrays differ in kind.
     model : dict of str to str
-        Name and training id of the models that gave scores; empty for features.
+        Of scores: name and training id of the models that gave them, SHA-256 of both and of the lists they are of.
     format : int
         Of the record.
     """

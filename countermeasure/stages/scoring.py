@@ -3,93 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from countermeasure import __version__, compute, files
+from countermeasure import __version__, compute, files, versions
 from countermeasure.cli import log, progress
 from countermeasure.errors import InputError
 from countermeasure.evaluation import drawing
 from countermeasure.evaluation.command import plot_scores
-from countermeasure.gmm.kernel import Kernel
-from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_pair
+from countermeasure.gmm.models import Pair, model_files, read_pair
+from countermeasure.gmm.scores import Scored, score_items
 from countermeasure.lists import names, provenance
 from countermeasure.lists.pickles import ListWriter
-from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import Table
 from countermeasure.stages import matching
 from countermeasure.stages.compatibility import check_columns, check_likelihoods, check_suits, warn_of_doubts
 from countermeasure.stages.inputs import given_columns, given_list
 from countermeasure.trials.lines import BONAFIDE
-from countermeasure.trials.protocol import Protocol, read_protocol
-from countermeasure.trials.score_files import ScoreRecord, write_record, write_scores
+from countermeasure.trials.protocol import read_protocol
+from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record, write_record, write_scores
 from tDCF_python import metrics
 
-# Frames of which one worker gives the log-likelihoods back at a time.
-_ROWS_PER_TASK = 16384
-
 _Path = str | os.PathLike[str]
-
-
-class Scores(NamedTuple):
-    """Log-likelihoods of one item's frames, arrays [n_frames], in nats."""
-
-    item: int
-    bonafide: np.ndarray
-    spoof: np.ndarray
-
-
-def score_items(table: Table, pair: tuple[Model, Model], workers: compute.Workers) -> Iterator[Scores]:
-    """Yield the frame log-likelihoods of every item that has frames, in order."""
-    scoring = _Scoring(*(model.parameters for model in pair))
-    parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
-    pieces: list[Scores] = []  # of one item, which may be torn over several parts
-    for part, scored in zip(parts, workers.map(scoring, map(table.located, parts)), strict=True):
-        items, first, last = part.T
-        ends = np.cumsum(last - first)[:-1]
-        for piece in map(Scores, items.tolist(), *(np.split(scores, ends) for scores in scored)):
-            if not (np.isfinite(piece.bonafide).all() and np.isfinite(piece.spoof).all()):
-                raise InputError(
-                    f"{', '.join(map(str, table.paths))}: {table.name(piece.item)} has no finite score: "
-                    "it holds values that are NaN, infinite or far too large; make the list again"
-                )
-            if pieces and pieces[0].item != piece.item:
-                yield _joined(pieces)
-                pieces = []
-            pieces.append(piece)
-    if pieces:
-        yield _joined(pieces)
-
-
-def _joined(pieces: list[Scores]) -> Scores:
-    items, bonafide, spoof = zip(*pieces, strict=True)
-    return pieces[0] if len(pieces) == 1 else Scores(items[0], np.concatenate(bonafide), np.concatenate(spoof))
-
-
-class _Scoring:
-    """The scoring of a task's frames; pickled, it is the two mixtures' parameters."""
-
-    def __init__(self, *mixtures: Parameters):
-        self._mixtures = mixtures
-
-    def __reduce__(self) -> tuple:
-        return _Scoring, self._mixtures
-
-    @cached_property
-    def _kernels(self) -> list[Kernel]:  # not made where a task only passes through
-        return [Kernel.of_raw(mixture) for mixture in self._mixtures]
-
-    def __call__(self, rows: Rows) -> list[np.ndarray]:
-        frames = rows.read()
-        with np.errstate(over="ignore", invalid="ignore"):
-            return [kernel.log_likelihoods(frames) for kernel in self._kernels]
 
 
 def score_list(
@@ -103,15 +44,20 @@ def score_list(
     dask: str | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
-) -> None:
+) -> float | None:
     """Write the LLR of each trial of a feature list; print the EER.
 
     LLR = mean over frames of log p(frame | bona fide) minus the same for spoof; higher = more bona
     fide. With `plot`, the pictures of the evaluation go into that folder. The record beside the score
-    file says which models gave it.
+    file says which models gave it, on which data; a file that is what these would give is left as it is.
+
+    Returns
+    -------
+    float or None
+        The EER, from 0 to 1; None where there are no labels, or those of one class alone.
     """
     inputs = _Inputs.of_list(data_path, (model_path_bon, model_path_sp))
-    _score_protocol(inputs, label_path, output_path, plot, n_jobs, dask, protocol_format, protocol_subset)
+    return _score_protocol(inputs, label_path, output_path, plot, n_jobs, dask, protocol_format, protocol_subset)
 
 
 def score_fusion(
@@ -126,13 +72,13 @@ def score_fusion(
     dask: str | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
-) -> None:
+) -> float | None:
     """Write the LLR of each trial from all score lists of a folder; else as `score_list`.
 
     `whole_files` says whether they are to be lists of file scores, where there are none.
     """
     inputs = _Inputs.of_fusion(data_dir, (model_path_bon, model_path_sp), whole_files)
-    _score_protocol(inputs, label_path, output_path, plot, n_jobs, dask, protocol_format, protocol_subset)
+    return _score_protocol(inputs, label_path, output_path, plot, n_jobs, dask, protocol_format, protocol_subset)
 
 
 def write_frame_scores(
@@ -143,13 +89,18 @@ def write_frame_scores(
     output_path: _Path,
     n_jobs: int | None = None,
     dask: str | None = None,
-) -> None:
-    """Write the log-likelihood of every frame of a feature list under both models of a folder."""
+) -> list[Path]:
+    """Write the log-likelihood of every frame of a feature list under both models of a folder.
+
+    Lists that these models have made of these data, as their records say, are left as they are.
+
+    Returns
+    -------
+    paths of the two lists, bona fide first
+    """
     outputs = _score_lists(output_path, data_split, model_name, whole_files=False)
     inputs = _Inputs.of_list(data_path, model_files(model_path))
-    inputs.refuse_as(outputs)
-    with _opened(inputs, n_jobs, dask) as scorer:
-        _write_scores(scorer, outputs, model_name, data_split, whole_files=False)
+    return _write_scores(inputs, outputs, model_name, data_split, n_jobs, dask, whole_files=False)
 
 
 def write_file_scores(
@@ -160,13 +111,11 @@ def write_file_scores(
     output_path: _Path,
     n_jobs: int | None = None,
     dask: str | None = None,
-) -> None:
-    """Write the mean frame log-likelihood of every file of a folder's stacked score lists."""
+) -> list[Path]:
+    """Write the mean frame log-likelihood of every file of a folder's stacked score lists; as `write_frame_scores`."""
     outputs = _score_lists(output_path, data_split, model_name, whole_files=True)
     inputs = _Inputs.of_fusion(data_dir, model_files(model_path), whole_files=False)
-    inputs.refuse_as(outputs)
-    with _opened(inputs, n_jobs, dask) as scorer:
-        _write_scores(scorer, outputs, model_name, data_split, whole_files=True)
+    return _write_scores(inputs, outputs, model_name, data_split, n_jobs, dask, whole_files=True)
 
 
 # -- what is read, and what may be written -----------------------------------------------------------
@@ -201,28 +150,20 @@ class _Inputs(NamedTuple):
             files.refuse_overwriting(provenance.path_of(path), *read)
 
 
-def _check_outputs(inputs: _Inputs, label_path: _Path, output_path: _Path, plot: _Path | None) -> None:
-    """Refuse, before any work, what could not be written after it."""
-    inputs.refuse_as([Path(output_path)], label_path)
-    if plot is not None:
-        drawing.check_folder(plot)
-
-
 def _score_lists(output_path: _Path, split: str, model_name: str, whole_files: bool) -> list[Path]:
     """Return the paths of the lists of scores under the two models."""
     names.check_model_name(model_name)
     return [Path(output_path) / split / names.score_list(model_name, side, split, whole_files) for side in names.SIDES]
 
 
-class _Scorer(NamedTuple):
+class _Scoring(NamedTuple):
     """Lists that are open, and models that suit them."""
 
     table: Table
-    pair: tuple[Model, Model]
-    models_sha256: str
+    pair: Pair
     workers: compute.Workers
 
-    def scores(self) -> Iterator[Scores]:
+    def scores(self) -> Iterator[Scored]:
         """Yield the scores of all items that have frames, and show how many are done.
 
         Raises
@@ -232,7 +173,7 @@ class _Scorer(NamedTuple):
         """
         offsets = []
         for one in progress(score_items(self.table, self.pair, self.workers), len(self.table), "scoring", "files"):
-            means = (one.bonafide.mean(), one.spoof.mean())
+            means = (side.mean() for side in one.scores)
             offsets.append(max(mean - model.lower_bound for mean, model in zip(means, self.pair, strict=True)))
             yield one
         check_likelihoods(self.pair, np.array(offsets), self.table)
@@ -245,66 +186,99 @@ class _Scorer(NamedTuple):
         columns = [names.column(path.name) for path in self.table.paths]
         return replace(record, feature={"type": "fusion", "columns": columns})
 
+    def data_sha256(self, *more: str) -> str:
+        """Return the SHA-256 over those of the lists, and over further ones."""
+        return provenance.combined_sha256([*(described.sha256 for described in self.table.described), *more])
+
 
 @contextlib.contextmanager
-def _opened(inputs: _Inputs, n_jobs: int | None, dask: str | None) -> Iterator[_Scorer]:
+def _opened(inputs: _Inputs, n_jobs: int | None, dask: str | None) -> Iterator[_Scoring]:
     bonafide, spoof = inputs.models
     if os.path.exists(bonafide) and os.path.exists(spoof) and os.path.samefile(bonafide, spoof):
         raise InputError(f"{bonafide} and {spoof} are the same file; give the bona fide model and the spoof model")
     pair = read_pair(bonafide, spoof)
-    models_sha256 = provenance.combined_sha256(model.sha256 for model in pair)
     if inputs.columns is not None:
-        check_columns(pair[0], inputs.columns, inputs.data)
+        check_columns(pair.bonafide, inputs.columns, inputs.data)
     with compute.workers(n_jobs, dask) as workers, Table(inputs.lists) as table:
         warn_of_doubts(table)
-        check_suits(pair[0], table, bonafide)
-        yield _Scorer(table, pair, models_sha256, workers)
+        check_suits(pair.bonafide, table, bonafide)
+        yield _Scoring(table, pair, workers)
 
 
 # -- lists of scores ---------------------------------------------------------------------------------
 
 
-def _write_scores(scorer: _Scorer, paths: Sequence[Path], model_name: str, split: str, whole_files: bool) -> None:
-    """Write the two lists of scores, and their records where the table has one."""
-    table, record = scorer.table, scorer.record()
-    if record and record.split != split:
-        raise InputError(
-            f"{table.paths[0]}: a list of {record.split}, but --data_split says {split}; give the right one"
-        )
-    dtype = "float64" if whole_files else "float32"
-    n_frames = [0] * len(table)
-    with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
-        scored = scorer.scores()
-        one = next(scored, None)
-        for item, label in enumerate(table.labels):
-            if one is None or one.item != item:  # items without frames keep their places
-                bonafide.append(None, label)
-                spoof.append(None, label)
-                continue
-            for out, scores in ((bonafide, one.bonafide), (spoof, one.spoof)):
-                out.append(scores.mean().reshape(1, 1) if whole_files else scores.astype(dtype), label)
-            n_frames[item] = 1 if whole_files else len(one.bonafide)
-            one = next(scored, None)
-    for path, out, model in zip(paths, (bonafide, spoof), scorer.pair, strict=True):
-        if record is None:
-            provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
-            continue
-        of_scores = replace(
+def _write_scores(
+    inputs: _Inputs,
+    paths: list[Path],
+    model_name: str,
+    split: str,
+    n_jobs: int | None,
+    dask: str | None,
+    whole_files: bool,
+) -> list[Path]:
+    """Write the two lists of scores, and their records where the table has one, if they are not there already."""
+    inputs.refuse_as(paths)
+    with _opened(inputs, n_jobs, dask) as scoring:
+        table, record = scoring.table, scoring.record()
+        if record and record.split != split:
+            raise InputError(
+                f"{table.paths[0]}: a list of {record.split}, but --data_split says {split}; give the right one"
+            )
+        dtype = "float64" if whole_files else "float32"
+        of_scores = record and replace(
             record,
             kind="file scores" if whole_files else "frame scores",
             dtype=dtype,
-            list_sha256=files.sha256(path),
-            n_frames=n_frames,
-            index=out.index,
-            model={"name": model_name, "training_id": model.record.get("training_id", "")},
+            list_sha256="",
+            n_frames=((table.n_rows > 0) if whole_files else table.n_rows).astype(int).tolist(),
+            index=None,
+            model={
+                "name": model_name,
+                "training_id": scoring.pair.record.get("training_id", ""),
+                "models_sha256": scoring.pair.sha256,
+                "data_sha256": scoring.data_sha256(),
+            },
             versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
         )
-        provenance.write(path, of_scores)
+        if of_scores and all(_is_there(path, of_scores) for path in paths):
+            log(f"{paths[0]} and {paths[1].name}: already scored with these models, nothing to do")
+            return paths
+        with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
+            outputs = bonafide, spoof
+            scored = scoring.scores()
+            one = next(scored, None)
+            for item, label in enumerate(table.labels):
+                if one is None or one.item != item:  # items without frames keep their places
+                    for out in outputs:
+                        out.append(None, label)
+                    continue
+                for out, scores in zip(outputs, one.scores, strict=True):
+                    out.append(scores.mean().reshape(1, 1) if whole_files else scores.astype(dtype), label)
+                one = next(scored, None)
+    for path, out in zip(paths, outputs, strict=True):
+        if of_scores is None:
+            provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
+        else:
+            provenance.write(path, replace(of_scores, list_sha256=files.sha256(path), index=out.index))
     n_left_out = int(np.count_nonzero(table.n_rows == 0))
     left_out = f", {n_left_out:,} without frames and without scores" if n_left_out else ""
     what = f"{len(table) - n_left_out:,} recordings" + f", {table.n_rows.sum():,} frames" * (not whole_files)
     for path in paths:
         log(f"{path}: {what}{left_out}")
+    return paths
+
+
+def _is_there(path: Path, expected: provenance.Record) -> bool:
+    """Tell whether a list has the record that is expected, and the bytes that its record was made of."""
+    try:
+        found = provenance.read(path)
+        if found is None or versions.differences(found.versions, expected.versions):
+            return False
+        like_it = replace(found, list_sha256="", index=None, versions=expected.versions) == expected
+        return like_it and provenance.matches(path, found)
+    except (InputError, OSError):  # damaged or missing: made again
+        return False
 
 
 # -- score files -------------------------------------------------------------------------------------
@@ -319,54 +293,90 @@ def _score_protocol(
     dask: str | None,
     protocol_format: str | None,
     protocol_subset: Sequence[str] | None,
-) -> None:
-    _check_outputs(inputs, label_path, output_path, plot)
-    with _opened(inputs, n_jobs, dask) as scorer:
+) -> float | None:
+    inputs.refuse_as([Path(output_path)], label_path)
+    if plot is not None:
+        drawing.check_folder(plot)
+    with _opened(inputs, n_jobs, dask) as scoring:
         trials = read_protocol(label_path, protocol_format, protocol_subset)
-        _score_trials(scorer, trials, label_path, output_path, plot)
-
-
-def _score_trials(scorer: _Scorer, trials: Protocol, label_path: _Path, output_path: _Path, plot: _Path | None) -> None:
-    items = matching.items_of_trials(scorer.table, trials, label_path)
-    files.check_place(Path(output_path))
-    if trials.note:
-        log(trials.note)
-    means = np.full((len(scorer.table) + 1, 2), np.nan)  # the last row for trials that are in no list
-    for one in scorer.scores():
-        means[one.item] = one.bonafide.mean(), one.spoof.mean()
-    means = means[items]
-    is_scored = ~np.isnan(means[:, 0])
-    scored = [trial for trial, has_score in zip(trials, is_scored, strict=True) if has_score]
-    llrs = means[is_scored, 0] - means[is_scored, 1]
-    digest = write_scores(output_path, (trial.line for trial in scored), llrs)
-    _write_score_record(scorer, Path(output_path), digest, means[is_scored].max(axis=1))
-    log(f"{len(llrs)} trials scored into {output_path}; higher = more bona fide")
-    missing = len(trials) - len(llrs)
-    if missing:
+        items = matching.items_of_trials(scoring.table, trials, label_path)
+        files.check_place(Path(output_path))
+        if trials.note:
+            log(trials.note)
+        has_rows = (items >= 0) & (scoring.table.n_rows[items] > 0)
+        scored = [trials[i] for i in np.flatnonzero(has_rows)]
+        data_sha256 = scoring.data_sha256(provenance.protocol_sha256(scored), _digest(items[has_rows]))
+        llrs = _scores_there(output_path, scoring.pair.sha256, data_sha256)
+        if llrs is None:
+            means = np.full((len(scoring.table), 2), np.nan)
+            for one in scoring.scores():
+                means[one.item] = [side.mean() for side in one.scores]
+            means = means[items[has_rows]]
+            llrs = means[:, 0] - means[:, 1]
+            digest = write_scores(output_path, (trial.line for trial in scored), llrs)
+            _write_score_record(scoring, Path(output_path), digest, data_sha256, means.max(axis=1))
+            log(f"{len(llrs):,} trials scored into {output_path}; higher = more bona fide")
+        else:
+            log(f"{output_path}: already scored with these models, nothing to do")
+    if missing := len(trials) - len(llrs):
         log(f"{missing} trial{'s' * (missing > 1)} of {label_path} not in the list, or without frames: no score")
     is_bonafide = np.array([trial.label == BONAFIDE for trial in scored])
     if all(trial.label is None for trial in scored):
         log(f"{label_path} is blind: without labels there is no EER")
-    elif is_bonafide.all() or not is_bonafide.any():
+        return None
+    if is_bonafide.all() or not is_bonafide.any():
         log("no EER: it needs bona fide and spoof trials")
-    else:
-        # As the scores stand in the file, for score_eval.py to come to the same figure.
-        written = np.round(llrs, 6)
-        rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
-        n_bonafide = int(np.count_nonzero(is_bonafide))
-        eer = metrics.percent(rate, n_bonafide, len(scored) - n_bonafide)
-        print(f"EER {eer} at threshold {threshold:.6f}")
-        if plot is not None:
-            plot_scores(output_path, plot)
+        return None
+    # As the scores stand in the file, for score_eval.py to come to the same figure.
+    written = np.round(llrs, 6)
+    rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
+    n_bonafide = int(np.count_nonzero(is_bonafide))
+    print(f"EER {metrics.percent(rate, n_bonafide, len(scored) - n_bonafide)} at threshold {threshold:.6f}")
+    if plot is not None:
+        plot_scores(output_path, plot)
+    return float(rate)
 
 
-def _write_score_record(scorer: _Scorer, path: Path, score_sha256: str, log_likelihoods: np.ndarray) -> None:
+def _digest(items: np.ndarray) -> str:
+    return hashlib.sha256(items.astype("<i8").tobytes()).hexdigest()
+
+
+def _scores_there(path: _Path, models_sha256: str, data_sha256: str) -> np.ndarray | None:
+    """Return the scores of a score file that these models have made of these data; None for any other file."""
+    if files.is_no_file(Path(path)) or not os.path.exists(path):
+        return None
+    record = read_record(path, files.sha256(path))
+    if record is None or (record.models_sha256, record.data_sha256) != (models_sha256, data_sha256):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return np.array([float(line.rpartition(" ")[2]) for line in file])
+
+
+def _write_score_record(
+    scoring: _Scoring, path: Path, score_sha256: str, data_sha256: str, log_likelihoods: np.ndarray
+) -> None:
     """Write the record of a score file; that of an older one has another checksum, wherever this run ends."""
     if files.is_no_file(path):
         return
-    record = scorer.record()
+    record = scoring.record()
     feature = record.feature if record else {}
     inputs = feature.get("columns", [feature["type"]] if "type" in feature else [])
     usual = np.quantile(log_likelihoods, [0.05, 0.5]).tolist() if len(log_likelihoods) else None
     split = record.split if record else None
-    write_record(path, ScoreRecord(score_sha256, scorer.models_sha256, split, inputs, log_likelihoods=usual))
+    about = _about(scoring.pair)
+    write_record(
+        path, ScoreRecord(score_sha256, scoring.pair.sha256, split, inputs, about, usual, data_sha256=data_sha256)
+    )
+
+
+def _about(pair: Pair) -> ModelsRecord | None:
+    """Return what a score file's record says of its models; None where they do not tell."""
+    method = pair.record.get("options", {}).get("method", "gmm")
+    # A regression has a row a file; of a fusion's lists, silence alone are features.
+    name = "n_files" if method == "logistic" else "n_frames"
+    rows = [model.record[name] for model in pair if name in model.record]
+    kinds = {source["kind"] for source in pair.record.get("inputs") or [] if source}
+    kind: Any = "features" if pair.bonafide.columns is None else next(iter(kinds - {"features"}), None)
+    if len(rows) < len(pair) or kind is None:
+        return None
+    return ModelsRecord(method, kind, [model.parameters.n_components for model in pair], rows)

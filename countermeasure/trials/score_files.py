@@ -118,6 +118,8 @@ class ScoreRecord:
     log_likelihoods : list of float or None
         The 5 % quantile and the median, over the trials, of the mean log-likelihood a row under the model that
         suits a trial better, in nats: what data that the models know look like to them.
+    data_sha256 : str or None
+        Over those of the lists that were scored, of the trials, and of which item of the lists each trial is.
     format : int
     """
 
@@ -127,6 +129,7 @@ class ScoreRecord:
     inputs: list[str]
     models: ModelsRecord | None = None
     log_likelihoods: list[float] | None = None
+    data_sha256: str | None = None
     format: Literal[1] = 1
 
 

@@ -56,8 +56,8 @@ SPLITS = (
     Split("dev", "trl", n_speakers=6, n_bonafide=20),
     Split("eval", "trl", n_speakers=12, n_bonafide=100),
 )
-SPOOFS_PER_BONAFIDE = 2
-VERSION = 2  # to be raised whenever the same seed would give other signals
+SPOOFS_PER_BONAFIDE = 1
+VERSION = 3  # to be raised whenever the same seed would give other signals
 ABOUT = "demo_data.json"
 
 
