@@ -147,9 +147,7 @@ def anchors(text):
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_it_links_to_is_there(guide):
-    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", GUIDES[guide]) if not target.startswith("http")]
-
-    for target in targets:
+    for target in re.findall(r"(?:\]\(|src=\")((?!http)[^)\s\"]+)", GUIDES[guide]):
         name, _, anchor = target.partition("#")
         path = guide.parent / name if name else guide
         assert path.exists(), target
