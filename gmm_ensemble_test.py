@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure.stages import scoring
 
-    scoring.score_fusion(**settings)
+    eer = scoring.score_fusion(**settings)
+    if eer:
+        print(eer)
     return 0
 
 

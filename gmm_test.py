@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure.stages import scoring
 
-    scoring.score_list(**settings)
+    eer = scoring.score_list(**settings)
+    if eer:
+        print(eer)
     return 0
 
 

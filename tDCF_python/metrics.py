@@ -308,6 +308,24 @@ def tandem_cost(c0: float, c1: float, c2: float) -> LinearCost:
     return LinearCost(c0 / scale, c1 / scale, c2 / scale)
 
 
+def min_tdcf(
+    bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike, asv: AsvRates, legacy: bool = True
+) -> tuple[float, float]:
+    """Return the least normalised t-DCF of a countermeasure, and its threshold.
+
+    Parameters
+    ----------
+    bonafide_scores, spoof_scores : array [n_trials]
+        Higher = more bona fide.
+    asv : AsvRates
+        Of the verification system, see `asv_rates`.
+    legacy : bool
+        True: the t-DCF of 2019; False: the revisited one. See `tdcf`.
+    """
+    point = min_cost(det_curve(bonafide_scores, spoof_scores), tdcf(asv, legacy))
+    return point.value, point.threshold
+
+
 def dcf(costs: Costs = COSTS) -> LinearCost:
     """Return the normalised detection cost of a countermeasure on its own, as in ASVspoof 5.
 

@@ -33,6 +33,19 @@ from tDCF_python import metrics
 _Path = str | os.PathLike[str]
 
 
+class Eer(NamedTuple):
+    """Equal error rate, from 0 to 1, its threshold, and the numbers of trials; as text, what the scripts print."""
+
+    rate: float
+    threshold: float
+    n_bonafide: int
+    n_spoof: int
+
+    def __str__(self) -> str:
+        rate = metrics.percent(self.rate, self.n_bonafide, self.n_spoof)
+        return f"EER {rate} at threshold {self.threshold:.6f}"
+
+
 def score_list(
     data_path: _Path,
     model_path_bon: _Path,
@@ -44,8 +57,8 @@ def score_list(
     dask: str | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
-) -> float | None:
-    """Write the LLR of each trial of a feature list; print the EER.
+) -> Eer | None:
+    """Write the LLR of each trial of a feature list.
 
     LLR = mean over frames of log p(frame | bona fide) minus the same for spoof; higher = more bona
     fide. With `plot`, the pictures of the evaluation go into that folder. The record beside the score
@@ -53,8 +66,8 @@ def score_list(
 
     Returns
     -------
-    float or None
-        The EER, from 0 to 1; None where there are no labels, or those of one class alone.
+    Eer or None
+        None where there are no labels, or those of one class alone.
     """
     inputs = _Inputs.of_list(data_path, (model_path_bon, model_path_sp))
     return _score_protocol(inputs, label_path, output_path, plot, n_jobs, dask, protocol_format, protocol_subset)
@@ -72,7 +85,7 @@ def score_fusion(
     dask: str | None = None,
     protocol_format: str | None = None,
     protocol_subset: Sequence[str] | None = None,
-) -> float | None:
+) -> Eer | None:
     """Write the LLR of each trial from all score lists of a folder; else as `score_list`.
 
     `whole_files` says whether they are to be lists of file scores, where there are none.
@@ -293,7 +306,7 @@ def _score_protocol(
     dask: str | None,
     protocol_format: str | None,
     protocol_subset: Sequence[str] | None,
-) -> float | None:
+) -> Eer | None:
     inputs.refuse_as([Path(output_path)], label_path)
     if plot is not None:
         drawing.check_folder(plot)
@@ -330,11 +343,10 @@ def _score_protocol(
     # As the scores stand in the file, for score_eval.py to come to the same figure.
     written = np.round(llrs, 6)
     rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
-    n_bonafide = int(np.count_nonzero(is_bonafide))
-    print(f"EER {metrics.percent(rate, n_bonafide, len(scored) - n_bonafide)} at threshold {threshold:.6f}")
     if plot is not None:
         plot_scores(output_path, plot)
-    return float(rate)
+    n_bonafide = int(np.count_nonzero(is_bonafide))
+    return Eer(rate, threshold, n_bonafide, len(scored) - n_bonafide)
 
 
 def _digest(items: np.ndarray) -> str:

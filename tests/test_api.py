@@ -1,0 +1,99 @@
+"""The functions that Python programs import, and examples/python_api.py, which uses each of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import corpus
+import countermeasure
+import gmm_run
+import tDCF_python
+from countermeasure.errors import InputError
+from countermeasure.lists.pickles import read_list
+from tDCF_python import metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    corpus.make(tmp_path / "LA", 3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBS", "1")
+    gmm_run.main(["preprocess", "mfcc", "silence"])
+    return tmp_path
+
+
+def test_the_example_uses_every_function(here):
+    text = (ROOT / "examples" / "python_api.py").read_text()
+    for name in ("extract", "read_list", "train", "score", "Detector"):
+        assert f"{name}(" in text
+    command = [sys.executable, ROOT / "examples" / "python_api.py", "LA", "results"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert lines["training list"] == "3 bona fide, 3 spoofed"
+    assert lines["score file"].startswith("EER ")
+    rate = float(lines["the same from the score file"].split()[0])
+    assert f"EER {100 * rate:.1f} %" in lines["score file"]
+    assert "llr=" in lines["a recording"]
+
+
+def test_extraction_gives_what_the_lists_hold(here):
+    names = sorted(Path("LA/ASVspoof2019_LA_train/flac").glob("*"))
+    listed = [array for array, _ in read_list("data/train/train-mfcc.pkl")]
+    for path, expected in zip(names, listed, strict=True):
+        np.testing.assert_array_equal(countermeasure.extract(path, "mfcc"), expected)
+    several = countermeasure.extract(names[0], ["silence", "mfcc"])
+    assert list(several) == ["silence", "mfcc"]
+    assert several["silence"].shape == (1, 2)
+    with pytest.raises(InputError, match="no feature type 'mfc'"):
+        countermeasure.extract(names[0], "mfc")
+
+
+def test_a_detector_gives_the_score_of_the_list(here):
+    pair = countermeasure.train("data/train/train-mfcc.pkl", "model", n_components=2, max_iter=3)
+    assert pair.spoof.parameters.means.shape == (2, 60)
+    protocol = corpus.protocol(here / "LA", "eval")
+    eer = countermeasure.score("data/eval/eval-mfcc.pkl", "model", protocol, "scores.txt")
+    lines = [line.split() for line in Path("scores.txt").read_text().splitlines()]
+    scores = {"bonafide": [], "spoof": []}
+    detector = countermeasure.Detector("model")
+    for line in lines:
+        scores[line[-2]].append(float(line[-1]))
+        found = detector(f"LA/ASVspoof2019_LA_eval/flac/{line[1]}.flac")
+        assert found.llr == pytest.approx(float(line[-1]), abs=1e-4)
+        assert found.decision is None  # not calibrated
+    assert tDCF_python.eer(scores["bonafide"], scores["spoof"])[0] == eer.rate
+
+
+def test_the_least_tandem_cost_by_hand():
+    """Separated classes cost nothing; with one spoof on top, what remains is the dearer of no errors of one kind."""
+    asv = metrics.asv_rates([2.0, 3.0, 4.0], [-1.0, -2.0, 0.0], [2.5, 3.5])
+    assert tDCF_python.min_tdcf([1.0, 2.0], [-1.0, -2.0], asv)[0] == 0
+    cost, threshold = tDCF_python.min_tdcf([1.0, 2.0], [-1.0, 3.0], asv)
+    # C1 = P_tar = 0.9405 and C2 = 10 * 0.05 = 0.5, for this ASV makes no errors on speakers and accepts all spoofs.
+    assert cost == pytest.approx(0.5 * 0.5 / 0.5)
+    assert threshold == -1
+
+
+def test_importing_costs_nothing_and_unknown_names_are_refused():
+    program = "import sys, countermeasure, tDCF_python; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    for package in (countermeasure, tDCF_python):
+        with pytest.raises(AttributeError, match="nonsense"):
+            _ = package.nonsense
+
+
+def test_recordings_of_any_format_are_read(tmp_path):
+    signal = np.random.default_rng(0).uniform(-0.5, 0.5, (8000, 2))
+    soundfile.write(tmp_path / "a.wav", signal, 16000, subtype="FLOAT")
+    mono = signal.astype(np.float32).mean(axis=1)
+    soundfile.write(tmp_path / "b.wav", mono, 16000, subtype="FLOAT")
+    one, other = (countermeasure.extract(tmp_path / name, "lfcc") for name in ("a.wav", "b.wav"))
+    np.testing.assert_allclose(one, other, atol=1e-3)
