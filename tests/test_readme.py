@@ -57,7 +57,16 @@ def commands():
     return [shlex.split(line) for line in unrolled(text.splitlines()) if line.strip()]
 
 
-PYTHON_COMMANDS = [words[1:] for words in commands() if words[0] in ("python", "python3") and words[1] != "-m"]
+def python_commands():
+    """Yield script and arguments of the commands that run one, with python or as it is installed."""
+    for first, *rest in commands():
+        if first in ("python", "python3") and rest[0] != "-m":
+            yield rest
+        elif f"{first}.py" in SCRIPTS:
+            yield [f"{first}.py", *rest]
+
+
+PYTHON_COMMANDS = list(python_commands())
 
 
 @pytest.mark.parametrize("words", PYTHON_COMMANDS, ids=" ".join)
@@ -77,7 +86,7 @@ def test_a_wrong_command_would_be_noticed():
 
 def test_every_script_has_a_command():
     named = {words[0] for words in PYTHON_COMMANDS}
-    others = {"silence_measure.py", "gmm_run.py"}  # a look at one's files, and what the shell scripts call
+    others = {"silence_measure.py"}  # a look at one's files
     assert named == {name for name in SCRIPTS if name.endswith(".py")} - others
 
 
