@@ -5,6 +5,7 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,13 @@ from countermeasure import cli
 from test_readme import unrolled
 
 ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 SCRIPTS = [*ROOT.glob("gmm_*.py"), ROOT / "score_eval.py"]
 
 
 def section(heading):
     """Return the shell commands of a section of the README, as it is typed."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
     found = re.search(rf"^## {heading}\n(.*?)^##", text, re.MULTILINE | re.DOTALL)
     return "".join(re.findall(r"^```bash\n(.*?)^```$", found[1], re.MULTILINE | re.DOTALL))
 
@@ -43,6 +45,15 @@ def test_the_known_commands_work_as_typed(tmp_path, monkeypatch, capsys):
         else:
             subprocess.run(["bash", "-c", line], check=True)
     check(tmp_path, *capsys.readouterr())
+
+    # The README's example in Python uses the lists and models that are there now.
+    shutil.copy(next((tmp_path / "LA").glob("*_eval/flac/*")), "recording.wav")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    exec(compile(example.replace("n_components=64", "n_components=4"), "README.md", "exec"), {})
+    eer, judgement = capsys.readouterr().out.splitlines()
+    assert eer.startswith("EER ")
+    assert "file='recording.wav', llr=" in judgement
+    assert (tmp_path / "output" / "small-dev.txt").is_file()
 
 
 def test_a_shell_runs_them_on_real_speech(tmp_path, shared_data, is_long):
