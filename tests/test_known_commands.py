@@ -21,11 +21,14 @@ README = ROOT / "README.md"
 SCRIPTS = [*ROOT.glob("gmm_*.py"), ROOT / "score_eval.py"]
 
 
-def section(heading):
-    """Return the shell commands of a section of the README, as it is typed."""
-    text = README.read_text(encoding="utf-8")
-    found = re.search(rf"^## {heading}\n(.*?)^##", text, re.MULTILINE | re.DOTALL)
-    return "".join(re.findall(r"^```bash\n(.*?)^```$", found[1], re.MULTILINE | re.DOTALL))
+def known_commands():
+    """Return the shell commands of the sections about them, as they are typed."""
+    typed = ""
+    for page in (README, ROOT / "docs" / "fusion.md"):
+        text = page.read_text(encoding="utf-8") + "\n## "
+        found = re.search(r"^## The commands you may know\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+        typed += "".join(re.findall(r"^```bash\n(.*?)^```$", found[1], re.MULTILINE | re.DOTALL))
+    return typed
 
 
 def run_here(line):
@@ -39,7 +42,7 @@ def run_here(line):
 def test_the_known_commands_work_as_typed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     corpus.make(tmp_path / "LA")
-    for line in small(section("The commands you may know")):
+    for line in small(known_commands()):
         if line.split()[0] in ("python", "python3"):
             assert run_here(line) == 0, line
         else:
@@ -67,7 +70,7 @@ def test_a_shell_runs_them_on_real_speech(tmp_path, shared_data, is_long):
     for script in SCRIPTS:
         (tmp_path / script.name).symlink_to(script)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    typed = "\n".join(small(section("The commands you may know")))
+    typed = "\n".join(small(known_commands()))
     command = ["bash", "-euo", "pipefail", "-c", typed]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -97,7 +100,7 @@ def check(folder, out, err):
 
 
 def test_they_are_the_descriptions_own(shared_data):
-    """Every command of the description is in the README's section, in the order of the description."""
+    """Every command of the description is in these sections, in the order of the description."""
     pattern = r"^(?:python3?|\./)\S* .*?(?<!\\)$"
 
     def commands(text):
@@ -107,7 +110,7 @@ def test_they_are_the_descriptions_own(shared_data):
     known = commands((shared_data.parent / "description.md").read_text(encoding="utf-8"))
     known = [command for command in known if command[1].endswith(".py")]
     assert len(known) == 12
-    here = commands(section("The commands you may know"))
+    here = commands(known_commands())
     assert all(command in here for command in known)
     places = [here.index(command) for command in known]
     assert places[:7] == sorted(places[:7])
