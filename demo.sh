@@ -33,15 +33,14 @@ export PYTHON=$PWD/.venv/bin/python WORK=$PWD/demo_output
 if [ -z "${LA:-}" ]; then
     LA=$WORK/LA
     "$PYTHON" examples/demo_data/make_demo_data.py --output_path "$LA" ${JOBS:+--n_jobs "$JOBS"}
-    about="on synthetic speech: these figures show that the pipelines work, and nothing about real spoofs"
+    about="on synthetic speech, which show that the pipelines work, and nothing about real spoofs"
 else
     about="on $LA"
 fi
 export LA EVALUATION_OPTIONS="--plot demo_output/plots"
 if [ ! -d "$LA/ASVspoof2019_LA_asv_scores" ]; then
     EVALUATION_OPTIONS+=" --asv_score asvspoof2019-la-eval"
-    about+="
-min t-DCF with the ASV error rates of ASVspoof 2019 LA, for this data set has no ASV scores"
+    about+="; t-DCF by the ASV rates of ASVspoof 2019 LA"
 fi
 
 ./preprocess.sh mfcc lfcc silence

@@ -596,7 +596,7 @@ def test_two_fields_with_a_protocol(capsys, file):
     full = file("full.txt", content[:-1])
     _, expected = run(capsys, "--cm_score", full, "--by", "attack", "--name", "s")
     _, out = run(capsys, "--cm_score", short, "--by", "attack", "--name", "s", "--protocol", protocol)
-    assert out.split("Note:")[0] == expected.split("-" * 72)[0]
+    assert out.split("Note:")[0].rstrip() == expected.split("-" * 72)[0].rstrip()
     assert "1 trials of the protocol have no score" in out
 
 

@@ -378,13 +378,10 @@ def text(study: Study, brief: bool = False) -> str:
         parts += [plain(study), systems(study) if study.systems[0].applied or extended or study.dev else None]
     else:
         parts += [systems(study), None if study.asv else WITHOUT_ASV]
-    if study.dev:
-        parts.append("\n".join(advice.sentences(study.dev)))
     parts.append(None if brief else intervals(study))
     parts.append(applied(study))
     if not brief:
         parts += [comparisons(study), *by_group(study), "\n".join(worst(study))]
-    parts.append("\n".join(summary(study)))
-    parts.append("\n".join(f"Note: {note}" for note in study.notes))
-    parts.append(f"{_RULE}\n{study.signature()}")
-    return "\n\n".join(str(part) for part in parts if part)
+    advised = advice.sentences(study.dev) if study.dev else ()
+    parts.append("\n".join([*advised, *summary(study), *(f"Note: {note}" for note in study.notes)]))
+    return "\n\n".join(str(part) for part in parts if part) + f"\n{_RULE}\n{study.signature()}"
