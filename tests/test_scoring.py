@@ -11,12 +11,13 @@ import pytest
 import corpus
 from countermeasure import cli, files
 from countermeasure.errors import InputError
+from countermeasure.gmm.calibration import models_sha256
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair, write_model
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter, read_list
 from countermeasure.options import TrainingOptions
-from countermeasure.stages import calibration, scoring, training
+from countermeasure.stages import scoring, training
 from countermeasure.stages.extraction import extract
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
@@ -90,7 +91,7 @@ def test_a_score_file_has_a_record_of_its_models(place):
     score(place)
     path = place / "scores.txt"
     record = read_record(path, files.sha256(path))
-    assert record.models_sha256 == calibration.models_sha256(place / "model")
+    assert record.models_sha256 == models_sha256(place / "model")
     assert (record.split, record.inputs) == ("dev", ["mfcc"])
     # log N(x; mean, 1) over 60 dimensions, under the better of the two models
     frames = [array.astype(float) for array, _ in read_list(place / "dev-mfcc.pkl")]
@@ -109,7 +110,7 @@ def test_lists_without_a_record_give_a_score_file_with_one(place):
     provenance.path_of(place / "dev-mfcc.pkl").unlink()
     score(place)
     record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
-    assert record.models_sha256 == calibration.models_sha256(place / "model")
+    assert record.models_sha256 == models_sha256(place / "model")
     assert (record.split, record.inputs) == (None, [])
 
 
@@ -119,7 +120,7 @@ def test_the_scores_of_a_fusion_know_its_columns(place):
     models = model_files(place / "fusion")
     scoring.score_fusion(place / "lists" / "dev", *models, place / "protocol.txt", place / "scores.txt", n_jobs=1)
     record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
-    assert record.models_sha256 == calibration.models_sha256(place / "fusion")
+    assert record.models_sha256 == models_sha256(place / "fusion")
     assert (record.split, record.inputs) == ("dev", ["mfcc-bon", "mfcc-sp"])
 
 
@@ -166,7 +167,7 @@ def test_a_device_has_no_record(place):
 
 
 def test_the_record_is_of_the_models_that_scored_though_others_take_their_place(place, monkeypatch):
-    models = calibration.models_sha256(place / "model")
+    models = models_sha256(place / "model")
 
     def overtaken(*paths):
         pair = read_pair(*paths)
@@ -176,7 +177,7 @@ def test_the_record_is_of_the_models_that_scored_though_others_take_their_place(
     monkeypatch.setattr(scoring, "read_pair", overtaken)
     score(place)
     record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
-    assert record.models_sha256 == models != calibration.models_sha256(place / "model")
+    assert record.models_sha256 == models != models_sha256(place / "model")
 
 
 # -- features of another kind ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from countermeasure import cli, files, records
 from countermeasure.errors import InputError
-from countermeasure.gmm.calibration import FILE, Calibration, fit, logit, models_sha256, write
+from countermeasure.gmm.calibration import FILE, Calibration, fit, logit, write
 from countermeasure.gmm.models import model_files, read_pair
 from countermeasure.stages import card
 from countermeasure.trials.lines import LABELS
@@ -86,10 +86,9 @@ def calibrate(
     labels = {trial.utterance: trial for trial in read_protocol(protocol)} if protocol else None
     scores = read_cm_scores(cm_score, labels)
     record = read_record(scores.path, scores.sha256)
-    digest = models_sha256(model_path)
-    _check_origin(record, scores.path, model_path, digest)
-    found = _fitted(scores, prior, criterion, digest)
-    if record and pair[0].columns is None:  # fusions are judged by the base models that they stand on
+    _check_origin(record, scores.path, model_path, pair.sha256)
+    found = _fitted(scores, prior, criterion, pair.sha256)
+    if record and pair.bonafide.columns is None:  # fusions are judged by the base models that they stand on
         found = replace(found, log_likelihoods=record.log_likelihoods)
     with files.only_run(model_path):
         write(model_path, found)

@@ -13,21 +13,14 @@ from numpy.typing import NDArray
 from countermeasure.errors import InputError
 from countermeasure.features import features
 from countermeasure.features.types import N_CEPSTRA, Window
-from countermeasure.gmm.kernel import Kernel
-from countermeasure.gmm.models import Model, model_files, read_pair
+from countermeasure.gmm.models import Pair, model_files, read_pair
+from countermeasure.gmm.scores import Scorer, Scores, joined
 from countermeasure.lists import names
 
 # What ASVspoof's recordings have; for models that do not say.
 USUAL_RATE = 16000
 _WIDTH = 3 * N_CEPSTRA
 _WIDTH_OF_SILENCE = 2
-
-
-class Pair(NamedTuple):
-    """Scores under the two models of a folder, arrays [n_rows], in nats."""
-
-    bonafide: NDArray[np.float64]
-    spoof: NDArray[np.float64]
 
 
 class Score(NamedTuple):
@@ -77,24 +70,20 @@ class _Source(NamedTuple):
 class _Member:
     """The two models of a folder, and where their rows come from."""
 
-    def __init__(self, folder: Path, pair: tuple[Model, Model], sources: list[_Source]):
-        self.folder, self.sources = folder, sources
-        self._kernels = [Kernel.of_raw(model.parameters) for model in pair]
+    def __init__(self, folder: Path, pair: Pair, sources: list[_Source]):
+        self.sources = sources
+        self.score = Scorer(*(model.parameters for model in pair))
         n_columns = sum(source.width for source in sources)
-        if n_columns != pair[0].parameters.n_dims:
+        n_dims = pair.bonafide.parameters.n_dims
+        if n_columns != n_dims:
             raise InputError(
-                f"{folder}: models over {pair[0].parameters.n_dims} dimensions, but what they were trained on has "
+                f"{folder}: models over {n_dims} dimensions, but what they were trained on has "
                 f"{n_columns}; give the models of feature lists of this suite"
             )
         if len({source.is_framed for source in sources}) > 1:
             raise InputError(f"{folder}: its columns mix scores of frames with those of files; train the fusion again")
         self.is_framed = sources[0].is_framed
         self.is_base = self.is_framed and sources[0].feature is not None
-
-    def score(self, rows: NDArray[np.floating]) -> Pair:
-        """Score rows, array [n_rows, n_columns]: the one place that evaluates models."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return Pair(*(kernel.log_likelihoods(rows) for kernel in self._kernels))
 
 
 class Chain:
@@ -139,19 +128,18 @@ class Chain:
         InputError
             When its features or scores are not finite.
         """
-        framed: dict[Path, list[Pair]] = {folder: [] for folder, each in self._members.items() if each.is_framed}
+        framed: dict[Path, list[Scores]] = {folder: [] for folder, each in self._members.items() if each.is_framed}
         found: dict[str, NDArray[np.floating]] = {}
         for found in features.extract_pieces(pieces, self.rate, self.features, self._dtype):
-            latest: dict[Path, Pair] = {}
+            latest: dict[Path, Scores] = {}
             for folder, done in framed.items():
                 latest[folder] = self._score(folder, found, latest)
                 done.append(latest[folder])
-        scores = {folder: _joined(done) for folder, done in framed.items()}
+        scores = {folder: joined(done) for folder, done in framed.items()}
         for folder in self._members:
             if folder not in scores:
                 scores[folder] = self._score(folder, found, scores)
-        last = scores[self.folder]
-        llr = float(last.bonafide.mean() - last.spoof.mean())
+        llr = scores[self.folder].llr
         if not np.isfinite(llr):
             raise InputError("its score is not finite; its samples are too large, expected -1 to 1")
         shown = scores[list(framed)[-1]] if framed else None
@@ -163,13 +151,13 @@ class Chain:
             {folder: float(max(side.mean() for side in scores[folder])) for folder in self.base_models},
         )
 
-    def _score(self, folder: Path, found: dict[str, NDArray[np.floating]], scores: dict[Path, Pair]) -> Pair:
+    def _score(self, folder: Path, found: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]) -> Scores:
         member = self._members[folder]
         return member.score(np.hstack(list(_columns(member.sources, found, scores))))
 
 
 def _columns(
-    sources: Sequence[_Source], found: dict[str, NDArray[np.floating]], scores: dict[Path, Pair]
+    sources: Sequence[_Source], found: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]
 ) -> Iterator[NDArray[np.floating]]:
     """Yield a model's columns as its score lists have them, arrays [n_rows, k]."""
     for source in sources:
@@ -178,10 +166,6 @@ def _columns(
         elif source.folder is not None:
             column = scores[source.folder][source.side]
             yield column.mean().reshape(1, 1) if source.whole else column.astype(np.float32)[:, None]
-
-
-def _joined(pieces: Sequence[Pair]) -> Pair:
-    return pieces[0] if len(pieces) == 1 else Pair(*(np.concatenate(side) for side in zip(*pieces, strict=True)))
 
 
 # -- which models belong together ----------------------------------------------------------------------
@@ -219,7 +203,7 @@ class _Loader:
         for folder in map(Path, model_path):
             if all(folder.resolve() != other.resolve() for other in self._given):
                 self._given.append(folder)
-        self._pairs: dict[Path, tuple[Model, Model]] = {}
+        self._pairs: dict[Path, Pair] = {}
         self._members: dict[Path, _Member] = {}  # each after those it stands on
         self._open: list[Path] = []
         self._rates: dict[Path, int] = {}
@@ -244,7 +228,7 @@ class _Loader:
         dtype = "float64" if self._dtypes == {"float64"} else "float32"
         return Chain(self._members, tops[0], next(iter(rates), None), dtype)
 
-    def _pair(self, folder: Path) -> tuple[Model, Model]:
+    def _pair(self, folder: Path) -> Pair:
         if folder not in self._pairs:
             if not has_models(folder):
                 what = "no models in it" if folder.is_dir() else "no such folder"
@@ -259,8 +243,8 @@ class _Loader:
             raise InputError(f"{folder}: is a fusion of its own scores; train it again")
         self._open.append(folder)
         pair = self._pair(folder)
-        columns = pair[0].columns
-        inputs = pair[0].record.get("inputs") or [None] * len(columns or [""])
+        columns = pair.bonafide.columns
+        inputs = pair.record.get("inputs") or [None] * len(columns or [""])
         if columns is None:
             sources = [_Source(self._feature_of_base(folder, inputs[0]))]
         elif len(inputs) != len(columns):
@@ -333,4 +317,4 @@ class _Loader:
         )
 
     def _training_id(self, folder: Path) -> str | None:
-        return self._pair(folder)[0].record.get("training_id")
+        return self._pair(folder).record.get("training_id")
