@@ -96,18 +96,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _refuse_replacing(steps: Sequence["Step"]) -> None:
     """Stop where finished models of other settings are in the place of those that are to be trained."""
+    from countermeasure.stages.pipeline import TRAINING
     from countermeasure.stages.training import differing
 
-    for step in steps:
-        for name, *arguments in step.commands:
-            settings = vars(SCRIPTS[name].build_parser().parse_args([*arguments, *_verbose()]))
-            if settings.get("restart", True):  # what has no such option trains nothing
-                continue
-            is_fusion = "method" in settings
-            wanted = options.fusion_options(settings) if is_fusion else options.TrainingOptions.of(settings)
-            found = differing(settings["model_path"], wanted, settings.get("data_path"), step.stands_on)
-            if found:
-                raise InputError(f"{settings['model_path']}: {found}; RUN=NAME keeps both, RESTART=1 replaces them")
+    commands = [(step, command) for step in steps for command in step.commands if command[0] in TRAINING]
+    for step, (name, *arguments) in commands:
+        settings = vars(SCRIPTS[name].build_parser().parse_args([*arguments, *_verbose()]))
+        if settings["restart"]:
+            continue
+        is_fusion = "method" in settings
+        wanted = options.fusion_options(settings) if is_fusion else options.TrainingOptions.of(settings)
+        found = differing(settings["model_path"], wanted, settings.get("data_path"), step.stands_on)
+        if found:
+            raise InputError(f"{settings['model_path']}: {found}; RUN=NAME keeps both, RESTART=1 replaces them")
 
 
 def _carry_out(steps: Sequence["Step"]) -> None:

@@ -29,6 +29,16 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A current folder with a data set, and an environment in which training it takes no time."""
+    corpus.make(tmp_path / "LA", 3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBS", "1")
+    for name in ("TRAIN_OPTIONS", "ENSEMBLE_OPTIONS"):
+        monkeypatch.setenv(name, "--n_components 2")
+
+
 def pipelines(*ftypes, **environment):
     return Pipelines(ftypes, Settings.of(environment))
 
@@ -284,15 +294,7 @@ def test_a_blind_split_is_scored_and_the_other_is_shown(tmp_path, monkeypatch, c
     assert len(Path("output", f"lfcc-{split}.txt").read_text().splitlines()) == 6
 
 
-def test_models_of_other_settings_are_never_replaced_unasked(tmp_path, monkeypatch, capsys):
-    corpus.make(tmp_path / "LA", 3)
-    monkeypatch.chdir(tmp_path)
-    for name, value in {
-        "JOBS": "1",
-        "TRAIN_OPTIONS": "--n_components 2",
-        "ENSEMBLE_OPTIONS": "--n_components 2",
-    }.items():
-        monkeypatch.setenv(name, value)
+def test_models_of_other_settings_are_never_replaced_unasked(small, monkeypatch, capsys):
     types = ["lfcc", "mfcc"]
     gmm_run.main(["preprocess", *types])
     gmm_run.main(["train", *types])
@@ -331,16 +333,7 @@ def test_models_of_other_settings_are_never_replaced_unasked(tmp_path, monkeypat
     assert changed == ["filelevel-lfcc+mfcc"] * 2
 
 
-def test_scores_that_are_there_are_not_made_again(tmp_path, monkeypatch, capsys):
-    corpus.make(tmp_path / "LA", 3)
-    monkeypatch.chdir(tmp_path)
-    for name, value in {
-        "JOBS": "1",
-        "TRAIN_OPTIONS": "--n_components 2",
-        "ENSEMBLE_OPTIONS": "--n_components 2",
-    }.items():
-        monkeypatch.setenv(name, value)
-
+def test_scores_that_are_there_are_not_made_again(small, monkeypatch, capsys):
     def run(*names):
         capsys.readouterr()
         for name in names:

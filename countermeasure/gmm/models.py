@@ -356,3 +356,8 @@ def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLi
 def model_files(model_path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Return the paths of a folder's bona fide and spoof models."""
     return Path(model_path) / BONAFIDE_FILE, Path(model_path) / SPOOF_FILE
+
+
+def has_models(model_path: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder holds models."""
+    return any(path.is_file() for path in model_files(model_path))

@@ -67,7 +67,9 @@ def fill(folder: Path, paths: Sequence[Path]) -> Path | None:
     aside = None
     own = folder.is_file() or (folder.is_dir() and any(not path.is_symlink() for path in folder.iterdir()))
     if own and not folder.is_symlink():
-        aside = next(path for n in range(1, 10**6) if not (path := folder.with_name(f"{folder.name}.own-{n}")).exists())
+        aside = next(
+            path for n in itertools.count(1) if not (path := folder.with_name(f"{folder.name}.own-{n}")).exists()
+        )
         folder.rename(aside)
     if folder.is_symlink():
         folder.unlink()

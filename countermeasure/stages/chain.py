@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from countermeasure.errors import InputError
 from countermeasure.features import features
 from countermeasure.features.types import N_CEPSTRA, Window
-from countermeasure.gmm.models import Pair, model_files, read_pair
+from countermeasure.gmm.models import Pair, has_models, model_files, read_pair
 from countermeasure.gmm.scores import Scorer, Scores, joined
 from countermeasure.lists import names
 
@@ -169,11 +169,6 @@ def _columns(
 
 
 # -- which models belong together ----------------------------------------------------------------------
-
-
-def has_models(folder: str | os.PathLike[str]) -> bool:
-    """Tell whether a folder holds models."""
-    return any(path.is_file() for path in model_files(folder))
 
 
 def load(model_path: Sequence[str | os.PathLike[str]], ftype: str | None = None) -> Chain:

@@ -25,7 +25,7 @@ from countermeasure.errors import InputError
 from countermeasure.evaluation import frame_picture
 from countermeasure.features.types import Window
 from countermeasure.gmm import calibration
-from countermeasure.gmm.models import model_files
+from countermeasure.gmm.models import has_models, model_files
 from countermeasure.speech import audio, places
 from countermeasure.speech.resampling import resampled
 from countermeasure.stages import chain
@@ -96,7 +96,7 @@ def detect(
         When the models cannot be used, when there is no recording, and, after all have been looked at, when
         some could not be scored.
     """
-    others = [path for path in model_path[1:] if not chain.has_models(path)]
+    others = [path for path in model_path[1:] if not has_models(path)]
     names = [*file, *others]
     if not names:
         raise InputError("no recording; give files, folders, or - for a list of files on standard input")

@@ -17,7 +17,7 @@ from pathlib import Path
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.features import types
-from countermeasure.gmm.models import BONAFIDE_FILE, model_files, read_model
+from countermeasure.gmm.models import BONAFIDE_FILE, has_models, model_files, read_model
 from countermeasure.lists import names, provenance
 from countermeasure.options import SPLITS
 from countermeasure.trials.lines import LABELS
@@ -253,7 +253,7 @@ class Pipelines:
         """
         self._check_framed()
         for system in self.systems:
-            if not any(path.exists() for path in model_files(self._model / system)):
+            if not has_models(self._model / system):
                 raise InputError(f"{self._model / system}: no models in it; {self._made_by('train')}")
         self._check_lists(_HELD_OUT)
         self._check_data_set(*map(self.protocol, _HELD_OUT))
@@ -262,9 +262,9 @@ class Pipelines:
         scoring = [self._scoring(system, split) for split in _HELD_OUT for system in self.systems]
         yield Step(f"score dev and eval: {' '.join(self.systems)}", scoring, tells=False)
         if "dev" in self._labelled:
-            places = {system: {"cm_score": self.score_file(system, "dev")} for system in self.systems}
             calibrating = [
-                _command("gmm_calibrate", **places[system], model_path=self._model / system) for system in self.systems
+                _command("gmm_calibrate", cm_score=self.score_file(system, "dev"), model_path=self._model / system)
+                for system in self.systems
             ]
             yield Step("calibrate on dev", calibrating, tells=False, may_fail=True)
 
