@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from countermeasure.evaluation.results import Comparison, Study, SystemResult
 from countermeasure.lists import names
-from countermeasure.options import ROWS_PER_COMPONENT
 from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record
 
 
@@ -58,11 +57,10 @@ def _what_to_do(found: Comparison, models: ModelsRecord | None) -> str:
     if found.difference < 0:
         return "Use it." if found.is_significant else f"Either will do; {found.reference} alone is simpler."
     advice = ""
-    if models and models.method == "gmm" and models.kind == "file scores":
-        n_rows, n_components = min(models.n_rows), max(models.n_components)
-        if n_rows < ROWS_PER_COMPONENT * n_components:
-            n = f"{n_components} component{'s' * (n_components > 1)}"
-            advice = f"Too few files for a file-level mixture: {n_rows:,} rows for {n}. "
+    if models and models.kind == "file scores" and models.has_few_rows:
+        n_rows, n_components = models.scarcest
+        n = f"{n_components} component{'s' * (n_components > 1)}"
+        advice = f"Too few files for a file-level mixture: {n_rows:,} rows for {n}. "
     if models and models.method == "gmm":
         return f"{advice}Use {found.reference} alone, or fuse with --method logistic."
     return f"{advice}Use {found.reference} alone."

@@ -20,7 +20,6 @@ from countermeasure.evaluation.results import (
     Study,
     SystemResult,
 )
-from countermeasure.options import ROWS_PER_COMPONENT
 from countermeasure.trials.score_files import Bools, CmScores, ModelsRecord
 from tDCF_python import intervals, metrics
 from tDCF_python.defaults import FEWEST_SPEAKERS
@@ -284,16 +283,13 @@ def _is_worse_than_chance(result: SystemResult) -> bool:
 
 def _causes(models: ModelsRecord | None) -> Iterator[str]:
     """Yield why scores may tell the classes the wrong way round, the likeliest first."""
-    if models and models.method == "gmm":
-        n_rows, n_components = min(
-            zip(models.n_rows, models.n_components, strict=True), key=lambda pair: pair[0] / max(pair[1], 1)
+    if models and models.has_few_rows and (n_components := models.scarcest[1]) > 1:
+        rows = "files" if models.kind == "file scores" else "frames"
+        of_fusion = models.kind != "features"
+        yield (
+            f"the {'fusion' if of_fusion else 'models'} learnt the training {rows} by heart, {n_components} "
+            f"components over {models.scarcest[0]} {rows}: train with fewer --n_components"
+            f"{' or --method logistic' * of_fusion}"
         )
-        if n_components > 1 and n_rows < ROWS_PER_COMPONENT * n_components:
-            rows = "files" if models.kind == "file scores" else "frames"
-            of_fusion = models.kind != "features"
-            yield (
-                f"the {'fusion' if of_fusion else 'models'} learnt the training {rows} by heart, {n_components} "
-                f"components over {n_rows} {rows}: train with fewer --n_components{' or --method logistic' * of_fusion}"
-            )
     yield "bona fide and spoof are swapped, in the models (--model_path_bon takes bon.gmm) or in the labels"
     yield "the scores' sign is turned; higher must mean bona fide"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from countermeasure import records
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
+from countermeasure.options import ROWS_PER_COMPONENT
 from countermeasure.trials.lines import (
     BONAFIDE,
     LABELS,
@@ -58,6 +59,18 @@ class ModelsRecord:
     kind: Literal["features", "frame scores", "file scores"]
     n_components: list[int]
     n_rows: list[int]
+
+    @property
+    def scarcest(self) -> tuple[int, int]:
+        """Rows and components of the class that has the fewest rows a component."""
+        classes = zip(self.n_rows, self.n_components, strict=True)
+        return min(classes, key=lambda each: each[0] / max(each[1], 1))
+
+    @property
+    def has_few_rows(self) -> bool:
+        """Whether these are mixtures with fewer rows a component than file-level training has by default."""
+        n_rows, n_components = self.scarcest
+        return self.method == "gmm" and n_rows < ROWS_PER_COMPONENT * n_components
 
 
 @dataclass(frozen=True)
