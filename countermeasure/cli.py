@@ -82,6 +82,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
     _open_streams()
+    _show_messages()
     program = os.path.basename(sys.argv[0])
     try:
         status = main()
@@ -221,7 +222,7 @@ def duration(seconds: float) -> str:
 
 
 def progress_bar(total: int | None, what: str, unit: str) -> tqdm:
-    """Return a bar for a terminal, or a line every half minute elsewhere; both on stderr.
+    """Return a bar for a terminal, or a line every half minute elsewhere; both on stderr, where messages are shown.
 
     Parameters
     ----------
@@ -241,6 +242,7 @@ def progress_bar(total: int | None, what: str, unit: str) -> tqdm:
 
     tqdm.set_lock(threading.RLock())  # its own is for several processes
     look: dict[str, Any] = {"total": total, "desc": what, "unit": f" {unit}", "leave": False}
+    look["disable"] = not _LOGGER.isEnabledFor(logging.INFO)  # within programs that did not ask for messages
     if sys.stderr.isatty():
         return tqdm(**look, dynamic_ncols=True)
     Lines.monitor_interval = 0  # no thread that shows a line in between

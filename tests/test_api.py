@@ -1,5 +1,6 @@
 """The functions that Python programs import, and examples/python_api.py, which uses each of them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,22 @@ def test_the_least_tandem_cost_by_hand():
     # C1 = P_tar = 0.9405 and C2 = 10 * 0.05 = 0.5, for this ASV makes no errors on speakers and accepts all spoofs.
     assert cost == pytest.approx(0.5 * 0.5 / 0.5)
     assert threshold == -1
+
+
+def test_programs_hear_nothing_of_the_work_unless_they_ask(here):
+    """No message and no bar, on a terminal neither, as in a notebook."""
+    program = (
+        "import sys, logging, countermeasure; from countermeasure import cli; sys.stderr.isatty = lambda: True;"
+        "logging.basicConfig(level=sys.argv[1]); cli.LINE_INTERVAL = 0;"
+        "countermeasure.train('data/train/train-mfcc.pkl', sys.argv[1], n_components=2, max_iter=3);"
+        "list(cli.progress([1], 1, 'scoring', 'files'))"
+    )
+    for level, words in (("WARNING", []), ("INFO", ["countermeasure", "scoring"])):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", program, level]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stderr
+        assert all(word in told for word in words)
+        assert bool(told) == bool(words)
 
 
 def test_importing_costs_nothing_and_unknown_names_are_refused():
