@@ -81,8 +81,8 @@ def test_calibration_brings_the_figures(trained, tmp_path, rng):
     calibrate(tmp_path / "dev.txt", trained)
     found = calibration.read(trained)
     text = (trained / card.FILE).read_text()
-    assert f"EER: {100 * found.eer:.2f} %" in text
-    assert f"- threshold: {found.threshold:.6f}" in text
+    assert f"EER: {100 * found.eer:.1f} % (" in text
+    assert f"- threshold: {found.threshold:.6f} (the EER's)" in text
     assert "None yet" not in text
 
 
@@ -101,7 +101,7 @@ def test_the_card_of_a_fusion_names_its_columns_and_what_silence_learns(lists, t
     folder = tmp_path / "scores" / "train"
     train_fusion(folder, tmp_path / "fusion", OPTIONS)
     text = (tmp_path / "fusion" / card.FILE).read_text()
-    assert "# Fusion of 2 score columns" in text
+    assert "# Fusion of 2 columns" in text
     assert "- `mfcc-bon`: mfcc" in text
     assert "silence" not in text
     assert "| passes |" in text

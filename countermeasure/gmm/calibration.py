@@ -27,6 +27,7 @@ from countermeasure import files, records
 from countermeasure.errors import InputError
 from countermeasure.gmm.models import model_files
 from countermeasure.lists import provenance
+from tDCF_python import metrics
 
 FILE = "calibration.json"
 
@@ -101,7 +102,8 @@ class Calibration:
         """The EER's interval in words, in per cent."""
         if self.eer_low is None or self.eer_high is None:
             return f"too few {self.eer_over} for an interval"
-        return f"{100 * self.eer_low:.2f} to {100 * self.eer_high:.2f} %, 95 % over {self.eer_over}"
+        digits = metrics.decimals(self.n_bonafide, self.n_spoof)
+        return f"{100 * self.eer_low:.{digits}f} to {100 * self.eer_high:.{digits}f} %, 95 % over {self.eer_over}"
 
     @property
     def origin(self) -> str:
@@ -109,6 +111,11 @@ class Calibration:
         if self.criterion == "eer":
             return "the EER's"
         return f"both classes equally probable where {100 * self.prior:g} % of the recordings are bona fide"
+
+    @property
+    def calibrated_llr(self) -> str:
+        """The formula of the calibrated LLR."""
+        return f"{self.slope:.6g} * LLR {'-' if self.offset < 0 else '+'} {abs(self.offset):.6g}"
 
     @property
     def lowest_usual(self) -> float | None:

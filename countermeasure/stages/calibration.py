@@ -39,7 +39,7 @@ class Calibrated(NamedTuple):
         found = self.calibration
         return (
             f"threshold {found.threshold:.6f} ({found.origin})\n"
-            f"calibrated LLR = {found.slope:.6g} * LLR {'-' if found.offset < 0 else '+'} {abs(found.offset):.6g}\n"
+            f"calibrated LLR = {found.calibrated_llr}\n"
             f"EER {metrics.percent(found.eer, found.n_bonafide, found.n_spoof)} ({found.interval}) on "
             f"{found.n_bonafide:,} bona fide and {found.n_spoof:,} spoofed trials; "
             f"C_llr {self.cllr:.4f}, calibrated {self.calibrated_cllr:.4f}"

@@ -11,18 +11,16 @@ from countermeasure import cli, files, records
 from countermeasure.errors import InputError
 from countermeasure.gmm import calibration
 from countermeasure.gmm.models import Model, model_files, read_pair
+from tDCF_python import metrics
 
 FILE = "README.md"
 # Without this line a file is somebody's own, and left alone.
 MARK = "<!-- Model card, written by training and calibration. Remove this line to keep what you write here. -->"
 _USE = """\
-For research. Not evidence: nobody should be accused, or cleared, by this score alone.
-
-- Mixtures over cepstra find classic synthesis and conversion; they miss neural vocoders and most unseen attacks.
-- Microphones, rooms, languages, codecs and noise move the score as much as spoofing does.
-- A recording without the upper part of the band, such as a telephone call, has no reliable score."""
-_USE_OF_SILENCE = """\
-- `silence` learns how the data set was cut, not what spoofing sounds like; anybody can trim a file or add silence."""
+For research, not evidence: nobody should be accused, or cleared, by this score alone. Mixtures over cepstra miss
+neural vocoders and most unseen attacks. Microphone, room, language, codec and noise move the score as much as spoofing
+does."""
+_USE_OF_SILENCE = "`silence` learns how the data set was cut, not what spoofing sounds like; anybody can trim a file."
 
 
 def write(folder: str | os.PathLike[str]) -> None:
@@ -52,27 +50,26 @@ def card(folder: str | os.PathLike[str]) -> str:
     columns, inputs = record.get("columns") or [], record.get("inputs") or []
     types = [_type(entry) for entry in inputs]
     known: dict[str, Any] = next((entry for entry in inputs if entry), {})
-    title = (
-        f"Fusion of {len(columns)} score columns" if columns else f"Base model: {(types or ['unknown features'])[0]}"
-    )
     if columns:
+        title = f"Fusion of {len(columns)} columns"
         features = [f"`{name}`: {kind}" for name, kind in zip(columns, types or columns, strict=False)]
     else:
+        title = f"Base model: {(types or ['unknown features'])[0]}"
         features = [f"{name}: {value}" for name, value in known.get("feature", {}).items()]
     sections = {
         "Data": _data(pair, columns or types, known),
         "Features": _items(features),
         "Training": _training(pair),
         "Figures on held-out data": _items(_figures(folder)),
-        "Use": [_USE, *([_USE_OF_SILENCE] if "silence" in [*columns, *types] else [])],
+        "Use": [_USE, *(["", _USE_OF_SILENCE] if "silence" in [*columns, *types] else [])],
         "Versions": _items(f"{name} {version}" for name, version in _dict(record.get("versions")).items()),
     }
     lines = [
         MARK,
         f"# {title}",
         "",
-        "`bon.gmm` models bona fide speech, `sp.gmm` spoofed speech; they belong together. A recording's score is the",
-        "mean over its rows of log p(row | bona fide) − log p(row | spoof), in nats; higher = more bona fide.",
+        "`bon.gmm` models bona fide speech, `sp.gmm` spoofed speech. A recording's score is the mean over its rows of",
+        "log p(row | bona fide) − log p(row | spoof), in nats; higher = more bona fide.",
     ]
     for heading, part in sections.items():
         lines += ["", f"## {heading}", "", *part]
@@ -130,20 +127,22 @@ def _training(pair: tuple[Model, Model]) -> Iterator[str]:
 
 
 def _figures(folder: str | os.PathLike[str]) -> list[str]:
-    told = "None yet"
     try:
         found = calibration.read(folder)
     except InputError:
-        found, told = None, f"`{calibration.FILE}` is damaged or belongs to other models"
+        return [f"`{calibration.FILE}` is damaged or belongs to other models: run `gmm_calibrate.py` again"]
     if found is None:
-        return [f"{told}: `gmm_calibrate.py --cm_score SCORE_FILE --model_path THIS_FOLDER` adds them, and a threshold"]
-    return [
-        f"EER: {100 * found.eer:.2f} % ({found.interval})",
+        return ["None yet: `gmm_calibrate.py` adds them"]
+    told = [
+        f"EER: {metrics.percent(found.eer, found.n_bonafide, found.n_spoof)} ({found.interval})",
         f"trials: {found.n_bonafide:,} bona fide, {found.n_spoof:,} spoofed, of `{found.score_file}`, SHA-256 "
         f"{found.score_sha256}",
-        f"threshold: {found.threshold:.6f} ({found.criterion}, share of bona fide speech {found.prior:g})",
-        f"calibrated LLR: {found.slope:.6g} · LLR {'−' if found.offset < 0 else '+'} {abs(found.offset):.6g}",
+        f"threshold: {found.threshold:.6f} ({found.origin})",
+        f"calibrated LLR: {found.calibrated_llr}",
     ]
+    if found.lowest_usual is not None:
+        told.append(f"out of domain: recordings with a mean log-likelihood below {found.lowest_usual:.2f} a frame")
+    return told
 
 
 def _count(value: Any) -> str:
