@@ -1,6 +1,8 @@
 """The functions that Python programs import, and examples/python_api.py, which uses each of them."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,18 @@ def test_the_example_uses_every_function(here):
     rate = float(lines["the same from the score file"].split()[0])
     assert f"EER {100 * rate:.1f} %" in lines["score file"]
     assert "llr=" in lines["a recording"]
+
+
+def test_the_examples_of_the_documentation_run(here, capsys):
+    shutil.copy(next(Path("LA/ASVspoof2019_LA_eval/flac").iterdir()), "recording.wav")  # read by what is in it
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = {}
+    exec("".join(re.findall("^```python\\n(.*?)^```", page, re.MULTILINE | re.DOTALL)), names)
+    assert names["features"].shape[1] == names["several"]["lfcc-cmvn"].shape[1] == 60
+    assert len(names["frames"]) == 3
+    assert names["judgement"].decision is None
+    assert "(8, 60)" in capsys.readouterr().out
+    assert {"asv_rates", "cllr", "min_tdcf"} <= names.keys()
 
 
 def test_extraction_gives_what_the_lists_hold(here):

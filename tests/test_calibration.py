@@ -74,17 +74,6 @@ def test_the_fit_minimises_the_cross_entropy_of_two_equal_classes(rng):
     np.testing.assert_allclose(fit(llrs, is_bonafide), best.x, rtol=1e-4)
 
 
-def test_calibrated_llrs_cost_less(rng):
-    llrs, is_bonafide = draw(rng, scale=10.0, shift=20.0)
-    slope, offset = fit(llrs, is_bonafide)
-    new, labels = draw(np.random.default_rng(5), scale=10.0, shift=20.0)
-    calibrated = slope * new + offset
-    before, after = (metrics.cllr(s[labels], s[~labels]) for s in (new, calibrated))
-    ideal = (new - 20) / 10
-    assert after < before / 2
-    assert after == pytest.approx(metrics.cllr(ideal[labels], ideal[~labels]), abs=0.01)
-
-
 def test_classes_that_do_not_overlap_keep_a_finite_slope():
     llrs = np.array([-3.0, -3.0, -3.0, 3.0, 3.0, 3.0])
     slope, offset = fit(llrs, llrs > 0)
@@ -214,11 +203,6 @@ def test_scores_of_other_models_are_refused(rng, tmp_path, models):
     assert calibration.read(models)
 
 
-def test_scores_of_these_models_need_no_word(rng, tmp_path, models, capsys):
-    calibrate(recorded(score_file(tmp_path / "dev.txt", *draw(rng, 40, 40)), models), models)
-    assert "warning" not in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("what", ["no record", "of another file", "damaged"])
 def test_scores_that_nobody_vouches_for_are_taken_with_a_warning(rng, tmp_path, models, capsys, what):
     path = score_file(tmp_path / "dev.txt", *draw(rng, 40, 40))
@@ -254,12 +238,6 @@ def test_few_and_separable_trials_are_said_to_be(tmp_path, models, capsys):
 def made(folder):
     digest = calibration.models_sha256(folder)
     return Calibration(1.5, -0.5, 0.5, "bayes", 0.25, 0.1, 0.05, 0.2, "trials", 10, 20, "dev.txt", "0" * 64, digest)
-
-
-def test_what_is_written_is_read(models):
-    assert calibration.read(models) is None
-    calibration.write(models, made(models))
-    assert calibration.read(models) == made(models)
 
 
 @pytest.mark.parametrize(

@@ -373,10 +373,6 @@ def test_folders_patterns_and_lists(work, capsys, tmp_path, recordings, monkeypa
     assert names("-") == ["b.flac", "a/z.FLAC", "a/deeper/1.flac"]
 
 
-def test_recordings_may_stand_behind_the_models(work, capsys, recordings):
-    assert detect(capsys, [work / "model" / "mfcc", recordings[0]]).out.startswith(f"{recordings[0]}: ")
-
-
 def test_the_script_takes_models_and_recordings_in_any_order(work, capsys, recordings):
     model, mfcc, lfcc = (str(work / "model" / name) for name in (FRAMES, "mfcc", "lfcc"))
     first, second = map(str, recordings[:2])

@@ -39,5 +39,5 @@ def test_the_wheel_holds_what_is_needed_to_run(tmp_path):
         points.read_string(wheel.read(entries).decode())
     assert dict(points["console_scripts"]) == {name: f"{name}:command" for name in COMMANDS}
     sources = [path for name in ("countermeasure", "tDCF_python") for path in (ROOT / name).rglob("*.*")]
-    needed = {path.relative_to(ROOT).as_posix() for path in sources if path.suffix in (".py", ".html")}
+    needed = {path.relative_to(ROOT).as_posix() for path in sources if path.suffix in (".py", ".html", ".typed")}
     assert needed | {f"{name}.py" for name in COMMANDS} <= held
