@@ -103,11 +103,11 @@ def compute_tDCF(  # noqa: N802
         Of the speaker verification system.
     Pspoof_asv : float
         Its rate for spoofs, by place: the rejected fraction for the cost model of 2019, the accepted one
-        for the revisited model. By name give one of the next two.
+        for the revisited model. By name give one of the last two.
     cost_model : mapping from str to float
         ``Ptar``, ``Pnon``, ``Pspoof``, and the costs, whose keys decide the formulation: ``Cmiss_asv``,
         ``Cfa_asv``, ``Cmiss_cm``, ``Cfa_cm`` are those of 2019, ``Cmiss``, ``Cfa``, ``Cfa_spoof`` the
-        revisited ones (``C_miss`` is read as well).
+        revisited ones.
     print_cost : bool
         Print the coefficients.
     Pmiss_spoof_asv, Pfa_spoof_asv : float
@@ -123,26 +123,26 @@ def compute_tDCF(  # noqa: N802
         When a class is empty, a score is not finite, the cost model lacks a key or the rates leave the t-DCF
         without meaning.
     """
-    model = {key.replace("_", ""): value for key, value in (cost_model or {}).items()}
-    legacy = "Cmisscm" in model
-    names = ("Cmissasv", "Cfaasv", "Cmisscm", "Cfacm") if legacy else ("Cmiss", "Cfa", "Cfaspoof")
-    if missing := {"Ptar", "Pnon", "Pspoof", *names}.difference(model):
-        raise InputError(f"the cost model lacks {min(missing)}; see the documentation of compute_tDCF for its keys")
-    accepted = Pspoof_asv if Pfa_spoof_asv is None else Pfa_spoof_asv
-    if Pfa_spoof_asv is None and (legacy or Pmiss_spoof_asv is not None):
-        rejected = Pspoof_asv if Pmiss_spoof_asv is None else Pmiss_spoof_asv
-        accepted = None if rejected is None else 1 - rejected
-    if accepted is None:
+    model = cost_model or {}
+    legacy = "Cmiss_cm" in model
+    if Pmiss_spoof_asv is not None:
+        Pfa_spoof_asv = 1 - Pmiss_spoof_asv
+    elif Pspoof_asv is not None:
+        Pfa_spoof_asv = 1 - Pspoof_asv if legacy else Pspoof_asv
+    if Pfa_spoof_asv is None:
         raise InputError("t-DCF needs the ASV system's rate of rejected or of accepted spoofs; give spoofs' ASV scores")
-    p_tar, p_non, p_spoof = model["Ptar"], model["Pnon"], model["Pspoof"]
-    if legacy:
-        c0 = 0.0
-        c1 = p_tar * (model["Cmisscm"] - model["Cmissasv"] * Pmiss_asv) - p_non * model["Cfaasv"] * Pfa_asv
-        c2 = model["Cfacm"] * p_spoof * accepted
-    else:
-        c0 = p_tar * model["Cmiss"] * Pmiss_asv + p_non * model["Cfa"] * Pfa_asv
-        c1 = p_tar * model["Cmiss"] - c0
-        c2 = p_spoof * model["Cfaspoof"] * accepted
+    try:
+        p_tar, p_non, p_spoof = model["Ptar"], model["Pnon"], model["Pspoof"]
+        if legacy:
+            c0 = 0.0
+            c1 = p_tar * (model["Cmiss_cm"] - model["Cmiss_asv"] * Pmiss_asv) - p_non * model["Cfa_asv"] * Pfa_asv
+            c2 = model["Cfa_cm"] * p_spoof * Pfa_spoof_asv
+        else:
+            c0 = p_tar * model["Cmiss"] * Pmiss_asv + p_non * model["Cfa"] * Pfa_asv
+            c1 = p_tar * model["Cmiss"] - c0
+            c2 = p_spoof * model["Cfa_spoof"] * Pfa_spoof_asv
+    except KeyError as error:
+        raise InputError(f"the cost model lacks {error}; see the documentation of compute_tDCF for its keys") from None
     cost, curve = metrics.tandem_cost(c0, c1, c2), metrics.det_curve(bonafide_score_cm, spoof_score_cm)
     if print_cost:
         print(f"t-DCF = ({c0:.6f} + {c1:.6f} * P_miss + {c2:.6f} * P_fa) / {c0 + min(c1, c2):.6f}")

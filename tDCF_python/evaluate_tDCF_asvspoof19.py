@@ -7,24 +7,14 @@ import os
 import numpy as np
 
 from countermeasure.errors import InputError
-from tDCF_python.eval_metrics import compute_eer, compute_tDCF, obtain_asv_error_rates
-from tDCF_python.metrics import COSTS, Floats
-
-_PRIORS = {"Pspoof": COSTS.p_spoof, "Ptar": COSTS.p_target, "Pnon": COSTS.p_nontarget}
-LEGACY_COST_MODEL = {
-    **_PRIORS,
-    "Cmiss_asv": COSTS.c_miss,
-    "Cfa_asv": COSTS.c_fa,
-    "Cmiss_cm": COSTS.c_miss,
-    "Cfa_cm": COSTS.c_fa,
-}
-COST_MODEL = {**_PRIORS, "Cmiss": COSTS.c_miss, "Cfa": COSTS.c_fa, "Cfa_spoof": COSTS.c_fa}
+from tDCF_python import metrics
+from tDCF_python.metrics import Floats
 
 
 def evaluate_tDCF_asvspoof19(  # noqa: N802
     cm_score_file: str | os.PathLike[str], asv_score_file: str | os.PathLike[str], legacy: bool = True
 ) -> tuple[float, float]:
-    """Print and return a countermeasure's EER and min t-DCF.
+    """Print and return a countermeasure's EER, as a fraction, and min t-DCF.
 
     Parameters
     ----------
@@ -35,52 +25,41 @@ def evaluate_tDCF_asvspoof19(  # noqa: N802
     legacy : bool
         Whether the t-DCF of 2019 is meant, not the revisited one.
 
-    Returns
-    -------
-    eer_cm, min_tDCF : float
-        The EER is a fraction.
-
     Raises
     ------
     InputError
-        When a line has no such form, or a key does not occur; with the rates of the metrics' own errors.
+        When a line has no such form, when a key does not occur, or as `metrics.tdcf` does.
     """
-    bonafide, spoof = _scores(cm_score_file, "bonafide", "spoof")
-    targets, nontargets, spoofs_asv = _scores(asv_score_file, "target", "nontarget", "spoof")
-    eer_asv, asv_threshold = compute_eer(targets, nontargets)
-    p_fa, p_miss, p_miss_spoof, p_fa_spoof = obtain_asv_error_rates(targets, nontargets, spoofs_asv, asv_threshold)
-    eer_cm, eer_threshold = compute_eer(bonafide, spoof)
-    model, p_spoof = (LEGACY_COST_MODEL, p_miss_spoof) if legacy else (COST_MODEL, p_fa_spoof)
-    tdcf, thresholds = compute_tDCF(bonafide, spoof, p_fa, p_miss, p_spoof, model)
-    at = int(np.argmin(tdcf))
+    curve = metrics.det_curve(*_scores(cm_score_file, "bonafide", "spoof"))
+    asv = metrics.asv_rates(*_scores(asv_score_file, "target", "nontarget", "spoof"))
+    eer, tdcf = metrics.eer_point(curve), metrics.min_cost(curve, metrics.tdcf(asv, legacy))
     for what, value in (
-        ("ASV EER", f"{100 * eer_asv:.6f} % at threshold {asv_threshold:.6f}"),
-        ("ASV P_fa", f"{100 * p_fa:.6f} %"),
-        ("ASV P_miss", f"{100 * p_miss:.6f} %"),
-        ("ASV P_miss,spoof", f"{100 * (p_miss_spoof or 0):.6f} %"),
-        ("CM EER", f"{100 * eer_cm:.5f} % at threshold {eer_threshold:.6f}"),
-        (f"min t-DCF ({'2019' if legacy else 'revisited'})", f"{tdcf[at]:.6f} at threshold {thresholds[at]:.6f}"),
+        ("ASV EER", f"{100 * asv.eer:.6f} % at threshold {asv.threshold:.6f}"),
+        ("ASV P_fa", f"{100 * asv.p_fa:.6f} %"),
+        ("ASV P_miss", f"{100 * asv.p_miss:.6f} %"),
+        ("ASV P_miss,spoof", f"{100 * asv.p_miss_spoof:.6f} %"),
+        ("CM EER", f"{100 * eer.value:.5f} % at threshold {eer.threshold:.6f}"),
+        (f"min t-DCF ({'2019' if legacy else 'revisited'})", f"{tdcf.value:.6f} at threshold {tdcf.threshold:.6f}"),
     ):
         print(f"{what:<21} {value}")
-    return eer_cm, float(tdcf[at])
+    return eer.value, tdcf.value
 
 
 def _scores(path: str | os.PathLike[str], *keys: str) -> list[Floats]:
     """Return the scores of each key's lines."""
-    found: dict[str, list[str]] = {key: [] for key in keys}
+    found: dict[str, list[float]] = {key: [] for key in keys}
     with open(path, encoding="utf-8") as lines:
-        rows = [(number, fields) for number, line in enumerate(lines, 1) if (fields := line.split())]
-    for number, fields in rows:
-        if len(fields) < 2 or fields[-2] not in found:
-            line = " ".join(fields)[:80]
-            raise InputError(
-                f"{path}:{number}: {line!r}; a line ends in KEY SCORE here, score_eval.py knows other forms"
-            )
-        found[fields[-2]].append(fields[-1])
-    for key, words in found.items():
-        if not words:
+        for number, fields in enumerate(map(str.split, lines), 1):
+            try:
+                *_, key, score = fields
+                found[key].append(float(score))
+            except (ValueError, KeyError):
+                if fields:
+                    raise InputError(
+                        f"{path}:{number}: {' '.join(fields)[:80]!r}; a line ends in KEY SCORE here, "
+                        "score_eval.py knows other forms"
+                    ) from None
+    for key, scores in found.items():
+        if not scores:
             raise InputError(f"{path}: no {key} trial in it; error rates need all of {', '.join(keys)}")
-    try:
-        return [np.array(words, np.float64) for words in found.values()]
-    except ValueError as error:
-        raise InputError(f"{path}: a score is no number ({error}); lines end in KEY SCORE") from None
+    return [np.array(scores) for scores in found.values()]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from countermeasure.errors import InputError
 from tDCF_python import metrics
-from tDCF_python.metrics import COSTS, AsvRates, Costs, LinearCost, Point
+from tDCF_python.metrics import AsvRates, LinearCost, Point
 
 EER = "eer"
 MIN_TDCF_2019 = "min_tdcf_2019"
@@ -55,7 +55,7 @@ def tdcf_name(legacy: bool) -> str:
     return MIN_TDCF_2019 if legacy else MIN_TDCF_REVISITED
 
 
-def cost_functions(asv: AsvRates | None, costs: Costs = COSTS) -> dict[str, LinearCost]:
+def cost_functions(asv: AsvRates | None) -> dict[str, LinearCost]:
     """Return the costs whose minimum is a figure, by the name of its attribute in `Evaluation`.
 
     Raises
@@ -63,10 +63,9 @@ def cost_functions(asv: AsvRates | None, costs: Costs = COSTS) -> dict[str, Line
     InputError
         When the verification system's rates leave the t-DCF without meaning.
     """
-    functions = {MIN_DCF: metrics.dcf(costs)}
+    functions = {MIN_DCF: metrics.dcf()}
     if asv is not None:
-        functions[MIN_TDCF_2019] = metrics.tdcf(asv, True, costs)
-        functions[MIN_TDCF_REVISITED] = metrics.tdcf(asv, False, costs)
+        functions |= {tdcf_name(legacy): metrics.tdcf(asv, legacy) for legacy in (True, False)}
     return functions
 
 
@@ -79,12 +78,7 @@ def tdcf_problem(asv: AsvRates) -> str | None:
     return None
 
 
-def evaluate(
-    bonafide_scores: npt.ArrayLike,
-    spoof_scores: npt.ArrayLike,
-    asv: AsvRates | None = None,
-    costs: Costs = COSTS,
-) -> Evaluation:
+def evaluate(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike, asv: AsvRates | None = None) -> Evaluation:
     """Return all figures of a countermeasure's scores.
 
     Parameters
@@ -94,16 +88,15 @@ def evaluate(
     spoof_scores : array_like, shape [n_spoof]
     asv : AsvRates, optional
         Error rates of the verification system; without them there is no t-DCF.
-    costs : Costs
 
     Raises
     ------
     InputError
-        When a class is empty, a score is not finite, or the verification system's rates leave the
-        t-DCF without meaning.
+        When a class is empty, a score is not finite, or the verification system's rates leave the t-DCF without
+        meaning.
     """
     curve = metrics.det_curve(bonafide_scores, spoof_scores)
-    minima = {name: metrics.min_cost(curve, cost) for name, cost in cost_functions(asv, costs).items()}
+    minima = {name: metrics.min_cost(curve, cost) for name, cost in cost_functions(asv).items()}
     return Evaluation(
         int(curve.misses[-1]),
         int(curve.alarms[0]),
@@ -111,6 +104,6 @@ def evaluate(
         minima.get(MIN_TDCF_2019),
         minima.get(MIN_TDCF_REVISITED),
         minima[MIN_DCF],
-        metrics.actual_dcf(bonafide_scores, spoof_scores, costs),
+        metrics.actual_dcf(bonafide_scores, spoof_scores),
         metrics.cllr(bonafide_scores, spoof_scores),
     )

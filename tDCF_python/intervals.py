@@ -44,15 +44,7 @@ _TAIL = (1 - LEVEL) / 2
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval of `LEVEL`, or the reason why there is none.
-
-    Attributes
-    ----------
-    low, high : float or None
-        None together.
-    reason : str
-        Empty where there is an interval.
-    """
+    """A confidence interval of `LEVEL`; both ends are None, with the reason, where there is none."""
 
     low: float | None
     high: float | None
@@ -130,9 +122,8 @@ def choose_units(
 
     Parameters
     ----------
-    speakers : ndarray of bytes, shape [n_trials]
-        Empty where a trial names none.
-    utterances : ndarray of bytes, shape [n_trials]
+    speakers, utterances : ndarray of bytes, shape [n_trials]
+        A speaker is empty where a trial names none.
     bonafide : ndarray of bool, shape [n_trials]
     over : {'speakers', 'trials'}, optional
         Decides instead.
@@ -145,10 +136,10 @@ def choose_units(
     named = bool((speakers != b"").all())
     if over == SPEAKERS and not named:
         raise InputError("intervals over speakers need trials that name them; take them over trials instead")
-    fewest = min(len(np.unique(speakers[kind])) for kind in (bonafide, ~bonafide))
-    by_speaker = named and fewest >= FEWEST_SPEAKERS if over is None else over == SPEAKERS
-    names = speakers if by_speaker else utterances
-    return Units(SPEAKERS if by_speaker else TRIALS, np.unique(names, return_inverse=True)[1])
+    if over is None:
+        fewest = min(len(np.unique(speakers[kind])) for kind in (bonafide, ~bonafide))
+        over = SPEAKERS if named and fewest >= FEWEST_SPEAKERS else TRIALS
+    return Units(over, np.unique(speakers if over == SPEAKERS else utterances, return_inverse=True)[1])
 
 
 def influences(
@@ -188,8 +179,7 @@ def influences(
     for name, cost in costs.items():
         at = _cheapest(curve, cost)
         value = float(cost(curve.p_miss[at], curve.p_fa[at]))
-        span = min(cost.miss, cost.false_alarm)
-        found[name] = trials.influence(cost, span, value, at, best[name][folds])
+        found[name] = trials.influence(cost, min(cost.miss, cost.false_alarm), value, at, best[name][folds])
     return found
 
 
@@ -283,27 +273,14 @@ class _Trials:
         return folds
 
     def influence(
-        self,
-        cost: LinearCost,
-        span: float,
-        value: float,
-        rejected: int,
-        rejected_by_others: int | npt.NDArray[np.intp],
+        self, cost: LinearCost, span: float, value: float, rejected: int, rejected_by_others: int | npt.NDArray[np.intp]
     ) -> Influence:
         """Return the influence of a figure that rejects so many trials, and by other folds' thresholds."""
         _, own = self._contributions(cost, rejected)
         by_others, others = self._contributions(cost, rejected_by_others)
-        return Influence(
-            value,
-            (value + by_others) / 2,
-            cost.constant,
-            span,
-            own,
-            others,
-            min(self.n_bonafide * span / max(cost.miss, span), self.n_spoof * span / max(cost.false_alarm, span)),
-            self.fewest,
-            self.over,
-        )
+        n_trials = min(self.n_bonafide * span / max(cost.miss, span), self.n_spoof * span / max(cost.false_alarm, span))
+        corrected = (value + by_others) / 2
+        return Influence(value, corrected, cost.constant, span, own, others, n_trials, self.fewest, self.over)
 
     def _contributions(self, cost: LinearCost, rejected: int | npt.NDArray[np.intp]) -> tuple[float, Floats]:
         """Return the cost when each trial is judged by the number of trials that are rejected, and each unit's part."""

@@ -1,14 +1,13 @@
 """The metrics, as pure functions of scores.
 
-Everywhere a higher score means bona fide (for speaker verification: the claimed speaker), and
-error rates are fractions from 0 to 1. All functions of scores raise `InputError` when a class is
-empty or a score is not finite.
+Everywhere a higher score means bona fide (for speaker verification: the claimed speaker), and error rates are
+fractions from 0 to 1. All functions of scores raise `InputError` when a class is empty or a score is not finite.
 
 Sources
 -------
-t-DCF of 2019 ("legacy"): T. Kinnunen et al., Odyssey 2018. Revisited t-DCF: T. Kinnunen et al.,
-IEEE/ACM TASLP 28, 2020. DCF and C_llr as in ASVspoof 5: X. Wang et al., ASVspoof 2024 workshop;
-C_llr: N. Brümmer and J. du Preez, Computer Speech & Language 20, 2006.
+t-DCF of 2019 ("legacy"): T. Kinnunen et al., Odyssey 2018. Revisited t-DCF: T. Kinnunen et al., IEEE/ACM TASLP 28,
+2020. DCF and C_llr as in ASVspoof 5: X. Wang et al., ASVspoof 2024 workshop; C_llr: N. Brümmer and J. du Preez,
+Computer Speech & Language 20, 2006.
 """
 
 from __future__ import annotations
@@ -29,17 +28,9 @@ Rate = TypeVar("Rate", float, Floats)
 
 @dataclass(frozen=True)
 class Costs:
-    """Priors and costs of the decisions.
+    """Prior probabilities of spoofs, targets and nontargets, and costs of a miss and of a false alarm.
 
-    Attributes
-    ----------
-    p_spoof : float
-        Prior probability of a spoof.
-    p_target, p_nontarget : float
-        Those of the claimed speaker and of another one; the three sum to 1.
-    c_miss, c_fa : float
-        Costs of a miss and of a false alarm, the same for the countermeasure, for the verification
-        system and for a spoof that passes both.
+    The costs are the same for the countermeasure, for the verification system, and for a spoof that passes both.
     """
 
     p_spoof: float = 0.05
@@ -56,9 +47,9 @@ COSTS = Costs()
 class DetCurve:
     """Error rates at every point where they can change.
 
-    Point k is what happens when the k lowest scores are rejected, k = 0 … n: what scores above
-    threshold k is accepted. Equal scores are rejected one after the other, bona fide first, so points
-    between them have rates that no threshold gives; a minimum of costs never lies there, an EER may.
+    Point k is what happens when the k lowest scores are rejected, k = 0 … n: what scores above threshold k is
+    accepted. Equal scores are rejected one after the other, bona fide first, so points between them have rates that no
+    threshold gives; a minimum of costs never lies there, an EER may.
 
     Attributes
     ----------
@@ -108,17 +99,13 @@ class Ranking:
         Parameters
         ----------
         weights : ndarray of int, shape [n]
-            In the order of `scores`. Copies of a trial are rejected together, which leaves the least
-            cost as it is and moves the EER by at most the share that one trial's copies are.
+            In the order of `scores`. Copies of a trial are rejected together, which leaves the least cost as it is
+            and moves the EER by at most the share that one trial's copies are.
         """
-        thresholds = np.empty(len(self.scores) + 1)
-        thresholds[0], thresholds[1:] = self.scores[0] - 0.001, self.scores
-        misses = np.zeros(len(self.scores) + 1, np.int64)
-        np.cumsum(weights * self.bonafide, out=misses[1:])
-        rejected = np.zeros_like(misses)
-        np.cumsum(weights, out=rejected[1:])
-        n_spoof = rejected[-1] - misses[-1]
-        return DetCurve(thresholds, misses, n_spoof - (rejected - misses))
+        thresholds = np.concatenate([self.scores[:1] - 0.001, self.scores])
+        misses = np.concatenate([[0], np.cumsum(weights * self.bonafide)])
+        caught = np.concatenate([[0], np.cumsum(weights * ~self.bonafide)])
+        return DetCurve(thresholds, misses, caught[-1] - caught)
 
 
 @dataclass(frozen=True)
@@ -133,10 +120,7 @@ class Point:
 
 @dataclass(frozen=True)
 class LinearCost:
-    """A cost that is linear in the two error rates: constant + miss · P_miss + false_alarm · P_fa.
-
-    All costs of this module have this form and differ in their weights, which are normalised already.
-    """
+    """A cost that is linear in the two error rates: constant + miss · P_miss + false_alarm · P_fa, normalised."""
 
     constant: float
     miss: float
@@ -195,14 +179,12 @@ def checked(scores: npt.ArrayLike, what: str) -> Floats:
 
 
 def ranking(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> Ranking:
-    """Sort the scores of two classes.
+    """Sort the scores of two classes; for a verification system, targets and nontargets.
 
     Parameters
     ----------
     bonafide_scores : array_like, shape [n_bonafide]
-        For a verification system, those of the targets.
     spoof_scores : array_like, shape [n_spoof]
-        For a verification system, those of the nontargets.
     """
     bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
     scores = np.concatenate([bonafide, spoof])
@@ -211,10 +193,7 @@ def ranking(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> Rank
 
 
 def det_curve(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> DetCurve:
-    """Return the error rates after rejecting the first 0, 1, 2, … scores in ascending order.
-
-    Parameters and errors are those of `ranking`.
-    """
+    """Return the error rates after rejecting the first 0, 1, 2, … scores in ascending order."""
     ranked = ranking(bonafide_scores, spoof_scores)
     return ranked.curve(np.ones(len(ranked.scores), np.int64))
 
@@ -223,7 +202,7 @@ def eer_point(curve: DetCurve) -> Point:
     """Return the first point where the two error rates differ least; its value is their mean."""
     # In whole numbers, for rounding must not choose between two equal differences.
     at = int(np.argmin(np.abs(curve.misses * curve.alarms[0] - curve.alarms * curve.misses[-1])))
-    p_miss, p_fa = float(curve.misses[at] / curve.misses[-1]), float(curve.alarms[at] / curve.alarms[0])
+    p_miss, p_fa = float(curve.p_miss[at]), float(curve.p_fa[at])
     return Point((p_miss + p_fa) / 2, float(curve.thresholds[at]), p_miss, p_fa)
 
 
@@ -250,44 +229,34 @@ def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt
 def asv_rates(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> AsvRates:
     """Return a speaker verification system's error rates at its own EER's threshold, recounted there.
 
-    By the organisers' convention it accepts what scores at or above the threshold, where a
-    countermeasure accepts what scores above.
+    By the organisers' convention it accepts what scores at or above the threshold, where a countermeasure accepts
+    what scores above.
     """
     targets, nontargets = checked(target_scores, "target"), checked(nontarget_scores, "nontarget")
-    error_rate, threshold = eer(targets, nontargets)
     spoofs = checked(spoof_scores, "spoof")
+    error_rate, threshold = eer(targets, nontargets)
     p_miss, p_fa, p_miss_spoof = (
         float(np.mean(errors)) for errors in (targets < threshold, nontargets >= threshold, spoofs < threshold)
     )
     return AsvRates(error_rate, threshold, p_miss, p_fa, p_miss_spoof)
 
 
-def tdcf(asv: AsvRates, legacy: bool, costs: Costs = COSTS) -> LinearCost:
+def tdcf(asv: AsvRates, legacy: bool) -> LinearCost:
     """Return the normalised tandem detection cost as a function of the countermeasure's error rates.
 
-    Legacy: (C1·P_miss + C2·P_fa) / min(C1, C2) with
-    C1 = P_tar·(C_miss − C_miss·P_miss,asv) − P_non·C_fa·P_fa,asv and
-    C2 = C_fa·P_spoof·(1 − P_miss,spoof,asv).
+    Legacy (2019): (C1·P_miss + C2·P_fa) / min(C1, C2) with
+    C1 = P_tar·(C_miss − C_miss·P_miss,asv) − P_non·C_fa·P_fa,asv and C2 = C_fa·P_spoof·(1 − P_miss,spoof,asv).
     Revisited: (C0 + C1·P_miss + C2·P_fa) / (C0 + min(C1, C2)) with
-    C0 = P_tar·C_miss·P_miss,asv + P_non·C_fa·P_fa,asv, C1 = P_tar·C_miss − C0 and
-    C2 = P_spoof·C_fa·P_fa,spoof,asv.
-
-    Parameters
-    ----------
-    asv : AsvRates
-    legacy : bool
-        Whether the formulation of 2019 is meant, not the revisited one.
-    costs : Costs
+    C0 = P_tar·C_miss·P_miss,asv + P_non·C_fa·P_fa,asv, C1 = P_tar·C_miss − C0 and C2 = P_spoof·C_fa·P_fa,spoof,asv.
 
     Raises
     ------
     InputError
-        When the verification system errs so much that C1 or C2 is not positive: the cost then has
-        no meaning.
+        When the verification system errs so much that C1 or C2 is not positive: the cost then has no meaning.
     """
-    c0 = costs.p_target * costs.c_miss * asv.p_miss + costs.p_nontarget * costs.c_fa * asv.p_fa
-    c1 = costs.p_target * costs.c_miss - c0  # the same in both formulations, as all C_miss and all C_fa are equal
-    c2 = costs.c_fa * costs.p_spoof * (1 - asv.p_miss_spoof)
+    c0 = COSTS.p_target * COSTS.c_miss * asv.p_miss + COSTS.p_nontarget * COSTS.c_fa * asv.p_fa
+    c1 = COSTS.p_target * COSTS.c_miss - c0  # the same in both formulations, as all C_miss and all C_fa are equal
+    c2 = COSTS.c_fa * COSTS.p_spoof * (1 - asv.p_miss_spoof)
     return tandem_cost(0.0 if legacy else c0, c1, c2)
 
 
@@ -326,23 +295,22 @@ def min_tdcf(
     return point.value, point.threshold
 
 
-def dcf(costs: Costs = COSTS) -> LinearCost:
+def dcf() -> LinearCost:
     """Return the normalised detection cost of a countermeasure on its own, as in ASVspoof 5.
 
     (C_miss·(1 − P_spoof)·P_miss + C_fa·P_spoof·P_fa) / min(C_miss·(1 − P_spoof), C_fa·P_spoof).
     """
-    return tandem_cost(0.0, costs.c_miss * (1 - costs.p_spoof), costs.c_fa * costs.p_spoof)
+    return tandem_cost(0.0, COSTS.c_miss * (1 - COSTS.p_spoof), COSTS.c_fa * COSTS.p_spoof)
 
 
-def bayes_threshold(costs: Costs = COSTS) -> float:
+def bayes_threshold() -> float:
     """Return the threshold that is best for true log-likelihood ratios: log(C_fa·P_spoof / (C_miss·(1 − P_spoof)))."""
-    return math.log(costs.c_fa * costs.p_spoof / (costs.c_miss * (1 - costs.p_spoof)))
+    return math.log(COSTS.c_fa * COSTS.p_spoof / (COSTS.c_miss * (1 - COSTS.p_spoof)))
 
 
-def actual_dcf(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike, costs: Costs = COSTS) -> float:
+def actual_dcf(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
     """Return the normalised detection cost at `bayes_threshold`: what scores cost if taken as LLRs."""
-    p_miss, p_fa = rates_at(bayes_threshold(costs), bonafide_scores, spoof_scores)
-    return dcf(costs)(p_miss, p_fa)
+    return dcf()(*rates_at(bayes_threshold(), bonafide_scores, spoof_scores))
 
 
 def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
@@ -357,10 +325,7 @@ def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
 def decimals(*n_trials: int) -> int:
     """Return how many decimals of an error rate in percent are worth printing: 3 from 1000 trials on, 1 below 100.
 
-    Parameters
-    ----------
-    n_trials : int
-        Of each class; the smaller one counts. One of its trials moves the rate by 100 / n percent.
+    `n_trials` are those of each class; the smaller one counts. One of its trials moves the rate by 100 / n percent.
     """
     return min(max(len(str(min(n_trials))) - 1, 1), 3)
 

@@ -1,6 +1,4 @@
 import math
-from dataclasses import FrozenInstanceError, fields
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +11,9 @@ from countermeasure.trials.score_files import read_asv_scores, read_cm_scores
 from tDCF_python import metrics
 from tDCF_python.evaluation import evaluate
 
-LA = Path(__file__).parents[2] / "shared" / "data" / "asvspoof2019"
-CM_FILE, ASV_FILE = LA / "B01_LA_primary_eval.txt", LA / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
 RATES = metrics.AsvRates(eer=0.03, threshold=0.0, p_miss=0.02, p_fa=0.04, p_miss_spoof=0.3)
+# The published rates of the ASV system of ASVspoof 2019 LA, in percent.
+PUBLISHED = {"eer": 2.457784, "p_fa": 2.460467, "p_miss": 2.458101, "p_miss_spoof": 23.934755}
 
 
 def literal_points(bonafide, spoof):
@@ -29,34 +27,24 @@ def literal_points(bonafide, spoof):
     return points
 
 
-def random_sets(ties):
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("ties", [False, True])
+def test_curve_eer_and_minimum_follow_the_rule(ties):
+    rng, cost = np.random.default_rng(1), metrics.tdcf(RATES, legacy=False)
     for _ in range(40):
-        bonafide = rng.normal(1, 1, rng.integers(1, 30))
-        spoof = rng.normal(0, 1, rng.integers(1, 30))
-        yield (bonafide.round(), spoof.round()) if ties else (bonafide, spoof)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_curve_follows_the_rule(ties):
-    for bonafide, spoof in random_sets(ties):
-        curve = metrics.det_curve(bonafide, spoof)
-        expected = np.array(literal_points(bonafide, spoof))
-        np.testing.assert_allclose(np.column_stack([curve.thresholds, curve.p_miss, curve.p_fa]), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_eer_and_minimum_follow_the_rule(ties):
-    cost = metrics.tdcf(RATES, legacy=False)
-    for bonafide, spoof in random_sets(ties):
+        bonafide, spoof = rng.normal(1, 1, rng.integers(1, 30)), rng.normal(0, 1, rng.integers(1, 30))
+        if ties:
+            bonafide, spoof = bonafide.round(), spoof.round()
         points = literal_points(bonafide, spoof)
+        curve = metrics.det_curve(bonafide, spoof)
+        np.testing.assert_allclose(np.column_stack([curve.thresholds, curve.p_miss, curve.p_fa]), points, atol=1e-12)
         gap = min(abs(miss - fa) for _, miss, fa in points)
         at = next(k for k, (_, miss, fa) in enumerate(points) if abs(miss - fa) < gap + 1e-9)
         value, threshold = metrics.eer(bonafide, spoof)
-        assert value == pytest.approx((points[at][1] + points[at][2]) / 2)
-        assert threshold == points[at][0]
-        curve = metrics.det_curve(bonafide, spoof)
-        assert metrics.min_cost(curve, cost).value == pytest.approx(min(cost(m, f) for _, m, f in points))
+        assert (value, threshold) == (pytest.approx((points[at][1] + points[at][2]) / 2), points[at][0])
+        found = metrics.min_cost(curve, cost)
+        assert found.value == pytest.approx(min(cost(miss, fa) for _, miss, fa in points))
+        assert found.value == cost(found.p_miss, found.p_fa)
+        assert any((found.threshold, found.p_miss, found.p_fa) == pytest.approx(point) for point in points)
 
 
 def test_curve_goes_through_the_points_of_scikit_learn():
@@ -84,10 +72,6 @@ def test_eer_by_hand(bonafide, spoof, expected, threshold):
     assert metrics.eer(bonafide, spoof) == (expected, threshold)
 
 
-def test_threshold_before_the_first_score():
-    assert metrics.det_curve([2.0], [1.0]).thresholds.tolist() == [0.999, 1.0, 2.0]
-
-
 @pytest.mark.parametrize(
     ("bonafide", "spoof", "message"),
     [
@@ -98,7 +82,7 @@ def test_threshold_before_the_first_score():
         ([[1.0]], [0.0], "must be a vector"),
     ],
 )
-@pytest.mark.parametrize("function", [metrics.eer, metrics.det_curve, metrics.actual_dcf, metrics.cllr])
+@pytest.mark.parametrize("function", [metrics.eer, metrics.actual_dcf, metrics.cllr])
 def test_scores_without_meaning_are_refused(function, bonafide, spoof, message):
     with pytest.raises(InputError, match=message):
         function(bonafide, spoof)
@@ -152,14 +136,6 @@ def test_rates_have_the_decimals_that_the_smaller_class_supports(n_trials, text)
     assert metrics.percent(0.0957203, *n_trials) == metrics.percent(0.0957203, *n_trials[::-1]) == text
 
 
-def test_results_do_not_change():
-    curve = metrics.det_curve([2.0], [1.0])
-    cost = metrics.dcf()
-    for value in (metrics.COSTS, RATES, curve, metrics.ranking([2.0], [1.0]), cost, metrics.min_cost(curve, cost)):
-        with pytest.raises(FrozenInstanceError):
-            setattr(value, fields(value)[0].name, None)
-
-
 def test_cllr():
     assert metrics.cllr([0, 0], [0]) == pytest.approx(1)  # LLR 0 says nothing: one bit
     rng = np.random.default_rng(3)
@@ -193,45 +169,28 @@ def test_evaluation_is_that_of_the_single_functions():
     found = evaluate(bonafide, spoof, RATES)
     assert (found.n_bonafide, found.n_spoof) == (50, 70)
     assert (found.eer.value, found.eer.threshold) == metrics.eer(bonafide, spoof)
-    assert found.actual_dcf == metrics.actual_dcf(bonafide, spoof)
-    assert found.actual_dcf >= found.min_dcf.value
-    assert found.min_tdcf(legacy=True) is found.min_tdcf_2019
-    assert found.min_tdcf(legacy=False) is found.min_tdcf_revisited
+    assert (found.actual_dcf, found.cllr) == (metrics.actual_dcf(bonafide, spoof), metrics.cllr(bonafide, spoof))
+    assert found.min_dcf == metrics.min_cost(metrics.det_curve(bonafide, spoof), metrics.dcf())
+    for legacy, point in ((True, found.min_tdcf_2019), (False, found.min_tdcf_revisited)):
+        assert found.min_tdcf(legacy) is point
+        assert (point.value, point.threshold) == metrics.min_tdcf(bonafide, spoof, RATES, legacy)
     without = evaluate(bonafide, spoof)
-    assert without.min_tdcf_2019 is None
-    assert without.min_tdcf_revisited is None
+    assert (without.min_tdcf_2019, without.min_tdcf_revisited) == (None, None)
 
 
-def test_turning_scores_round_mirrors_the_eer():
-    rng = np.random.default_rng(6)
-    bonafide, spoof = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
-    assert metrics.eer(-bonafide, -spoof)[0] == pytest.approx(1 - metrics.eer(bonafide, spoof)[0])
-
-
-@pytest.mark.skipif(not CM_FILE.exists(), reason="the ASVspoof 2019 LA score files are not on this machine")
-def test_official_figures():
-    cm = read_cm_scores(CM_FILE)
-    system = asv.from_scores(read_asv_scores(ASV_FILE))
-    assert round(100 * system.rates.eer, 6) == 2.457784
+def test_official_figures(shared_data):
+    la = shared_data / "asvspoof2019"
+    cm = read_cm_scores(la / "B01_LA_primary_eval.txt")
+    system = asv.from_scores(read_asv_scores(la / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"))
+    assert {name: round(100 * getattr(system.rates, name), 6) for name in PUBLISHED} == PUBLISHED
     assert round(system.rates.threshold, 6) == -5.680051
-    assert round(100 * system.rates.p_fa, 6) == 2.460467
-    assert round(100 * system.rates.p_miss, 6) == 2.458101
-    assert round(100 * system.rates.p_miss_spoof, 6) == 23.934755
-    curve = metrics.det_curve(cm.scores[cm.bonafide], cm.scores[~cm.bonafide])
-    assert round(100 * metrics.eer_point(curve).value, 5) == 9.57203
-    assert round(metrics.min_cost(curve, metrics.tdcf(system.rates, legacy=True)).value, 6) == 0.235936
-    assert round(metrics.min_cost(curve, metrics.tdcf(system.rates, legacy=False)).value, 6) == 0.283868
-
-
-@pytest.mark.skipif(not ASV_FILE.exists(), reason="the ASVspoof 2019 LA score files are not on this machine")
-def test_built_in_rates_are_those_of_the_file():
-    from_file = asv.from_scores(read_asv_scores(ASV_FILE))
-    for name in ("eer", "threshold", "p_miss", "p_fa", "p_miss_spoof"):
-        assert getattr(asv.LA_EVAL.rates, name) == pytest.approx(getattr(from_file.rates, name), rel=1e-12)
-    assert asv.LA_EVAL.attack_p_miss == pytest.approx(from_file.attack_p_miss)
+    found = evaluate(cm.scores[cm.bonafide], cm.scores[~cm.bonafide], system.rates)
+    assert round(100 * found.eer.value, 5) == 9.57203
+    assert (round(found.min_tdcf_2019.value, 6), round(found.min_tdcf_revisited.value, 6)) == (0.235936, 0.283868)
+    # The rates that need no file are those of the file.
+    assert vars(asv.LA_EVAL.rates) == pytest.approx(vars(system.rates), rel=1e-12)
+    assert asv.LA_EVAL.attack_p_miss == pytest.approx(system.attack_p_miss)
 
 
 def test_built_in_rates_are_the_published_ones():
-    rates = asv.LA_EVAL.rates
-    shown = [round(100 * rate, 6) for rate in (rates.eer, rates.p_fa, rates.p_miss, rates.p_miss_spoof)]
-    assert shown == [2.457784, 2.460467, 2.458101, 23.934755]
+    assert {name: round(100 * getattr(asv.LA_EVAL.rates, name), 6) for name in PUBLISHED} == PUBLISHED

@@ -1,16 +1,15 @@
 """The organisers' function names: what they take and return, by hand and on the real scores."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from countermeasure.errors import InputError
 from tDCF_python.eval_metrics import compute_det_curve, compute_eer, compute_tDCF, obtain_asv_error_rates
-from tDCF_python.evaluate_tDCF_asvspoof19 import COST_MODEL, LEGACY_COST_MODEL, evaluate_tDCF_asvspoof19
+from tDCF_python.evaluate_tDCF_asvspoof19 import evaluate_tDCF_asvspoof19
 
-LA = Path(__file__).parents[2] / "shared" / "data" / "asvspoof2019"
-CM_FILE, ASV_FILE = LA / "B01_LA_primary_eval.txt", LA / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+PRIORS = {"Pspoof": 0.1, "Ptar": 0.8, "Pnon": 0.1}
+LEGACY = {**PRIORS, "Cmiss_asv": 2, "Cfa_asv": 3, "Cmiss_cm": 4, "Cfa_cm": 5}
+REVISITED = {**PRIORS, "Cmiss": 1, "Cfa": 10, "Cfa_spoof": 20}
 
 
 def test_det_curve_and_eer_by_hand():
@@ -27,43 +26,46 @@ def test_asv_error_rates_by_hand():
     assert obtain_asv_error_rates(np.array([1.0]), np.array([0.0]), np.array([]), 2.0) == (0, 1, None, None)
 
 
-@pytest.mark.parametrize("spelling", [str, lambda key: key.replace("C", "C_")])
-def test_tdcf_by_hand(spelling):
+def test_tdcf_by_hand(capsys):
     bonafide, spoof = np.array([1.0, 3.0]), np.array([0.0, 2.0])
     frr, far, thresholds = compute_det_curve(bonafide, spoof)
-    legacy = {"Pspoof": 0.1, "Ptar": 0.8, "Pnon": 0.1, "Cmiss_asv": 2, "Cfa_asv": 3, "Cmiss_cm": 4, "Cfa_cm": 5}
     c1, c2 = 0.8 * (4 - 2 * 0.2) - 0.1 * 3 * 0.3, 5 * 0.1 * (1 - 0.4)
-    found, at = compute_tDCF(bonafide, spoof, 0.3, 0.2, 0.4, legacy, False)
-    expected_legacy = (c1 * frr + c2 * far) / min(c1, c2)
-    assert found == pytest.approx(expected_legacy)
-    assert at.tolist() == thresholds.tolist()
-    revisited = {"Pspoof": 0.1, "Ptar": 0.8, "Pnon": 0.1, spelling("Cmiss"): 1, spelling("Cfa"): 10}
-    revisited[spelling("Cfa_spoof")] = 20
+    legacy = (c1 * frr + c2 * far) / min(c1, c2)
     c0 = 0.8 * 0.2 + 0.1 * 10 * 0.3
     c1, c2 = 0.8 - c0, 0.1 * 20 * 0.6
-    expected = (c0 + c1 * frr + c2 * far) / (c0 + min(c1, c2))
-    assert compute_tDCF(bonafide, spoof, 0.3, 0.2, 0.6, revisited, False)[0] == pytest.approx(expected)
-    for rate in ({"Pfa_spoof_asv": 0.6}, {"Pmiss_spoof_asv": 0.4}):
-        for model, curve in ((legacy, expected_legacy), (revisited, expected)):
+    revisited = (c0 + c1 * frr + c2 * far) / (c0 + min(c1, c2))
+    for model, rejected_or_accepted, expected in ((LEGACY, 0.4, legacy), (REVISITED, 0.6, revisited)):
+        found, at = compute_tDCF(bonafide, spoof, 0.3, 0.2, rejected_or_accepted, model, True)
+        assert found == pytest.approx(expected)
+        assert at.tolist() == thresholds.tolist()
+        for rate in ({"Pfa_spoof_asv": 0.6}, {"Pmiss_spoof_asv": 0.4}):
             named = compute_tDCF(bonafide, spoof, Pfa_asv=0.3, Pmiss_asv=0.2, cost_model=model, **rate)
-            assert named[0] == pytest.approx(curve)
+            assert named[0] == pytest.approx(expected)
+    assert capsys.readouterr().out.splitlines() == [
+        "t-DCF = (0.000000 + 2.790000 * P_miss + 0.300000 * P_fa) / 0.300000",
+        "t-DCF = (0.460000 + 0.340000 * P_miss + 1.200000 * P_fa) / 0.800000",
+    ]
 
 
-def test_tdcf_says_what_is_missing():
-    with pytest.raises(InputError, match="lacks Cfacm"):
-        compute_tDCF([1.0], [0.0], 0.1, 0.1, 0.1, {k: v for k, v in LEGACY_COST_MODEL.items() if k != "Cfa_cm"})
-    with pytest.raises(InputError, match="rate of rejected or of accepted spoofs"):
-        compute_tDCF([1.0], [0.0], 0.1, 0.1, None, COST_MODEL)
-    with pytest.raises(InputError, match="rate of rejected or of accepted spoofs"):
-        compute_tDCF([1.0], [0.0], 0.1, 0.1, cost_model=LEGACY_COST_MODEL)
-    with pytest.raises(InputError, match="no meaning"):
-        compute_tDCF([1.0], [0.0], 0.1, 0.1, 0.0, COST_MODEL)
+@pytest.mark.parametrize(
+    ("rate", "model", "message"),
+    [
+        (0.1, {key: value for key, value in LEGACY.items() if key != "Cfa_cm"}, "lacks 'Cfa_cm'"),
+        (None, REVISITED, "rate of rejected or of accepted spoofs"),
+        (0.0, REVISITED, "no meaning"),
+        (0.1, None, "lacks 'Ptar'"),
+    ],
+)
+def test_tdcf_says_what_is_missing(rate, model, message):
+    with pytest.raises(InputError, match=message):
+        compute_tDCF([1.0], [0.0], 0.1, 0.1, rate, model)
 
 
-@pytest.mark.skipif(not CM_FILE.exists(), reason="the ASVspoof 2019 LA score files are not on this machine")
 @pytest.mark.parametrize(("legacy", "expected"), [(True, 0.235936), (False, 0.283868)])
-def test_official_figures(capsys, legacy, expected):
-    eer, min_tdcf = evaluate_tDCF_asvspoof19(CM_FILE, ASV_FILE, legacy)
+def test_official_figures(shared_data, capsys, legacy, expected):
+    la = shared_data / "asvspoof2019"
+    scores = la / "B01_LA_primary_eval.txt", la / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+    eer, min_tdcf = evaluate_tDCF_asvspoof19(*scores, legacy)
     assert (round(100 * eer, 5), round(min_tdcf, 6)) == (9.57203, expected)
     out = capsys.readouterr().out
     for figure in ("9.57203 %", f"{expected:.6f}", "2.457784 %", "-5.680051", "2.460467 %", "2.458101 %", "23.934755"):
@@ -73,8 +75,8 @@ def test_official_figures(capsys, legacy, expected):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a - bonafide 1\nb A01 spoof x\n", "is no number"),
-        ("a - bonafide 1\nb A01 real 0\n", r"cm\.txt:2: 'b A01 real 0'; a line ends in KEY SCORE"),
+        ("a - bonafide 1\nb A01 spoof x\n", r"cm\.txt:2: 'b A01 spoof x'; a line ends in KEY SCORE"),
+        ("a - bonafide 1\n\nb A01 real 0\n", r"cm\.txt:3: 'b A01 real 0'; a line ends in KEY SCORE"),
         ("a - bonafide 1\n", "no spoof trial"),
     ],
 )

@@ -51,7 +51,7 @@ def _draw_scores(axes: Axes, system: Drawn, best: Calibration) -> None:
 
 
 def _draw_priors(axes: Axes, system: Drawn, best: Calibration) -> None:
-    actual, least = calibration.bayes_errors(_PRIORS, system.bonafide, system.spoof)
+    actual, least = best.bayes_errors(_PRIORS)
     axes.plot(_PRIORS, actual, color=_ACTUAL, linestyle="--", label=_AS_THEY_ARE)
     axes.plot(_PRIORS, least, color=_LEAST, label=_BEST)
     axes.axhline(1, color=INK, linewidth=0.9, linestyle="--", label="constant answer")
