@@ -223,8 +223,8 @@ def _table(table: Table | None) -> str:
         kind = ' class="total"' if table.total and row == last else ""
         body.append(f"<tr{kind}>{''.join(f'<td>{word}</td>' for word in words)}</tr>")
     return (
-        f'<div class="wide"><table><caption>{escape(table.caption)}</caption>'
-        f"<thead>{header}</thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="table"><h3>{escape(table.caption)}</h3><div class="wide"><table>'
+        f"<thead>{header}</thead><tbody>{''.join(body)}</tbody></table></div></div>"
     )
 
 
