@@ -27,44 +27,17 @@ Examples:
 """
 
 import argparse
+import importlib
 import os
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import gmm_calibrate
-import gmm_data_processing
-import gmm_ensemble_preprocess
-import gmm_ensemble_test
-import gmm_ensemble_train
-import gmm_filelevel_preprocess
-import gmm_filelevel_test
-import gmm_filelevel_train
-import gmm_test
-import gmm_train_recur
-import score_eval
 from countermeasure import cli, options
 from countermeasure.errors import InputError
 
 if TYPE_CHECKING:
     from countermeasure.stages.pipeline import Step
-
-SCRIPTS = {
-    script.__name__: script
-    for script in (
-        gmm_calibrate,
-        gmm_data_processing,
-        gmm_ensemble_preprocess,
-        gmm_ensemble_test,
-        gmm_ensemble_train,
-        gmm_filelevel_preprocess,
-        gmm_filelevel_test,
-        gmm_filelevel_train,
-        gmm_test,
-        gmm_train_recur,
-        score_eval,
-    )
-}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,7 +74,7 @@ def _refuse_replacing(steps: Sequence["Step"]) -> None:
 
     commands = [(step, command) for step in steps for command in step.commands if command[0] in TRAINING]
     for step, (name, *arguments) in commands:
-        settings = vars(SCRIPTS[name].build_parser().parse_args([*arguments, *_verbose()]))
+        settings = vars(importlib.import_module(name).build_parser().parse_args([*arguments, *_verbose()]))
         if settings["restart"]:
             continue
         is_fusion = "method" in settings
@@ -132,7 +105,7 @@ def _carry_out(steps: Sequence["Step"]) -> None:
 def _run(command: Sequence[str]) -> None:
     name, *arguments = command
     cli.detail(f"$ python {name}.py {shlex.join(arguments)}")
-    SCRIPTS[name].main([*arguments, *_verbose()])
+    importlib.import_module(name).main([*arguments, *_verbose()])
 
 
 def _verbose() -> Sequence[str]:

@@ -25,7 +25,7 @@ import soxr
 
 from countermeasure.gmm.models import BONAFIDE_FILE, SPOOF_FILE
 from countermeasure.speech.resampling import resampled
-from countermeasure.stages import chain
+from countermeasure.stages.chain import Chain
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = """
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3600, metavar="N", help="of the long recording (default: 3600)")
     arguments = parser.parse_args()
 
-    models = chain.load([arguments.model])
+    models = Chain([arguments.model])
     (ftype,) = models.features
     signal, rate = soundfile.read(arguments.recording, dtype="float32")
     with tempfile.TemporaryDirectory() as scratch:

@@ -26,7 +26,8 @@ from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, write_model
 from countermeasure.lists import names
 from countermeasure.options import TrainingOptions
-from countermeasure.stages import chain, detection
+from countermeasure.stages import detection
+from countermeasure.stages.chain import Chain
 from countermeasure.stages.extraction import extract
 from countermeasure.stages.scoring import score_fusion, score_list, write_file_scores, write_frame_scores
 from countermeasure.stages.training import train, train_fusion
@@ -510,7 +511,7 @@ def test_features_of_other_settings_are_refused(tmp_path):
     for path in model_files(tmp_path):
         write_model(path, Model(Parameters(np.ones(1), np.zeros((1, 60)), np.ones((1, 60))), record=record))
     with pytest.raises(InputError, match="features that this version does not compute"):
-        chain.load([tmp_path])
+        Chain([tmp_path])
 
 
 # -- the picture ---------------------------------------------------------------------------------------
@@ -556,7 +557,7 @@ def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     signal = (rng.normal(size=48000) * 1e-3).astype(np.float32)
     signal[24000:24080] += 0.5
-    models = chain.load([work / "model" / "mfcc"])
+    models = Chain([work / "model" / "mfcc"])
     score = models.score([signal])
     frame_picture.draw(tmp_path / "a.png", "a$b$.wav", signal, 16000, score.frames, score.window, 0.0)
     above, below, _ = drawn[0].axes

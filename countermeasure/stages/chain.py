@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +17,8 @@ from countermeasure.gmm.models import Pair, has_models, model_files, read_pair
 from countermeasure.gmm.scores import Scorer, Scores, joined
 from countermeasure.lists import names
 
-# What ASVspoof's recordings have; for models that do not say.
-USUAL_RATE = 16000
-_WIDTH = 3 * N_CEPSTRA
-_WIDTH_OF_SILENCE = 2
+_USUAL_RATE = 16000  # Hz, of ASVspoof's recordings; for models that do not say
+_WIDTH, _WIDTH_OF_SILENCE = 3 * N_CEPSTRA, 2
 
 
 class Score(NamedTuple):
@@ -67,27 +65,38 @@ class _Source(NamedTuple):
         return not self.whole and (self.feature is None or features.window(self.feature) is not None)
 
 
-class _Member:
+class _Member(NamedTuple):
     """The two models of a folder, and where their rows come from."""
 
-    def __init__(self, folder: Path, pair: Pair, sources: list[_Source]):
-        self.sources = sources
-        self.score = Scorer(*(model.parameters for model in pair))
-        n_columns = sum(source.width for source in sources)
-        n_dims = pair.bonafide.parameters.n_dims
-        if n_columns != n_dims:
-            raise InputError(
-                f"{folder}: models over {n_dims} dimensions, but what they were trained on has "
-                f"{n_columns}; give the models of feature lists of this suite"
-            )
-        if len({source.is_framed for source in sources}) > 1:
-            raise InputError(f"{folder}: its columns mix scores of frames with those of files; train the fusion again")
-        self.is_framed = sources[0].is_framed
-        self.is_base = self.is_framed and sources[0].feature is not None
+    scorer: Scorer
+    sources: Sequence[_Source]
+
+    @property
+    def is_framed(self) -> bool:
+        return self.sources[0].is_framed
+
+    def score(self, found: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]) -> Scores:
+        """Score rows of features or of the scores of other members, as their lists have them."""
+        columns = []
+        for source in self.sources:
+            if source.folder is None:
+                columns.append(found[source.feature or ""])
+            else:
+                column = scores[source.folder][source.side]
+                columns.append(column.mean().reshape(1, 1) if source.whole else column.astype(np.float32)[:, None])
+        return self.scorer(np.hstack(columns))
 
 
 class Chain:
     """A base model, or a fusion with all the models it stands on.
+
+    Parameters
+    ----------
+    model_path : sequence of path
+        A base model's folder; or a fusion's, with the folders of the models it stands on in any order. Those
+        that are missing are looked for beside the fusion's, by the names that its columns have.
+    ftype : str or None
+        Features of a base model that carries no record of them.
 
     Attributes
     ----------
@@ -99,21 +108,47 @@ class Chain:
         Those of them that look at features of frames.
     rate : int
         Sampling rate in Hz of the recordings that the models were trained on.
-    features : list of str
     assumed_rate : bool
         Whether the models do not tell the rate, so that it is the usual one.
+    features : list of str
+    window : Window or None
+        Of the features; None where all are of whole files.
+
+    Raises
+    ------
+    InputError
+        When a folder has no models, when a model of the chain is missing or another than the one that the
+        fusion was trained on, and when a folder does not belong to the chain.
     """
 
-    def __init__(self, members: dict[Path, _Member], top: Path, rate: int | None, dtype: str):
-        self._members, self.folder, self._dtype = members, top, dtype
-        self.folders = list(members)
-        self.rate, self.assumed_rate = rate or USUAL_RATE, rate is None
-        self.base_models = [folder for folder, member in members.items() if member.is_base]
-        sources = [source for member in members.values() for source in member.sources]
+    def __init__(self, model_path: Iterable[str | os.PathLike[str]], ftype: str | None = None):
+        self._given, self._ftype = list(dict.fromkeys(map(Path, model_path))), ftype
+        self._pairs: dict[Path, Pair] = {}
+        self._members: dict[Path, _Member] = {}  # each after those it stands on
+        self._recorded: list[dict[str, Any]] = []  # what models say of their features
+        for folder in self._given:
+            self._load(folder)
+        if self._ftype:
+            raise InputError(f"--ftype {ftype}: the models know their features; leave it out")
+        sources = [source for member in self._members.values() for source in member.sources]
+        tops = [folder for folder in self._given if folder not in [source.folder for source in sources]]
+        if len(tops) > 1:
+            raise InputError(
+                f"{tops[0]} and {tops[1]}: neither is built on the other; give one model, or the models of one chain"
+            )
+        self.folder, self.folders = tops[0], list(self._members)
         self.features = sorted({source.feature for source in sources if source.feature})
-        self.windows = {features.window(name) for name in self.features} - {None}
-        if len(self.windows) > 1:
-            raise InputError(f"{top}: its base models have different windows; train them on types of one window")
+        self.base_models = [
+            folder for folder, member in self._members.items() if member.is_framed and member.sources[0].feature
+        ]
+        rates = {entry["sampling_rate"] for entry in self._recorded}
+        windows = {window for name in self.features if (window := features.window(name))}
+        for what, found in (("windows", windows), ("sampling rates", rates)):
+            if len(found) > 1:
+                raise InputError(f"{self.folder}: its base models have different {what}; train them on lists of one")
+        self.rate, self.assumed_rate = min(rates, default=_USUAL_RATE), not rates
+        self.window = min(windows, default=None)
+        self._dtype = "float64" if {entry.get("dtype") for entry in self._recorded} == {"float64"} else "float32"
 
     def score(self, pieces: Iterable[NDArray[np.floating]]) -> Score:
         """Score a recording that comes in pieces.
@@ -133,12 +168,12 @@ class Chain:
         for found in features.extract_pieces(pieces, self.rate, self.features, self._dtype):
             latest: dict[Path, Scores] = {}
             for folder, done in framed.items():
-                latest[folder] = self._score(folder, found, latest)
+                latest[folder] = self._members[folder].score(found, latest)
                 done.append(latest[folder])
         scores = {folder: joined(done) for folder, done in framed.items()}
-        for folder in self._members:
+        for folder, member in self._members.items():
             if folder not in scores:
-                scores[folder] = self._score(folder, found, scores)
+                scores[folder] = member.score(found, scores)
         llr = scores[self.folder].llr
         if not np.isfinite(llr):
             raise InputError("its score is not finite; its samples are too large, expected -1 to 1")
@@ -146,82 +181,28 @@ class Chain:
         return Score(
             llr,
             shown.bonafide - shown.spoof if shown else np.empty(0),
-            next(iter(self.windows), None) if shown else None,
+            self.window if shown else None,
             self.folder in framed,
             {folder: float(max(side.mean() for side in scores[folder])) for folder in self.base_models},
         )
 
-    def _score(self, folder: Path, found: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]) -> Scores:
-        member = self._members[folder]
-        return member.score(np.hstack(list(_columns(member.sources, found, scores))))
+    # -- which models belong together ----------------------------------------------------------------------
 
-
-def _columns(
-    sources: Sequence[_Source], found: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]
-) -> Iterator[NDArray[np.floating]]:
-    """Yield a model's columns as its score lists have them, arrays [n_rows, k]."""
-    for source in sources:
-        if source.feature is not None:
-            yield found[source.feature]
-        elif source.folder is not None:
-            column = scores[source.folder][source.side]
-            yield column.mean().reshape(1, 1) if source.whole else column.astype(np.float32)[:, None]
-
-
-# -- which models belong together ----------------------------------------------------------------------
-
-
-def load(model_path: Sequence[str | os.PathLike[str]], ftype: str | None = None) -> Chain:
-    """Read the models of a chain.
-
-    Parameters
-    ----------
-    model_path : sequence of path
-        A base model's folder; or a fusion's, with the folders of the models it stands on in any order. Those
-        that are missing are looked for beside the fusion's, by the names that its columns have.
-    ftype : str or None
-        Features of a base model that carries no record of them.
-
-    Raises
-    ------
-    InputError
-        When a folder has no models, when a model of the chain is missing or another than the one that the
-        fusion was trained on, and when a folder does not belong to the chain.
-    """
-    return _Loader(model_path, ftype).chain()
-
-
-class _Loader:
-    def __init__(self, model_path: Sequence[str | os.PathLike[str]], ftype: str | None):
-        self._ftype = ftype
-        self._given: list[Path] = []
-        for folder in map(Path, model_path):
-            if all(folder.resolve() != other.resolve() for other in self._given):
-                self._given.append(folder)
-        self._pairs: dict[Path, Pair] = {}
-        self._members: dict[Path, _Member] = {}  # each after those it stands on
-        self._open: list[Path] = []
-        self._rates: dict[Path, int] = {}
-        self._dtypes: set[str] = set()
-        self._unrecorded: list[Path] = []
-
-    def chain(self) -> Chain:
-        for folder in self._given:
-            self._member(folder)
-        used = {source.folder for member in self._members.values() for source in member.sources}
-        tops = [folder for folder in self._given if folder not in used]
-        if len(tops) > 1:
+    def _load(self, folder: Path) -> None:
+        """Read the models of a folder, after those they stand on."""
+        if folder in self._members:
+            return
+        pair = self._pair(folder)
+        columns = pair.bonafide.columns
+        inputs = pair.record.get("inputs") or [None] * len(columns or [""])
+        sources = [self._source(folder, *column) for column in zip(columns or [""], inputs, strict=True)]
+        n_columns, n_dims = sum(source.width for source in sources), pair.bonafide.parameters.n_dims
+        if n_columns != n_dims:
             raise InputError(
-                f"{tops[0]} and {tops[1]}: neither is built on the other; give one model, or the models of one chain"
+                f"{folder}: models over {n_dims} dimensions, but what they were trained on has "
+                f"{n_columns}; give the models of feature lists of this suite"
             )
-        if self._ftype and not self._unrecorded:
-            raise InputError(f"--ftype {self._ftype}: the models know their features; leave it out")
-        rates = set(self._rates.values())
-        if len(rates) > 1:
-            told = ", ".join(f"{folder} at {rate} Hz" for folder, rate in self._rates.items())
-            raise InputError(f"{tops[0]}: its models are of different sampling rates ({told}); train them on one")
-        dtype = "float64" if self._dtypes == {"float64"} else "float32"
-        return Chain(self._members, tops[0], next(iter(rates), None), dtype)
+        self._members[folder] = _Member(Scorer(*(model.parameters for model in pair)), sources)
 
     def _pair(self, folder: Path) -> Pair:
         if folder not in self._pairs:
@@ -231,36 +212,23 @@ class _Loader:
             self._pairs[folder] = read_pair(*model_files(folder))
         return self._pairs[folder]
 
-    def _member(self, folder: Path) -> None:
-        if folder in self._members:
-            return
-        if folder in self._open:
-            raise InputError(f"{folder}: is a fusion of its own scores; train it again")
-        self._open.append(folder)
-        pair = self._pair(folder)
-        columns = pair.bonafide.columns
-        inputs = pair.record.get("inputs") or [None] * len(columns or [""])
-        if columns is None:
-            sources = [_Source(self._feature_of_base(folder, inputs[0]))]
-        elif len(inputs) != len(columns):
-            raise InputError(f"{folder}: its record names {len(columns)} columns and {len(inputs)} inputs; train again")
-        else:
-            sources = [self._source(folder, name, entry) for name, entry in zip(columns, inputs, strict=True)]
-        self._members[folder] = _Member(folder, pair, sources)
-
-    def _feature_of_base(self, folder: Path, entry: dict[str, Any] | None) -> str:
-        if entry is not None:
-            return self._recorded_feature(folder, entry)
-        if self._ftype is None or self._unrecorded:
-            raise InputError(
-                f"{folder}: the models do not tell which features they were trained on; give --ftype"
-                if self._ftype is None
-                else f"{folder} and {self._unrecorded[0]}: neither tells which features it was trained on, and --ftype "
-                "is for one; train them on lists with their records"
-            )
-        features.window(self._ftype)  # raises for a type that is not there
-        self._unrecorded.append(folder)
-        return self._ftype
+    def _source(self, folder: Path, column: str, entry: dict[str, Any] | None) -> _Source:
+        """Return where a column comes from, by its name ('' in a base model) and by what the models say of it."""
+        if entry and entry["kind"] == "features":
+            return _Source(self._recorded_feature(folder, entry))
+        if not column:
+            return _Source(self._given_feature(folder))
+        found = names.score_column(column)
+        if found:
+            provider = self._provider(folder, found.model, (entry or {}).get("model"))
+            self._load(provider)
+            whole = entry["kind"] == "file scores" if entry else found.whole_files
+            return _Source(None, provider, names.SIDES.index(found.side), whole)
+        if entry is None and features.is_name(column):
+            return _Source(column)
+        raise InputError(
+            f"{folder}: its column {column!r} does not tell which model gave it; such names end in -bon or -sp"
+        )
 
     def _recorded_feature(self, folder: Path, entry: dict[str, Any]) -> str:
         feature, rate = entry["feature"], entry["sampling_rate"]
@@ -269,47 +237,30 @@ class _Loader:
             raise InputError(
                 f"{folder}: trained on features that this version does not compute ({str(name)[:40]}); train again"
             )
-        self._rates[folder] = rate
-        self._dtypes.add(str(entry.get("dtype")))
+        self._recorded.append(entry)
         return name
 
-    def _source(self, folder: Path, column: str, entry: dict[str, Any] | None) -> _Source:
-        """Return where a fusion's column comes from."""
-        if entry is not None and entry.get("kind") == "features":
-            return _Source(self._recorded_feature(folder, entry))
-        found = names.score_column(column)
-        if not found:
-            if entry is None and features.is_name(column):
-                return _Source(column)
-            raise InputError(
-                f"{folder}: its column {column!r} does not tell which model gave it; such names end in -bon or -sp"
-            )
-        provider = self._provider(folder, found.model, (entry or {}).get("model"))
-        self._member(provider)
-        whole = found.whole_files if entry is None else entry.get("kind") == "file scores"
-        return _Source(folder=provider, side=names.SIDES.index(found.side), whole=whole)
+    def _given_feature(self, folder: Path) -> str:
+        ftype, self._ftype = self._ftype, None  # it is for one model
+        if ftype is None:
+            raise InputError(f"{folder}: the models do not tell which features they were trained on; give --ftype")
+        features.window(ftype)  # raises for a type that is not there
+        return ftype
 
     def _provider(self, folder: Path, name: str, training_id: str | None) -> Path:
         """Return the folder of the model that gave a column: one of those given, else one beside the fusion's."""
-        if training_id:
-            for given in self._given:
-                if self._training_id(given) == training_id:
-                    return given
-        beside = folder.parent / name
-        same_name = [given for given in self._given if given.resolve().name == name and given != folder]
-        candidates = [*same_name, *([beside] if has_models(beside) else [])]
-        for candidate in candidates:
-            if not training_id or self._training_id(candidate) == training_id:
-                return candidate
-        if candidates:
+        candidates = [path for path in [*self._given, folder.parent / name] if has_models(path) and path != folder]
+        named = [path for path in candidates if path.resolve().name == name]
+        fitting = [path for path in candidates if self._pair(path).record.get("training_id") == training_id]
+        found = fitting if training_id else named
+        if found:
+            return found[0]
+        if named:
             raise InputError(
-                f"{candidates[0]}: not the models that the fusion of {folder} was trained on, though of the same "
+                f"{named[0]}: not the models that the fusion of {folder} was trained on, though of the same "
                 "name; give these, or train the fusion again"
             )
         raise InputError(
             f"{folder}: a fusion that needs the models of {name}, which are not beside it; "
             "give their folder behind --model_path, too"
         )
-
-    def _training_id(self, folder: Path) -> str | None:
-        return self._pair(folder).record.get("training_id")

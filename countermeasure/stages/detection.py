@@ -12,7 +12,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain as joined
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +27,6 @@ from countermeasure.gmm import calibration
 from countermeasure.gmm.models import has_models, model_files
 from countermeasure.speech import audio, places
 from countermeasure.speech.resampling import resampled
-from countermeasure.stages import chain
 from countermeasure.stages.chain import Chain, Score
 from countermeasure.trials.lines import BONAFIDE, SPOOF
 from tDCF_python import metrics
@@ -79,8 +77,7 @@ def detect(
     Parameters
     ----------
     model_path : sequence of str
-        Folders of models, see `chain.load`. What follows the first one and holds no models is taken for
-        recordings.
+        Folders of models, see `Chain`. What follows the first one and holds no models is taken for recordings.
     file : sequence of str
         Files, folders, patterns (``*``), and ``-`` for a list of files on standard input, a line each.
     ftype, threshold
@@ -97,8 +94,7 @@ def detect(
         some could not be scored.
     """
     others = [path for path in model_path[1:] if not has_models(path)]
-    names = [*file, *others]
-    if not names:
+    if not (names := [*file, *others]):
         raise InputError("no recording; give files, folders, or - for a list of files on standard input")
     detector = Detector([path for path in model_path if path not in others], ftype, threshold)
     cli.log(detector.introduction)
@@ -106,39 +102,48 @@ def detect(
     if frames is not None:
         paths = iter(_checked_for_picture(paths, frames, detector.models))
     show = _printer(output)
-    problems = []
+    n_scored, problems, doubts = 0, [], Counter[str]()
     with compute.workers(1):
         for path in paths:
             try:
-                judgement, score = detector.judge(path)
+                heard = detector.judge(path)
             except InputError as error:
-                problem = str(error)
-                cli.log(problem if problem.startswith(path) else f"{path}: {problem}")
+                cli.log(str(error) if str(error).startswith(path) else f"{path}: {error}")
                 problems.append(path)
                 continue
-            show(judgement)
-            if frames is not None and score.window:
-                _draw(frames, detector.models, score, score.window, judgement)
-    detector.conclude()
+            n_scored += 1
+            show(heard.judgement)
+            for kind, reason in heard.doubts.items():
+                doubts[kind] += 1
+                if doubts[kind] == 1:  # in full the first time, by numbers at the end
+                    _warn(path, reason)
+            if frames is not None and heard.score.window:
+                _draw(frames, detector.models, heard.score, heard.score.window, heard.judgement)
+    for kind, n in doubts.items():
+        if n > 1:
+            cli.warn(f"{kind}, with an unreliable score: {n:,} of {n_scored:,} recordings")
     if problems:
-        raise InputError(f"{len(problems):,} not scored, {detector.n_scored:,} scored; first {problems[0]}, see above")
-    if not detector.n_scored:
+        raise InputError(f"{len(problems):,} not scored, {n_scored:,} scored; first {problems[0]}, see above")
+    if not n_scored:
         raise InputError("no recording came on standard input")
+
+
+def _warn(path: str, reason: str) -> None:
+    cli.warn(f"{path}: {reason}; its score is unreliable")
 
 
 # -- one recording -------------------------------------------------------------------------------------
 
 
-class _Heard:
-    """What went by of a recording: number, smallest and largest of its samples, and how it begins, resampled."""
+class _Listener:
+    """Passes a recording on, and keeps its length in samples, their range, and how it begins, resampled."""
 
     def __init__(self) -> None:
-        self.n = 0
-        self.low, self.high = math.inf, -math.inf
+        self.n, self.low, self.high = 0, math.inf, -math.inf
         self.beginning = np.empty(0, np.float32)
 
     def pieces(self, stream: audio.Stream, rate: int) -> Iterator[NDArray[np.float32]]:
-        """Yield the recording at another sampling rate, and listen."""
+        """Yield the recording at another sampling rate."""
         for piece in resampled(self._original(stream.pieces), stream.rate, rate):
             if not len(self.beginning):
                 self.beginning = piece
@@ -156,6 +161,14 @@ class _Heard:
         frames = self.beginning[: n * _SPECTRUM].reshape(n, _SPECTRUM) * np.hanning(_SPECTRUM)
         power = (np.abs(np.fft.rfft(frames)) ** 2).sum(axis=0)
         return bool(power[_SPECTRUM * 9 // 32 :].sum() < _NOTHING * power.sum())
+
+
+class Heard(NamedTuple):
+    """A judgement with the score behind it, and what makes it unreliable: reasons by their kind."""
+
+    judgement: Judgement
+    score: Score
+    doubts: dict[str, str]
 
 
 class Detector:
@@ -184,7 +197,7 @@ class Detector:
     ):
         if threshold is not None and not math.isfinite(threshold):
             raise InputError(f"--threshold {threshold}: must be a number")
-        self.models = chain.load([model_path] if isinstance(model_path, str | os.PathLike) else model_path, ftype)
+        self.models = Chain([model_path] if isinstance(model_path, str | os.PathLike) else model_path, ftype)
         self._calibration = calibration.read(self.models.folder)
         self.threshold, self._threshold_is = threshold, "--threshold"
         if threshold is None and self._calibration:
@@ -196,8 +209,6 @@ class Detector:
                 found = calibration.read(folder)
                 if found and found.lowest_usual is not None:
                     self._lowest[folder] = found.lowest_usual
-        self.n_scored = self._n_refused = 0
-        self._doubts: Counter[str] = Counter()
 
     @property
     def introduction(self) -> str:
@@ -214,39 +225,37 @@ class Detector:
         return f"{models.folder}: {self._threshold_is}, calibrated on {found.score_file} (EER {eer}){assumed}"
 
     def __call__(self, recording: str | os.PathLike[str]) -> Judgement:
-        """Return what is said about a recording, a file of any format that libsndfile reads.
+        """Return what is said about a recording, a file of any format that libsndfile reads; warn where it is doubtful.
 
         Raises
         ------
         InputError
             When it cannot be read, and when there is nothing in it to judge.
         """
+        path = os.fspath(recording)
         with compute.workers(1):
-            return self.judge(os.fspath(recording))[0]
+            heard = self.judge(path)
+        for reason in heard.doubts.values():
+            _warn(path, reason)
+        return heard.judgement
 
-    def judge(self, path: str) -> tuple[Judgement, Score]:
-        """Return what is said about a recording, and its score; warn where this is unreliable.
+    def judge(self, path: str) -> Heard:
+        """Judge a recording.
 
         The products are small: within `compute.workers(1)`, for several threads of the BLAS cost seven times as much.
         """
-        heard = _Heard()
+        listener = _Listener()
         with audio.stream(path) as stream:
-            score = self.models.score(heard.pieces(stream, self.models.rate))
-        if heard.low == heard.high:
+            score = self.models.score(listener.pieces(stream, self.models.rate))
+        if listener.low == listener.high:
             raise InputError(f"{path}: digital silence (all samples are the same); there is nothing to judge")
-        self.n_scored += 1
-        self._n_refused += stream.md5_matches is not None
-        doubts = dict(_doubts(stream, heard, self.models))
+        doubts = dict(_doubts(stream, listener, self.models))
         unlike = [folder for folder, lowest in self._lowest.items() if score.log_likelihoods[folder] < lowest]
-        if unlike:
+        for folder in unlike[:1]:
             doubts["unlike all training data"] = (
-                f"unlike all training data of {unlike[0]}: log-likelihood {score.log_likelihoods[unlike[0]]:.1f} a "
-                f"frame, usual ones are above {self._lowest[unlike[0]]:.1f}"
+                f"unlike all training data of {folder}: log-likelihood {score.log_likelihoods[folder]:.1f} a "
+                f"frame, usual ones are above {self._lowest[folder]:.1f}"
             )
-        for kind, reason in doubts.items():
-            self._doubts[kind] += 1
-            if self._doubts[kind] == 1:  # in full the first time, by numbers at the end
-                cli.warn(f"{path}: {reason}; its score is unreliable")
         threshold, found = self.threshold, self._calibration
         judgement = Judgement(
             path,
@@ -256,18 +265,10 @@ class Detector:
             None if found is None else float(f"{found.probability(score.llr):.6g}"),
             bool(unlike) if self._lowest else None,
         )
-        return judgement, score
-
-    def conclude(self) -> None:
-        """Say how many recordings the warnings were about."""
-        if self._n_refused:
-            cli.log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {self._n_refused:,}")
-        for kind, n in self._doubts.items():
-            if n > 1:
-                cli.warn(f"{kind}, with an unreliable score: {n:,} of {self.n_scored:,} recordings")
+        return Heard(judgement, score, doubts)
 
 
-def _doubts(stream: audio.Stream, heard: _Heard, models: Chain) -> Iterator[tuple[str, str]]:
+def _doubts(stream: audio.Stream, listener: _Listener, models: Chain) -> Iterator[tuple[str, str]]:
     """Yield what makes a recording's score unreliable: a kind, and a reason in full."""
     if stream.md5_matches is False:
         yield "with samples of another MD5 than the file states", "its samples do not have the MD5 that the file states"
@@ -276,14 +277,14 @@ def _doubts(stream: audio.Stream, heard: _Heard, models: Chain) -> Iterator[tupl
             f"sampled below {models.rate:,} Hz",
             f"at {stream.rate:,} Hz it has nothing above {stream.rate / 2:,.0f} Hz, where the models look, too",
         )
-    elif heard.lacks_upper_half():
+    elif listener.lacks_upper_half():
         yield (
             "without the upper half of the band",
             f"has nothing above {models.rate / 4:,.0f} Hz, like a telephone call, where the models look, too",
         )
-    window = max((window.length for window in models.windows if window), default=0.0)
-    if heard.n < window * stream.rate:
-        yield "shorter than one window", f"shorter than one window of {1000 * window:g} ms, so filled up with zeros"
+    if models.window and listener.n < models.window.length * stream.rate:
+        length = f"{1000 * models.window.length:g} ms"
+        yield "shorter than one window", f"shorter than one window of {length}, so filled up with zeros"
 
 
 # -- the picture ---------------------------------------------------------------------------------------
@@ -295,9 +296,9 @@ def _checked_for_picture(paths: Iterator[str], picture: str | os.PathLike[str], 
     first = list(islice(paths, 2))
     if len(first) > 1:
         raise InputError(f"--frames {picture}: a picture of one recording, but {first[0]} and others are given")
-    if not any(models.windows):
+    if not models.window:
         raise InputError(f"--frames {picture}: the models look at whole files only, so there are no frames to draw")
-    files.refuse_overwriting(picture, *first, *joined.from_iterable(map(model_files, models.folders)))
+    files.refuse_overwriting(picture, *first, *(path for folder in models.folders for path in model_files(folder)))
     return first
 
 

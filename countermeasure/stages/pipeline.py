@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from countermeasure import cli
 from countermeasure.errors import InputError
@@ -26,25 +27,29 @@ from countermeasure.trials.protocol import read_protocol
 SILENCE = "silence"
 _HELD_OUT = ("dev", "eval")
 _ASV_SCORES = "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+TRAINING = ("gmm_train_recur", "gmm_ensemble_train", "gmm_filelevel_train")
+# The environment variables with further options of scripts.
+OPTIONS = {
+    **dict(zip(TRAINING, ("TRAIN_OPTIONS", "ENSEMBLE_OPTIONS", "FILELEVEL_OPTIONS"), strict=True)),
+    "score_eval": "EVALUATION_OPTIONS",
+}
+
+
+# The scripts that train, test, and score lists for a fusion.
+_SCRIPTS = {
+    "base": ("gmm_train_recur", "gmm_test", "gmm_ensemble_preprocess"),
+    "frames": ("gmm_ensemble_train", "gmm_ensemble_test", "gmm_filelevel_preprocess"),
+    "files": ("gmm_filelevel_train", "gmm_filelevel_test", ""),
+}
 
 
 @dataclass(frozen=True)
 class Step:
-    """Commands that belong together.
+    """Commands that belong together, each the name of a script and its arguments.
 
-    Attributes
-    ----------
-    heading : str
-    commands : list of list of str
-        Each the name of a script and its arguments.
-    links : mapping from folder to paths
-        Before the commands, each folder is made to hold links to these paths and nothing else.
-    stands_on : list of Path
-        Folders of the models whose scores a fusion is trained on.
-    tells : bool
-        Whether what the scripts say is of interest, or the results to come say it all.
-    may_fail : bool
-        Whether the later steps do without it.
+    Before them, each folder of `links` is made to hold links to its paths and nothing else. A fusion is trained on
+    scores of the models in the folders `stands_on`. `tells`: what the scripts say is shown; `may_fail`: the later
+    steps do without it.
     """
 
     heading: str
@@ -57,23 +62,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says about a run.
-
-    Attributes
-    ----------
-    la : Path
-        The data set, in the layout of ASVspoof 2019 LA.
-    work : Path
-        Place of ``data``, ``model``, ``ensemble``, ``experiment`` and ``output``.
-    run : str
-        Name of the folder in each of them, ``data`` aside, that keeps this run apart from others; '' for none.
-    always_fused : bool
-        Whether a single type gets its fusions, too.
-    workers : list of str
-        Options of the scripts that say where to compute.
-    options : mapping from a script's name to list of str
-        Further options of the script.
-    """
+    """What the environment says about a run, see ``gmm_run.py -h``; `workers` and `options` are scripts' arguments."""
 
     la: Path = Path("LA")
     work: Path = Path()
@@ -84,13 +73,7 @@ class Settings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings from environment variables; see ``gmm_run.py -h``.
-
-        Raises
-        ------
-        InputError
-            When a variable has a value that makes no sense.
-        """
+        """Read environment variables; raises InputError for a value that makes no sense."""
         given = {name: value for name, value in environment.items() if value}
         options = {}
         for script, name in OPTIONS.items():
@@ -104,21 +87,13 @@ class Settings:
         workers = ["--n_jobs", given["JOBS"]] if "JOBS" in given else []
         if "DASK" in given:
             workers = ["--dask", given["DASK"]]
-        return cls(
-            _shortest(given.get("LA", "LA")),
-            _shortest(given.get("WORK", "")),
-            given.get("RUN", ""),
-            _one_of(given, "FUSION", "auto", "always") == "always",
-            workers,
-            options,
-        )
-
-
-TRAINING = ("gmm_train_recur", "gmm_ensemble_train", "gmm_filelevel_train")
-OPTIONS = {
-    **dict(zip(TRAINING, ("TRAIN_OPTIONS", "ENSEMBLE_OPTIONS", "FILELEVEL_OPTIONS"), strict=True)),
-    "score_eval": "EVALUATION_OPTIONS",
-}
+        run = given.get("RUN", "")
+        is_system = run.startswith(("ensemble-", "filelevel-")) or types.is_name(run)
+        if is_system or not re.fullmatch(r"([A-Za-z0-9_][\w.+-]*)?", run):
+            raise InputError(f"RUN={run}: give a short name of letters, digits and _ . + - that is no feature type")
+        fusion = _one_of(given, "FUSION", "auto", "always")
+        work, la = _shortest(given.get("WORK", "")), _shortest(given.get("LA", "LA"))
+        return cls(la, work, run, fusion == "always", workers, options)
 
 
 def _shortest(path: str) -> Path:
@@ -134,6 +109,17 @@ def _one_of(given: Mapping[str, str], name: str, *values: str) -> str:
     return value
 
 
+class _System(NamedTuple):
+    """A base model, or a fusion of its members' scores, whose lists are linked into ``experiment/COLUMNS``."""
+
+    name: str
+    train: str  # names of scripts
+    test: str
+    score: str = ""  # for a fusion
+    columns: str = ""
+    members: Sequence[_System] = ()
+
+
 class Pipelines:
     """The steps for some feature types.
 
@@ -146,25 +132,25 @@ class Pipelines:
     Raises
     ------
     InputError
-        When a type is unknown or given twice, when the types' windows differ, or when `run` is no name.
+        When a type is unknown or given twice, and when the types' windows differ.
     """
 
     def __init__(self, ftypes: Sequence[str], settings: Settings):
-        self.framed = _frame_level_types(ftypes)
+        self._framed = _frame_level_types(ftypes)
         self._silence = [SILENCE] * (SILENCE in ftypes)
-        _check_run(settings.run)
         self._settings = settings
         self._data = settings.work / "data"
         self._model, self._score_lists, self._experiment, self._output = (
             settings.work / name / settings.run for name in ("model", "ensemble", "experiment", "output")
         )
-        self._joined = "+".join(self.framed)
-        self.is_fused = len(self.framed) > 1 or (settings.always_fused and bool(self.framed))
-        self._ensemble = f"ensemble-{self._joined}"
-        self._filelevel = "+".join([f"filelevel-{self._joined}", *self._silence])
-        self.systems = [*self.framed, *([self._ensemble, self._filelevel] if self.is_fused else [])]
-
-    # -- preprocess ------------------------------------------------------------------------------------
+        self._systems = [_System(ftype, *_SCRIPTS["base"]) for ftype in self._framed]
+        self._is_fused = len(self._framed) > 1 or (settings.always_fused and bool(self._framed))
+        if self._is_fused:
+            joined = "+".join(self._framed)
+            frames = _System(f"ensemble-{joined}", *_SCRIPTS["frames"], joined, tuple(self._systems))
+            name = "+".join([f"filelevel-{joined}", *self._silence])
+            self._systems += [frames, _System(name, *_SCRIPTS["files"], name, [frames])]
+        self._names = [system.name for system in self._systems]
 
     def preprocess(self) -> Iterator[Step]:
         """Yield the steps that make ``data/SPLIT/SPLIT-TYPE.pkl`` of each type and split.
@@ -174,15 +160,13 @@ class Pipelines:
         InputError
             Before the first step, when a folder or protocol of the data set is not there.
         """
-        ftypes = [*self.framed, *self._silence]
+        ftypes = [*self._framed, *self._silence]
         audio = {split: self._settings.la / f"ASVspoof2019_LA_{split}" / "flac" for split in SPLITS}
-        self._check_data_set(*audio.values(), *map(self.protocol, SPLITS))
+        _check_data_set(*audio.values(), *map(self._protocol, SPLITS))
         for split in SPLITS:
-            places = {"data_path": audio[split], "label_path": self.protocol(split), "output_path": self._data / split}
+            places = {"data_path": audio[split], "label_path": self._protocol(split), "output_path": self._data / split}
             command = self._command("gmm_data_processing", data_split=split, **places, ftype=ftypes)
             yield Step(f"features of {split}: {' '.join(ftypes)}", [command])
-
-    # -- train -----------------------------------------------------------------------------------------
 
     def train(self) -> Iterator[Step]:
         """Yield the steps that train the base models and, with two types or more, their fusions.
@@ -192,56 +176,18 @@ class Pipelines:
         InputError
             Before the first step, when a list is missing.
         """
-        self._check_framed()
-        self._check_lists(SPLITS if self.is_fused else SPLITS[:1])
-        if self._silence and not self.is_fused:
+        self._check_lists(SPLITS if self._is_fused else SPLITS[:1])
+        if self._silence and not self._is_fused:
             cli.log("silence takes part in file-level fusion only: name a second type, or set FUSION=always")
-        for ftype in self.framed:
-            command = self._command(
-                "gmm_train_recur", data_path=self._list("train", ftype), model_path=self._model / ftype
-            )
-            yield Step(f"train {ftype}", [command])
-        if not self.is_fused:
-            return
-
-        columns = {split: [path for ftype in self.framed for path in self._scores(ftype, split)] for split in SPLITS}
-        scoring = [self._frame_scores(ftype, split) for ftype in self.framed for split in SPLITS]
-        yield Step(f"frame scores of {' '.join(self.framed)}", scoring, tells=False)
-        yield self._fusion_training("gmm_ensemble_train", self._joined, self._ensemble, columns, self.framed)
-
-        columns = {
-            split: [*self._scores(self._ensemble, split), *(self._list(split, ftype) for ftype in self._silence)]
-            for split in SPLITS
-        }
-        scoring = [self._file_scores(split) for split in SPLITS]
-        yield Step(f"file scores of {self._ensemble}", scoring, tells=False)
-        yield self._fusion_training("gmm_filelevel_train", self._filelevel, self._filelevel, columns, [self._ensemble])
-
-    def _fusion_training(
-        self, script: str, experiment: str, system: str, columns: Mapping[str, list[Path]], members: Sequence[str]
-    ) -> Step:
-        folder = self._experiment / experiment
-        command = self._command(script, data_dir=folder / "train", model_path=self._model / system)
-        links = {folder / split: columns[split] for split in SPLITS}
-        return Step(f"train {system}", [command], links, [self._model / member for member in members])
-
-    def _frame_scores(self, ftype: str, split: str) -> list[str]:
-        data = {"data_split": split, "data_path": self._list(split, ftype), "model_path": self._model / ftype}
-        output = self._score_lists / ftype
-        return self._command("gmm_ensemble_preprocess", **data, model_name=ftype, output_path=output)
-
-    def _file_scores(self, split: str) -> list[str]:
-        name = self._ensemble
-        data = {"data_split": split, "data_dir": self._experiment / self._joined / split}
-        models = {"model_path": self._model / name, "model_name": name}
-        return self._command("gmm_filelevel_preprocess", **data, **models, output_path=self._score_lists / name)
-
-    def _scores(self, system: str, split: str) -> list[Path]:
-        """Return the paths of the lists of scores that a system contributes to a fusion."""
-        folder, whole = self._score_lists / system / split, system == self._ensemble
-        return [folder / names.score_list(system, side, split, whole) for side in names.SIDES]
-
-    # -- test ------------------------------------------------------------------------------------------
+        for system in self._systems:
+            if system.members:
+                scoring = [self._scoring_for_fusion(member, split) for member in system.members for split in SPLITS]
+                what = "file" if system is self._systems[-1] else "frame"
+                members = " ".join(member.name for member in system.members)
+                yield Step(f"{what} scores of {members}", scoring, tells=False)
+            command = self._command(system.train, **self._lists(system, "train"), model_path=self._model / system.name)
+            stands_on = [self._model / member.name for member in system.members]
+            yield Step(f"train {system.name}", [command], self._links(system), stands_on)
 
     def test(self) -> Iterator[Step]:
         """Yield the steps that score dev and eval with every system and calibrate it on dev.
@@ -251,20 +197,19 @@ class Pipelines:
         InputError
             Before the first step, when models, lists or protocols are missing.
         """
-        self._check_framed()
-        for system in self.systems:
-            if not has_models(self._model / system):
-                raise InputError(f"{self._model / system}: no models in it; {self._made_by('train')}")
+        for system in self._systems:
+            if not has_models(self._model / system.name):
+                raise InputError(f"{self._model / system.name}: no models in it; {self._made_by('train')}")
         self._check_lists(_HELD_OUT)
-        self._check_data_set(*map(self.protocol, _HELD_OUT))
-        for system in self._outdated():
-            cli.warn(f"{self._model / system}: the fusions stand on an older training of it; {self._made_by('train')}")
-        scoring = [self._scoring(system, split) for split in _HELD_OUT for system in self.systems]
-        yield Step(f"score dev and eval: {' '.join(self.systems)}", scoring, tells=False)
+        _check_data_set(*map(self._protocol, _HELD_OUT))
+        for name in self._outdated():
+            cli.warn(f"{self._model / name}: the fusions stand on an older training of it; {self._made_by('train')}")
+        scoring = [self._scoring(system, split) for split in _HELD_OUT for system in self._systems]
+        yield Step(f"score dev and eval: {' '.join(self._names)}", scoring, tells=False)
         if "dev" in self._labelled:
             calibrating = [
-                _command("gmm_calibrate", cm_score=self.score_file(system, "dev"), model_path=self._model / system)
-                for system in self.systems
+                self._command("gmm_calibrate", cm_score=self._score_file(name, "dev"), model_path=self._model / name)
+                for name in self._names
             ]
             yield Step("calibrate on dev", calibrating, tells=False, may_fail=True)
 
@@ -273,72 +218,95 @@ class Pipelines:
         if not self._labelled:
             return None
         *others, shown = self._labelled
-        files = {split: [self.score_file(system, split) for system in self.systems] for split in self._labelled}
+        files = {split: [self._score_file(name, split) for name in self._names] for split in self._labelled}
         more: dict[str, object] = {split: files[split] for split in others}
         asv_scores = self._settings.la / _ASV_SCORES
         if shown == "eval" and asv_scores.is_file():
             more["asv_score"] = asv_scores
-        return self._command("score_eval", cm_score=files[shown], name=self.systems, **more)
+        return self._command("score_eval", cm_score=files[shown], name=self._names, **more)
 
-    def _scoring(self, system: str, split: str) -> list[str]:
-        bonafide, spoof = model_files(self._model / system)
+    # -- commands and files ------------------------------------------------------------------------------
+
+    def _command(self, script: str, **options: object) -> list[str]:
+        words = [script]
+        for name, value in options.items():
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+        workers = [] if script in ("gmm_calibrate", "score_eval") else self._settings.workers
+        return [*words, *workers, *self._settings.options.get(script, ())]
+
+    def _scoring(self, system: _System, split: str) -> list[str]:
+        bonafide, spoof = model_files(self._model / system.name)
         models = {"model_path_bon": bonafide, "model_path_sp": spoof}
-        output = {"label_path": self.protocol(split), "output_path": self.score_file(system, split)}
-        if system in self.framed:
-            return self._command("gmm_test", data_path=self._list(split, system), **models, **output)
-        script, name = (
-            ("gmm_ensemble_test", self._joined) if system == self._ensemble else ("gmm_filelevel_test", system)
-        )
-        return self._command(script, data_dir=self._experiment / name / split, **models, **output)
+        output = {"label_path": self._protocol(split), "output_path": self._score_file(system.name, split)}
+        return self._command(system.test, **self._lists(system, split), **models, **output)
 
-    @cached_property
-    def _labelled(self) -> list[str]:
-        """Those of dev and eval that have labelled trials of both classes."""
-        labels = {split: {trial.label for trial in read_protocol(self.protocol(split))} for split in _HELD_OUT}
-        return [split for split in _HELD_OUT if labels[split] >= set(LABELS)]
+    def _scoring_for_fusion(self, system: _System, split: str) -> list[str]:
+        models = {"model_path": self._model / system.name, "model_name": system.name}
+        output = self._score_lists / system.name
+        lists = self._lists(system, split)
+        return self._command(system.score, data_split=split, **lists, **models, output_path=output)
 
-    def _outdated(self) -> Iterator[str]:
-        """Yield the systems whose models are not those that gave the score lists which the fusions stand on."""
-        for system in self.systems[:-1] if self.is_fused else []:
-            now = read_model(self._model / system / BONAFIDE_FILE).record.get("training_id")
-            path = self._scores(system, "dev")[0]
-            record = provenance.read(path) if path.exists() else None
-            if now and record and record.model.get("training_id", now) != now:
-                yield system
+    def _lists(self, system: _System, split: str) -> dict[str, Path]:
+        """Return the option that gives a system's lists of a split."""
+        if system.members:
+            return {"data_dir": self._experiment / system.columns / split}
+        return {"data_path": self._list(split, system.name)}
 
-    # -- what all share --------------------------------------------------------------------------------
+    def _links(self, system: _System) -> dict[Path, list[Path]]:
+        """Return what the folders of a fusion's columns are to hold."""
+        folder = self._experiment / system.columns
+        silence = self._silence if system is self._systems[-1] else []
+        return {
+            folder / split: [
+                *(path for member in system.members for path in self._scores(member, split)),
+                *(self._list(split, ftype) for ftype in silence),
+            ]
+            for split in SPLITS
+            if system.members
+        }
 
-    def protocol(self, split: str) -> Path:
-        """Return the path of a split's protocol."""
-        ending = "trn" if split == "train" else "trl"
-        return self._settings.la / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{split}.{ending}.txt"
-
-    def score_file(self, system: str, split: str) -> Path:
-        """Return the path of a system's score file."""
-        return self._output / f"{system}-{split}.txt"
+    def _scores(self, member: _System, split: str) -> list[Path]:
+        """Return the paths of the lists of scores that a system contributes to a fusion."""
+        folder = self._score_lists / member.name / split
+        return [folder / names.score_list(member.name, side, split, bool(member.members)) for side in names.SIDES]
 
     def _list(self, split: str, ftype: str) -> Path:
         return self._data / split / names.feature_list(split, ftype)
 
-    def _command(self, script: str, **options: object) -> list[str]:
-        workers = [] if script == "score_eval" else self._settings.workers
-        return [*_command(script, **options), *workers, *self._settings.options.get(script, ())]
+    def _protocol(self, split: str) -> Path:
+        ending = "trn" if split == "train" else "trl"
+        return self._settings.la / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{split}.{ending}.txt"
 
-    def _check_framed(self) -> None:
-        if not self.framed:
-            raise InputError("silence has no base model; name frame-level types with it")
+    def _score_file(self, name: str, split: str) -> Path:
+        return self._output / f"{name}-{split}.txt"
 
-    def _check_data_set(self, *paths: Path) -> None:
-        for path in paths:
-            if not path.exists():
-                raise InputError(f"{path}: not there; give the place of the data set by LA=FOLDER")
+    # -- what is there -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _labelled(self) -> list[str]:
+        """Those of dev and eval that have labelled trials of both classes."""
+        labels = {split: {trial.label for trial in read_protocol(self._protocol(split))} for split in _HELD_OUT}
+        return [split for split in _HELD_OUT if labels[split] >= set(LABELS)]
+
+    def _outdated(self) -> Iterator[str]:
+        """Yield the members whose models were trained again after a fusion of their scores."""
+        for fusion in self._systems[len(self._framed) :]:
+            inputs = self._record(fusion).get("inputs") or []
+            used = {source["model"] for source in inputs if source} - {None}
+            now = {member.name: self._record(member).get("training_id") for member in fusion.members}
+            yield from (name for name, training in now.items() if used and training and training not in used)
+
+    def _record(self, system: _System) -> dict[str, Any]:
+        return read_model(self._model / system.name / BONAFIDE_FILE).record
 
     def _check_lists(self, splits: Sequence[str]) -> None:
         """Check that the lists are there, and those of a split made from one protocol as far as they say."""
+        if not self._framed:
+            raise InputError("silence has no base model; name frame-level types with it")
         for split in splits:
-            ftypes = [*self.framed, *(self._silence if self.is_fused else [])]
             digests = {}
-            for path in (self._list(split, ftype) for ftype in ftypes):
+            for ftype in [*self._framed, *(self._silence if self._is_fused else [])]:
+                path = self._list(split, ftype)
                 if not path.exists():
                     raise InputError(f"{path}: no such file; {self._made_by('preprocess')}")
                 if record := provenance.read(path):
@@ -348,16 +316,15 @@ class Pipelines:
                 raise InputError(f"{one} and {other.name} are of different protocols; {self._made_by('preprocess')}")
 
     def _made_by(self, pipeline: str) -> str:
-        ftypes = " ".join([*self.framed, *self._silence])
+        ftypes = " ".join([*self._framed, *self._silence])
         called = f"./{pipeline}.sh" if sys.argv[0].endswith(".py") else f"gmm_run {pipeline}"
         return f"{called} {ftypes} makes it"
 
 
-def _command(script: str, **options: object) -> list[str]:
-    words = [script]
-    for name, value in options.items():
-        words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    return words
+def _check_data_set(*paths: Path) -> None:
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: not there; give the place of the data set by LA=FOLDER")
 
 
 def _frame_level_types(ftypes: Sequence[str]) -> list[str]:
@@ -373,12 +340,3 @@ def _frame_level_types(ftypes: Sequence[str]) -> list[str]:
                 "choose types of one window: all with -25 or all without"
             )
     return framed
-
-
-def _check_run(run: str) -> None:
-    """Check that a run's folder is none of another run's models."""
-    if not run:
-        return
-    is_system = run.startswith(("ensemble-", "filelevel-")) or types.is_name(run)
-    if is_system or not re.fullmatch(r"[A-Za-z0-9_][\w.+-]*", run):
-        raise InputError(f"RUN={run}: give a short name of letters, digits and _ . + - that is no feature type")
