@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _refuse_replacing(steps: Sequence["Step"]) -> None:
     """Stop where finished models of other settings are in the place of those that are to be trained."""
+    from countermeasure.stages.finished import differing
     from countermeasure.stages.pipeline import TRAINING
-    from countermeasure.stages.training import differing
 
     commands = [(step, command) for step in steps for command in step.commands if command[0] in TRAINING]
     for step, (name, *arguments) in commands:

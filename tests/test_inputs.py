@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from countermeasure.errors import InputError
-from countermeasure.stages.inputs import given_columns, given_list
+from countermeasure.stages import inputs
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def put(*paths):
@@ -23,78 +28,62 @@ def put(*paths):
         ("data/test/eval-mfcc.pkl", "data/eval/eval-mfcc.pkl"),
         ("data/test/mfcc.pkl", "data/eval/eval-mfcc.pkl"),
         ("data/eval/eval-mfcc.pkl", "data/test/mfcc.pkl"),
-        ("data/test/mfcc.pkl", "data/test/eval-mfcc.pkl"),
         ("data/dev/mfcc-25.pkl", "data/dev/dev-mfcc-25.pkl"),
         ("mine/train-mfcc.pkl", "mine/mfcc.pkl"),
         ("mine/mfcc.pkl", "mine/dev-mfcc.pkl"),
     ],
 )
-def test_the_one_twin_of_a_missing_list_is_taken(tmp_path, monkeypatch, capsys, asked, twin):
-    monkeypatch.chdir(tmp_path)
-    put("data/train/train-lfcc.pkl", "data/dev/dev-mfcc.pkl")  # no twins of any
+def test_the_one_twin_of_a_missing_list_is_taken(capsys, asked, twin):
+    put("data/train/train-lfcc.pkl", "data/train/dev-mfcc.pkl", "data/dev/dev-mfcc.pkl")  # no twins of any
     with pytest.raises(InputError, match=f"^{asked}: no such file; make the list first"):
-        given_list(asked)
+        inputs.of_list(asked)
     put(twin)
-    assert given_list(asked) == Path(twin)
+    assert inputs.of_list(asked) == (Path(twin), [Path(twin)], None, "features")
     assert capsys.readouterr().err == f"{asked}: not there; taking {twin}\n"
     put(asked)
-    assert given_list(asked) == Path(asked)
+    assert inputs.of_list(asked).paths == [Path(asked)]
     assert capsys.readouterr().err == ""
 
 
-def test_of_several_twins_none_is_taken(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_of_several_twins_none_is_taken():
     put("data/eval/eval-mfcc.pkl", "data/test/eval-mfcc.pkl", "mine/train-mfcc.pkl", "mine/dev-mfcc.pkl")
     with pytest.raises(InputError, match=r"give one of data/eval/eval-mfcc\.pkl, data/test/eval-mfcc\.pkl$"):
-        given_list("data/eval/mfcc.pkl")
+        inputs.of_list("data/eval/mfcc.pkl")
     with pytest.raises(InputError, match=r"give one of mine/train-mfcc\.pkl, mine/dev-mfcc\.pkl$"):
-        given_list("mine/mfcc.pkl")
+        inputs.of_list("mine/mfcc.pkl")
 
 
-def test_a_list_of_another_split_is_no_twin(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    put("data/train/dev-mfcc.pkl", "data/eval/eval-mfcc.pkl")
-    for asked in ("data/train/mfcc.pkl", "data/train/train-mfcc.pkl"):
-        with pytest.raises(InputError, match="no such file; make the list first"):
-            given_list(asked)
+def test_files_and_folders_are_told_apart(tmp_path):
+    put("file")
+    with pytest.raises(InputError, match="is a folder; give a file"):
+        inputs.of_list(tmp_path)
+    with pytest.raises(InputError, match="is a file; give the folder"):
+        inputs.of_fusion("file", whole_files=False)
 
 
-def test_a_folder_in_a_lists_place_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is a folder"):
-        given_list(tmp_path)
-
-
+@pytest.mark.parametrize("work", ["", "elsewhere/"])
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_missing_or_empty_folder_of_a_fusion_names_lists_and_command(tmp_path, monkeypatch, is_there):
-    monkeypatch.chdir(tmp_path)
+def test_a_missing_or_empty_folder_of_a_fusion_names_lists_and_command(is_there, work):
+    folder, scores = f"{work}experiment/lfcc/test", f"{work}ensemble/lfcc/eval/lfcc"
     if is_there:
-        Path("experiment/lfcc/eval").mkdir(parents=True)
-        Path("experiment/filelevel-lfcc+silence/eval").mkdir(parents=True)
+        Path(folder).mkdir(parents=True)
     with pytest.raises(InputError, match=r"with their .json\. Such lists are made by: python gmm_ensemble_preprocess"):
-        given_columns("experiment/lfcc/eval", whole_files=False)
-    put(*(f"ensemble/lfcc/eval/lfcc-{side}-eval.pkl" for side in ("bon", "sp")), "ensemble/lfcc/dev/lfcc-sp-dev.pkl")
-    put(*(f"ensemble/ensemble-lfcc/eval/ensemble-lfcc-{side}-eval-filelevel.pkl" for side in ("bon", "sp")))
-    put("data/eval/eval-silence.pkl")
+        inputs.of_fusion(folder, whole_files=False)
+    put(f"{scores}-bon-eval.pkl", f"{scores}-sp-eval.pkl", f"{work}ensemble/lfcc/dev/lfcc-sp-dev.pkl")
+    put(f"{work}data/eval/eval-silence.pkl", f"{work}ensemble/e/eval/e-sp-eval-filelevel.pkl")
     with pytest.raises(InputError) as frames:
-        given_columns("experiment/lfcc/eval", whole_files=False)
-    assert "those there are ensemble/lfcc/eval/lfcc-bon-eval.pkl, ensemble/lfcc/eval/lfcc-sp-eval.pkl. " in str(
-        frames.value
-    )
-    assert str(frames.value).endswith(
-        "python gmm_ensemble_preprocess.py --data_split eval --data_path data/eval/eval-lfcc.pkl "
-        "--model_path model/lfcc --model_name lfcc --output_path ensemble/lfcc"
-    )
+        inputs.of_fusion(folder, whole_files=False)
+    assert f"those there are {scores}-bon-eval.pkl, {scores}-sp-eval.pkl. " in str(frames.value)
+    assert "--data_split eval --data_path data/eval/eval-TYPE.pkl" in str(frames.value)
     with pytest.raises(InputError) as whole:
-        given_columns("experiment/filelevel-lfcc+silence/eval", whole_files=True)
-    assert "ensemble-lfcc-sp-eval-filelevel.pkl, data/eval/eval-silence.pkl. " in str(whole.value)
-    assert str(whole.value).endswith(
-        "python gmm_filelevel_preprocess.py --data_split eval --data_dir experiment/lfcc/eval "
-        "--model_path model/ensemble-lfcc --model_name ensemble-lfcc --output_path ensemble/ensemble-lfcc"
+        inputs.of_fusion(folder, whole_files=True)
+    assert f"those there are {work}ensemble/e/eval/e-sp-eval-filelevel.pkl, {work}data/eval/eval-silence.pkl. " in str(
+        whole.value
     )
+    assert "python gmm_filelevel_preprocess.py --data_split eval" in str(whole.value)
 
 
-def test_a_fusion_by_another_name_gets_a_command_to_fill_in(tmp_path):
-    folder = tmp_path / "experiment" / "mine" / "train"
-    put(*(tmp_path / "ensemble" / f"T{i}" / "train" / f"T{i}-bon-train.pkl" for i in range(10)))
-    with pytest.raises(InputError, match=r"T7-bon-train.pkl and 2 more\. .*/data/train/train-TYPE.pkl .*/model/TYPE "):
-        given_columns(folder, whole_files=False)
+def test_of_many_lists_some_are_named():
+    put(*(f"ensemble/T{i}/train/T{i}-bon-train.pkl" for i in range(10)))
+    with pytest.raises(InputError, match=r"T7-bon-train\.pkl and 2 more\. "):
+        inputs.of_fusion("mine", whole_files=False)

@@ -13,10 +13,10 @@ from sklearn.mixture import GaussianMixture
 from countermeasure import files, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import em
-from countermeasure.gmm.models import differences, model_files, read_model, read_pair
+from countermeasure.gmm.models import model_files, read_model, read_pair
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.options import TrainingOptions
-from countermeasure.stages import training
+from countermeasure.stages import finished, training
 from lists import write_described
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -525,7 +525,7 @@ def test_finished_models_of_other_settings_stay_unless_asked(tmp_path, data, ite
             f"{tmp_path / 'model'}: finished models of other settings are here ({how}); "
             "choose another --model_path, or --restart to replace them"
         )
-        assert training.differing(tmp_path / "model", options, path) in str(refused.value)
+        assert finished.differing(tmp_path / "model", options, path) in str(refused.value)
         assert contents(tmp_path / "model") == before
     training.train(data, tmp_path / "model", replace(SMALL, n_components=3), restart=True)
     assert loaded(tmp_path / "model")[0].n_components == 3
@@ -549,13 +549,13 @@ def test_a_replacement_that_was_killed_goes_on_without_being_asked_again(tmp_pat
 
 
 def test_nothing_differs_where_nothing_would_be_replaced(tmp_path, data, items):
-    assert training.differing(tmp_path / "model", SMALL, data) == ""
+    assert finished.differing(tmp_path / "model", SMALL, data) == ""
     training.train(data, tmp_path / "model", SMALL)
-    assert training.differing(tmp_path / "model", SMALL, data) == ""
-    assert training.differing(tmp_path / "model", SMALL, tmp_path / "absent.pkl") == ""
-    assert training.differing(tmp_path / "model", replace(SMALL, n_components=None)) == ""
+    assert finished.differing(tmp_path / "model", SMALL, data) == ""
+    assert finished.differing(tmp_path / "model", SMALL, tmp_path / "absent.pkl") == ""
+    assert finished.differing(tmp_path / "model", replace(SMALL, n_components=None)) == ""
     (tmp_path / "model" / "sp.gmm").write_bytes(b"damaged")
-    assert training.differing(tmp_path / "model", replace(SMALL, seed=5), data) == ""
+    assert finished.differing(tmp_path / "model", replace(SMALL, seed=5), data) == ""
 
 
 def test_differences_are_said_as_people_do():
@@ -563,7 +563,7 @@ def test_differences_are_said_as_people_do():
         source = {"kind": "features", "feature": {"type": feature, "filter_bank": {"n": 1}}, "sampling_rate": 16000}
         return {"inputs": [source], "data_sha256": [feature], "options": {}, "versions": {"numpy": "2.0"}, **others}
 
-    said = differences
+    said = finished._differences
     assert said(record("mfcc"), record("lfcc")) == "was trained on mfcc, not lfcc"
     assert said(record("mfcc"), record("mfcc")) == ""
     assert said(record("mfcc"), record("mfcc", data_sha256=["other"])) == "was trained on other data"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,33 +13,15 @@ from countermeasure.errors import InputError
 from countermeasure.gmm.models import Model
 from countermeasure.lists import provenance
 from countermeasure.lists.table import Table
-
-
-def check_columns(model: Model, columns: Sequence[str], data_dir: str | os.PathLike[str]) -> None:
-    """Check that a folder holds just the columns that a fusion model was trained on.
-
-    Raises
-    ------
-    InputError
-        When a column is missing or too many.
-    """
-    expected = model.columns
-    if expected is None or list(columns) == expected:
-        return
-    missing = [name for name in expected if name not in columns]
-    extra = [name for name in columns if name not in expected]
-    told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} besides"] * bool(extra)
-    raise InputError(
-        f"{data_dir}: {' and '.join(told)}; the model was trained on {', '.join(expected)}, "
-        "and the folder must hold these lists and no other"
-    )
-
+from countermeasure.stages.inputs import Data
 
 _TRAINED_BY = {
     "features": "gmm_train.py",
     "frame scores": "gmm_ensemble_train.py",
     "file scores": "gmm_filelevel_train.py",
 }
+# Nats a frame. Features of another scale are thousands off, those of another type by tens to hundreds.
+_ABSURD = 1000
 
 
 def warn_of_doubts(table: Table) -> None:
@@ -51,12 +33,14 @@ def warn_of_doubts(table: Table) -> None:
 def check_trainable(table: Table, kind: str) -> None:
     """Check that the lists' records, where they have some, are of what is to be trained on.
 
+    Lists of another split than train are told of.
+
     Parameters
     ----------
     table : Table
     kind : {'features', 'frame scores', 'file scores'}
         Features of a base model, or what the columns of a fusion are; `silence` is a column of file
-        scores as well. Lists of another split than train are told of.
+        scores as well.
 
     Raises
     ------
@@ -68,12 +52,11 @@ def check_trainable(table: Table, kind: str) -> None:
         record = described.record
         if record is None:
             continue
-        is_silence = record.feature.get("type") == "silence" and record.kind == "features"
-        if (record.kind != kind or is_silence) and not (is_silence and kind == "file scores"):
-            if is_silence:
-                raise InputError(f"{path}: silence takes part in file-level fusion only, see gmm_filelevel_train.py")
-            script = _TRAINED_BY.get(record.kind, "another script")
-            raise InputError(f"{path}: holds {record.kind}, not {kind}; {script} trains on these")
+        is_silence = record.kind == "features" and record.feature["type"] == "silence"
+        if is_silence and kind != "file scores":
+            raise InputError(f"{path}: silence takes part in file-level fusion only, see gmm_filelevel_train.py")
+        if record.kind != kind and not is_silence:
+            raise InputError(f"{path}: holds {record.kind}, not {kind}; {_TRAINED_BY[record.kind]} trains on these")
         name, training = record.model.get("name"), record.model.get("training_id")
         if name and training and trained.setdefault(name, training) != training:
             raise InputError(f"{path}: of another training of {name} than the list before it; make both again")
@@ -81,8 +64,28 @@ def check_trainable(table: Table, kind: str) -> None:
             warn(f"{path}: a list of {record.split}; test the models on other trials")
 
 
+def check_columns(model: Model, data: Data) -> None:
+    """Check that a fusion's folder holds just the columns that its model was trained on.
+
+    Raises
+    ------
+    InputError
+        When a column is missing or too many.
+    """
+    columns, expected = data.columns, model.columns
+    if columns is None or expected is None or columns == expected:
+        return
+    missing = [name for name in expected if name not in columns]
+    extra = [name for name in columns if name not in expected]
+    told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} besides"] * bool(extra)
+    raise InputError(
+        f"{data.place}: {' and '.join(told)}; the model was trained on {', '.join(expected)}, "
+        "and the folder must hold these lists and no other"
+    )
+
+
 def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) -> None:
-    """Check everything that model and data tell about themselves; what they do not tell passes.
+    """Check everything that model and data tell about themselves; what they do not tell is warned of once.
 
     Parameters
     ----------
@@ -104,55 +107,60 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
             "give the models that were trained on these features"
         )
     inputs = model.record.get("inputs") or [None] * len(table.paths)
-    is_told = False
+    untold = []
     for path, described, trained in zip(table.paths, table.described, inputs, strict=False):
         found = provenance.source(described.record)
-        if found is None or trained is None:
-            if found is not trained and not is_told:
-                warn(_untold(path, found, trained, model_path))
-                is_told = True
-            continue
-        if found["kind"] != trained.get("kind", found["kind"]):
-            raise InputError(
-                f"{path}: holds {found['kind']}, but the models of {model_path} were trained on {trained['kind']}; "
-                "give the lists of the same kind"
+        if found and trained:
+            if difference := _difference(found, trained, model_path):
+                raise InputError(f"{path}: {difference}")
+        elif found:
+            untold.append(
+                f"{model_path} does not say which features it was trained on; scores are right only if they are those "
+                f"of {path} ({_called(found)}), normalised or not as these are"
             )
-        if found["feature"] != trained["feature"]:
-            raise InputError(
-                f"{path}: {_feature(found['feature'], trained['feature'])}; "
-                "give the models that were trained on these features"
+        elif trained:
+            untold.append(
+                f"{path} does not say what it holds; scores are right only if it is what {model_path} was trained on "
+                f"({_called(trained)})"
             )
-        if found["sampling_rate"] != trained["sampling_rate"]:
-            raise InputError(
-                f"{path}: from recordings at {found['sampling_rate']} Hz, but the models of {model_path} were trained "
-                f"on {trained['sampling_rate']} Hz; resample the recordings"
-            )
-        if found["model"] != trained["model"]:
-            raise InputError(
-                f"{path}: scores of other models than those the fusion of {model_path} was trained on, though of the "
-                "same name; make the score lists, or the fusion, again"
-            )
+    for message in untold[:1]:
+        warn(message)
 
 
-def _untold(path: Path, found: dict | None, trained: dict | None, model_path: str | os.PathLike[str]) -> str:
-    if trained is None and found is not None:
+def _difference(found: dict[str, Any], trained: dict[str, Any], model_path: str | os.PathLike[str]) -> str:
+    """Say how a list differs from the one that models were trained on, and what to do; '' where it does not."""
+    if found["kind"] != trained["kind"]:
         return (
-            f"{model_path} does not say which features it was trained on; scores are right only if they are those of "
-            f"{path} ({_called(found)}), normalised or not as these are"
+            f"holds {found['kind']}, but the models of {model_path} were trained on {trained['kind']}; "
+            "give the lists of the same kind"
         )
-    return (
-        f"{path} does not say what it holds; scores are right only if it is what {model_path} was trained on "
-        f"({_called(trained or {})})"
-    )
+    if found["feature"] != trained["feature"]:
+        return (
+            f"{_different_feature(found['feature'], trained['feature'])}; "
+            "give the models that were trained on these features"
+        )
+    if found["sampling_rate"] != trained["sampling_rate"]:
+        return (
+            f"from recordings at {found['sampling_rate']} Hz, but the models of {model_path} were trained "
+            f"on {trained['sampling_rate']} Hz; resample the recordings"
+        )
+    if found["model"] != trained["model"]:
+        return (
+            f"scores of other models than those the fusion of {model_path} was trained on, though of the "
+            "same name; make the score lists, or the fusion, again"
+        )
+    return ""
 
 
-def _called(source: dict) -> str:
-    kind = str(source.get("kind"))
-    return f"{source['feature'].get('type')} {kind}" if kind == "features" else kind
+def _different_feature(found: dict[str, Any], trained: dict[str, Any]) -> str:
+    if found["type"] != trained["type"]:
+        return f"{found['type']} features, but the models were trained on {trained['type']}"
+    name = next(name for name in {**trained, **found} if found.get(name, ...) != trained.get(name, ...))
+    return f"{found['type']} features with {name} {found.get(name)}, but the models' had {trained.get(name)}"
 
 
-# Nats a frame. Features of another scale are thousands off, those of another type by tens to hundreds.
-_ABSURD = 1000
+def _called(source: dict[str, Any]) -> str:
+    return f"{source['feature']['type']} features" if source["kind"] == "features" else source["kind"]
 
 
 def check_likelihoods(pair: Sequence[Model], offsets: np.ndarray, table: Table) -> None:
@@ -187,10 +195,3 @@ def check_likelihoods(pair: Sequence[Model], offsets: np.ndarray, table: Table) 
             "of the models' own training data: these are no features of that kind. Features of another library, or "
             "normalised ones (-cmvn) for models of plain ones, come out so; make the list as the models' was made"
         )
-
-
-def _feature(found: dict, trained: dict) -> str:
-    if found.get("type") != trained.get("type"):
-        return f"{found.get('type')} features, but the models were trained on {trained.get('type')}"
-    name = next(name for name in {**trained, **found} if found.get(name, ...) != trained.get(name, ...))
-    return f"{found.get('type')} features with {name} {found.get(name)}, but the models' had {trained.get(name)}"

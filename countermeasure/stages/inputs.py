@@ -5,19 +5,42 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from countermeasure.cli import log
 from countermeasure.errors import InputError
-from countermeasure.features import types
 from countermeasure.lists import fusion, names
+from countermeasure.lists.provenance import Kind
 from countermeasure.options import SPLITS
+
+PathLike = str | os.PathLike[str]
 
 _TWIN_FOLDERS = {"test": "eval", "eval": "test"}
 _MOST_NAMED = 8  # lists, in a message
 
 
-def given_list(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a list by the name that was given or, where there is none, by its one twin.
+class Data(NamedTuple):
+    """Lists to train on or to score: one of features, or those of a fusion, side by side.
+
+    Attributes
+    ----------
+    place : Path
+        The list, or the fusion's folder.
+    paths : list of Path
+    columns : list of str or None
+        The lists' names in a fusion.
+    kind : {'features', 'frame scores', 'file scores'}
+        What they should hold.
+    """
+
+    place: Path
+    paths: list[Path]
+    columns: list[str] | None
+    kind: Kind
+
+
+def of_list(path: PathLike) -> Data:
+    """Return a feature list by the name that was given or, where there is none, by its one twin.
 
     Lists go by the names ``TYPE.pkl`` and ``SPLIT-TYPE.pkl``, and those of eval are in a folder ``eval``
     or ``test``. A line says which twin is taken.
@@ -28,43 +51,42 @@ def given_list(path: str | os.PathLike[str]) -> Path:
         When neither is there, or when there are several twins.
     """
     path = Path(path)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give a file")
-    if path.exists():
-        raise InputError(f"{path}: is a pipe or a device; give a file")
-    twins = [twin for twin in _twins(path) if twin.is_file()]
-    if not twins:
-        raise InputError(f"{path}: no such file; make the list first, with gmm_data_processing.py")
-    if len(twins) > 1:
-        raise InputError(f"{path}: no such file; give one of {', '.join(map(str, twins))}")
-    log(f"{path}: not there; taking {twins[0]}")
-    return twins[0]
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a {'folder' if path.is_dir() else 'pipe or a device'}; give a file")
+    if not path.exists():
+        twins = [twin for twin in _twins(path) if twin.is_file()]
+        if not twins:
+            raise InputError(f"{path}: no such file; make the list first, with gmm_data_processing.py")
+        if len(twins) > 1:
+            raise InputError(f"{path}: no such file; give one of {', '.join(map(str, twins))}")
+        log(f"{path}: not there; taking {twins[0]}")
+        path = twins[0]
+    return Data(path, [path], None, "features")
 
 
 def _twins(path: Path) -> Iterator[Path]:
     """Yield the other paths that a list may have."""
     folder = path.parent
-    split = "eval" if folder.name == "test" else folder.name
-    splits = (split,) if split in SPLITS else SPLITS
+    splits = (_split(folder),) if _split(folder) in SPLITS else SPLITS
     named = next((each for each in splits if path.name.startswith(f"{each}-")), None)
     ftype = path.name.removeprefix(f"{named}-") if named else path.name
     twin_names = [ftype, *(f"{each}-{ftype}" for each in ((named,) if named else splits))]
     folders = [folder, *([folder.with_name(_TWIN_FOLDERS[folder.name])] if folder.name in _TWIN_FOLDERS else [])]
-    for place in (each / name for each in folders for name in twin_names):
-        if place != path:
-            yield place
+    yield from (twin for place in folders for name in twin_names if (twin := place / name) != path)
 
 
-def given_columns(data_dir: str | os.PathLike[str], whole_files: bool) -> list[fusion.Column]:
+def _split(folder: Path) -> str:
+    return "eval" if folder.name == "test" else folder.name
+
+
+def of_fusion(folder: PathLike, whole_files: bool) -> Data:
     """Return the lists of a folder in the order of a fusion's columns.
 
     Parameters
     ----------
-    data_dir : path of a folder
+    folder : path
     whole_files : bool
-        Whether they should be lists of file scores; of frame scores else.
+        Whether they should hold file scores, and not frame scores.
 
     Raises
     ------
@@ -72,62 +94,35 @@ def given_columns(data_dir: str | os.PathLike[str], whole_files: bool) -> list[f
         As `fusion.columns`. When the folder is missing or empty, the message says which lists could be
         in it, and which command makes them.
     """
-    folder = Path(data_dir)
+    folder = Path(folder)
     if folder.is_dir() and any(folder.glob("[!.]*.pkl")):
-        return fusion.columns(folder)
+        found = fusion.columns(folder)
+        kind: Kind = "file scores" if whole_files else "frame scores"
+        return Data(folder, [column.path for column in found], [column.name for column in found], kind)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give the folder with the lists to fuse")
-    lists = [str(path) for path in _candidates(folder, whole_files)]
+    split = _split(folder) if _split(folder) in SPLITS else "train"
+    lists = _candidates(folder, split, whole_files)
     more = f" and {len(lists) - _MOST_NAMED} more" * (len(lists) > _MOST_NAMED)
-    there = f": those there are {', '.join(lists[:_MOST_NAMED])}{more}" if lists else ""
+    there = f": those there are {', '.join(map(str, lists[:_MOST_NAMED]))}{more}" if lists else ""
     what = "no list (.pkl) in it" if folder.is_dir() else "no such folder"
     raise InputError(
         f"{folder}: {what}; copy or link the lists to fuse into it, with their .json{there}. "
-        f"Such lists are made by: {_making(folder, whole_files)}"
+        f"Such lists are made by: {_MAKING[whole_files].format(split)}"
     )
 
 
-def _work(folder: Path) -> Path:
-    """Return the folder ``ensemble/`` beside ``experiment/``, or a run's folder in it."""
-    parts = folder.parts[:-2]
-    last = max((i for i, part in enumerate(parts) if part == "experiment"), default=None)
-    return Path("ensemble") if last is None else Path(*parts[:last], "ensemble", *parts[last + 1 :])
+def _candidates(folder: Path, split: str, whole_files: bool) -> list[Path]:
+    """Return the lists that could be in a folder ``experiment/NAME/SPLIT``."""
+    work = folder.parents[2] if folder.parts[-3:-2] == ("experiment",) else Path()
+    scores = names.score_list("*", "*", split, whole_files)
+    silence = work / "data" / split / names.feature_list(split, "silence")
+    return [*sorted((work / "ensemble").glob(f"*/{split}/{scores}")), *[silence] * (whole_files and silence.is_file())]
 
 
-def _candidates(folder: Path, whole_files: bool) -> Iterator[Path]:
-    """Yield the lists that could be in a folder ``experiment/NAME/SPLIT``."""
-    split = _split(folder)
-    ensemble = _work(folder)
-    yield from sorted(ensemble.glob(f"*/{split}/{names.score_list('*', '*', split, whole_files)}"))
-    if whole_files:
-        silence = ensemble.parent / "data" / split / names.feature_list(split, "silence")
-        if silence.is_file():
-            yield silence
-
-
-def _split(folder: Path) -> str:
-    return "eval" if folder.name == "test" else folder.name if folder.name in SPLITS else "train"
-
-
-def _making(folder: Path, whole_files: bool) -> str:
-    """Return the command that makes the lists of a folder ``experiment/NAME/SPLIT``."""
-    split, ensemble = _split(folder), _work(folder)
-    model = ensemble.with_name("model") if ensemble.name == "ensemble" else Path("model")
-    name = folder.parent.name
-    if whole_files:
-        name = name.removeprefix("filelevel-").removesuffix("+silence")
-        return (
-            f"python gmm_filelevel_preprocess.py --data_split {split} --data_dir "
-            f"{folder.parent.with_name(name) / split} --model_path {model / f'ensemble-{name}'} "
-            f"--model_name ensemble-{name} --output_path {ensemble / f'ensemble-{name}'}"
-        )
-    name = name.partition("+")[0]
-    try:
-        types.window(name)
-    except InputError:  # a fusion by another name
-        name = "TYPE"
-    return (
-        f"python gmm_ensemble_preprocess.py --data_split {split} "
-        f"--data_path {model.with_name('data') / split / f'{split}-{name}.pkl'} --model_path {model / name} "
-        f"--model_name {name} --output_path {ensemble / name}"
-    )
+_MAKING = {
+    False: "python gmm_ensemble_preprocess.py --data_split {0} --data_path data/{0}/{0}-TYPE.pkl "
+    "--model_path model/TYPE --model_name TYPE --output_path ensemble/TYPE",
+    True: "python gmm_filelevel_preprocess.py --data_split {0} --data_dir experiment/NAME/{0} "
+    "--model_path model/ensemble-NAME --model_name ensemble-NAME --output_path ensemble/ensemble-NAME",
+}
