@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from countermeasure import cli, files
+from countermeasure import files
 from countermeasure.errors import InputError
 from countermeasure.gmm import calibration
 from countermeasure.gmm.calibration import Calibration, fit
@@ -18,8 +16,6 @@ from countermeasure.gmm.models import Model, model_files, write_model
 from countermeasure.stages.calibration import calibrate
 from countermeasure.trials.score_files import ScoreRecord, write_record
 from tDCF_python import metrics
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -49,9 +45,8 @@ def score_file(path, llrs, is_bonafide):
 # -- the fit -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_bonafide", [2000, 20000])
-def test_stretched_and_moved_llrs_come_back(rng, n_bonafide):
-    llrs, is_bonafide = draw(rng, n_bonafide, 20000, scale=5.0, shift=-30.0)
+def test_stretched_and_moved_llrs_come_back(rng):
+    llrs, is_bonafide = draw(rng, 2000, 20000, scale=5.0, shift=-30.0)
     slope, offset = fit(llrs, is_bonafide)
     assert slope == pytest.approx(1 / 5, rel=0.05)
     assert offset == pytest.approx(30 / 5, rel=0.05)
@@ -92,7 +87,7 @@ def test_scores_that_tell_nothing_or_the_contrary_are_refused(rng):
 # -- the stage -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prior", [0.001, 0.5, 0.9, 0.99, 0.999])
+@pytest.mark.parametrize("prior", [0.001, 0.5, 0.99])
 def test_true_llrs_remain_what_they_are_at_any_prior(tmp_path, models, prior):
     """Two unit Gaussians at ±d/2 have the LLR d·x; at the prior P it is even where that is log((1 − P) / P)."""
     d, n_bonafide, n_spoof = 2.5, 100, 216
@@ -156,28 +151,21 @@ def test_the_same_scores_give_the_same_bytes(rng, tmp_path, models):
     assert sorted(path.name for path in models.iterdir()) == ["README.md", "bon.gmm", calibration.FILE, "sp.gmm"]
 
 
-def test_what_it_refuses(rng, tmp_path, models, capsys):
+def test_what_it_refuses(rng, tmp_path, models):
     llrs, labels = draw(rng, 20, 20)
     good = score_file(tmp_path / "dev.txt", llrs, labels)
     blind = tmp_path / "blind.txt"
     blind.write_text("".join(f"LA_D_{i} {llr:.6f}\n" for i, llr in enumerate(llrs)))
-    one = score_file(tmp_path / "one.txt", llrs[:20], labels[:20])
-    backwards = score_file(tmp_path / "backwards.txt", -llrs, labels)
-    nan = tmp_path / "nan.txt"
-    nan.write_text(good.read_text() + "LA_0001 LA_D_9999999 - - bonafide nan\n")
     for message, path, folder, settings in (
         ("no label", blind, models, {}),
-        ("one.txt: no spoof trial", one, models, {}),
-        ("backwards.txt: bona fide trials do not score higher", backwards, models, {}),
-        ("nan.txt:41: score 'nan' is not finite", nan, models, {}),
+        ("one.txt: no spoof trial", score_file(tmp_path / "one.txt", llrs[:20], labels[:20]), models, {}),
+        ("x.txt: bona fide trials do not score higher", score_file(tmp_path / "x.txt", -llrs, labels), models, {}),
         ("bon.gmm: no such file", good, tmp_path, {}),
         ("--prior 0: must be", good, models, {"prior": 0}),
         ("--prior nan: must be", good, models, {"prior": float("nan")}),
     ):
-        with pytest.raises(SystemExit) as ended:
-            cli.run(lambda path=path, folder=folder, settings=settings: calibrate(path, folder, **settings))
-        assert ended.value.code == 2
-        assert message in capsys.readouterr().err
+        with pytest.raises(InputError, match=message):
+            calibrate(path, folder, **settings)
         assert not (folder / calibration.FILE).exists()
     protocol = tmp_path / "protocol.txt"
     protocol.write_text("".join(f"- LA_D_{i} - - {'bonafide' if b else 'spoof'}\n" for i, b in enumerate(labels)))
@@ -203,18 +191,14 @@ def test_scores_of_other_models_are_refused(rng, tmp_path, models):
     assert calibration.read(models)
 
 
-@pytest.mark.parametrize("what", ["no record", "of another file", "damaged"])
-def test_scores_that_nobody_vouches_for_are_taken_with_a_warning(rng, tmp_path, models, capsys, what):
+@pytest.mark.parametrize("record", ["none", "of another file"])
+def test_scores_that_nobody_vouches_for_are_taken_with_a_warning(rng, tmp_path, models, capsys, record):
     path = score_file(tmp_path / "dev.txt", *draw(rng, 40, 40))
-    record = path.with_name("dev.txt.json")
-    if what == "of another file":
+    if record != "none":
         recorded(path, models)
         path.write_text(path.read_text() + "LA_0001 LA_D_9999999 - - bonafide 1.0\n")
-    elif what == "damaged":
-        record.write_bytes(b"{")
     calibrate(path, models)
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
-    assert f"no record beside it says which models gave these scores; make sure that {models} did" in line
+    assert f"warning: {path}: no record beside it says which models gave these scores" in capsys.readouterr().err
     assert calibration.read(models)
 
 
@@ -241,26 +225,20 @@ def made(folder):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"slope": 0}, {"slope": -1.0}, {"slope": "1"}, {"slope": float("nan")}, {"slope": True}, {"offset": 1e999},
-        {"prior": 1}, {"criterion": "other"}, {"threshold": None}, {"eer": 2}, {"eer_over": 1}, {"n_spoof": 0},
-        {"n_bonafide": 1.5}, {"score_sha256": ""}, {"models_sha256": "0"}, {"format": 2}, {"format": "1"},
-        {"more": 1}, {"score_file": ["a"]}, {"log_likelihoods": [1.0]}, {"log_likelihoods": ["a", 1]},
-    ],
-)  # fmt: skip
+    "change", [{"slope": "1"}, {"threshold": None}, {"criterion": "other"}, {"format": 2}, {"more": 1}]
+)
 def test_a_file_that_is_no_calibration_is_refused(models, change):
     calibration.write(models, made(models))
     path = models / calibration.FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(InputError, match=r"calibration\.json: "):
+    with pytest.raises(InputError, match=r"calibration\.json: .*delete it or run gmm_calibrate\.py again"):
         calibration.read(models)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"format": 1}', b"[" * 100_000, b"null"])
-def test_a_damaged_file_is_refused(models, content):
-    (models / calibration.FILE).write_bytes(content)
-    with pytest.raises(InputError, match=r"calibration\.json: .*delete it or run gmm_calibrate\.py again"):
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_is_not_waited_for(models):
+    os.mkfifo(models / calibration.FILE)
+    with pytest.raises(InputError, match="is a pipe"):
         calibration.read(models)
 
 
@@ -280,36 +258,12 @@ def test_probabilities_do_not_overflow(models):
     assert found.probability(1 / 3) == pytest.approx(0.5)
 
 
-# -- names that are no text, and pipes -----------------------------------------------------------------
-
-
 def test_a_score_file_whose_name_is_not_utf8(rng, tmp_path, models):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
     try:
         score_file(path, *draw(rng, 40, 40))
     except OSError:
         pytest.skip("the file system takes no such name")
-    done = subprocess.run(
-        [sys.executable, ROOT / "gmm_calibrate.py", "--cm_score", path, "--model_path", models],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
-    assert calibration.read(models)
+    calibrate(path, models)
+    assert calibration.read(models).score_file == "caf\\udce9.txt"
     assert "caf" in (models / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
-@pytest.mark.parametrize("name", ["model/calibration.json", "model/README.md", "dev.txt.json"])
-def test_pipes_are_not_waited_for(rng, tmp_path, models, name):
-    path = score_file(tmp_path / "dev.txt", *draw(rng, 40, 40))
-    os.mkfifo(tmp_path / name)
-    done = subprocess.run(
-        [sys.executable, ROOT / "gmm_calibrate.py", "--cm_score", path, "--model_path", models],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "Traceback" not in done.stderr
-    assert done.returncode == (2 if name == "model/calibration.json" else 0)

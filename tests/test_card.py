@@ -61,7 +61,7 @@ def test_training_again_does_nothing_but_restores_what_is_missing(lists, trained
     assert sorted(path.name for path in trained.iterdir()) == ["README.md", "bon.gmm", "sp.gmm"]
 
 
-@pytest.mark.parametrize("own", [b"my notes\n", b"\xff\xfe", b""])
+@pytest.mark.parametrize("own", [b"my notes\n", b"\xff\xfe"])
 def test_a_readme_of_the_users_is_left_alone(trained, own, capsys):
     (trained / card.FILE).write_bytes(own)
     card.write(trained)
@@ -69,13 +69,7 @@ def test_a_readme_of_the_users_is_left_alone(trained, own, capsys):
     assert "is left alone" in capsys.readouterr().err
 
 
-def test_a_folder_of_that_name_is_left_alone(trained):
-    (trained / card.FILE).unlink()
-    (trained / card.FILE).mkdir()
-    card.write(trained)
-
-
-def test_calibration_brings_the_figures(trained, tmp_path, rng):
+def test_figures_come_with_a_calibration_and_go_with_its_models(lists, trained, tmp_path, rng):
     lines = [f"S{i} U{i} - {'- bonafide' if i % 2 else 'A01 spoof'} {2 * (i % 2) + rng.normal()}" for i in range(80)]
     (tmp_path / "dev.txt").write_text("\n".join(lines))
     calibrate(tmp_path / "dev.txt", trained)
@@ -84,12 +78,6 @@ def test_calibration_brings_the_figures(trained, tmp_path, rng):
     assert f"EER: {100 * found.eer:.1f} % (" in text
     assert f"- threshold: {found.threshold:.6f} (the EER's)" in text
     assert "None yet" not in text
-
-
-def test_stale_figures_are_not_told(lists, trained, tmp_path, rng):
-    lines = [f"S{i} U{i} - {'- bonafide' if i % 2 else 'A01 spoof'} {2 * (i % 2) + rng.normal()}" for i in range(80)]
-    (tmp_path / "dev.txt").write_text("\n".join(lines))
-    calibrate(tmp_path / "dev.txt", trained)
     train(lists / "train-mfcc.pkl", trained, TrainingOptions(n_components=3, max_iter=3), restart=True)
     text = (trained / card.FILE).read_text()
     assert "belongs to other models" in text

@@ -38,32 +38,27 @@ class Calibration:
 
     Attributes
     ----------
-    slope : float > 0
-    offset : float
-        In nats.
+    slope, offset : float
+        Of the calibrated LLR; slope > 0, offset in nats.
     prior : float
         Share of bona fide speech on which probabilities and the Bayes threshold rest.
     criterion : {'bayes', 'eer'}
         Whether the threshold is where both classes are equally probable, or that of the EER.
     threshold : float
         For LLRs as they come from the models; a recording is accepted as bona fide when its LLR is greater.
-    eer : float
-    eer_low, eer_high : float or None
-        Of the development scores, with its interval of 95 %; None where there are too few speakers for one.
+    eer, eer_low, eer_high : float or None
+        EER of the development scores, with its interval of 95 %; None where there are too few speakers for one.
     eer_over : {'speakers', 'trials'}
         What the interval is over.
     n_bonafide, n_spoof : int
         Trials.
-    score_file : str
-        Name of the file with the scores, without its folder.
-    score_sha256 : str
-        Of that file.
+    score_file, score_sha256 : str
+        Name of the file with the scores, without its folder, and its SHA-256.
     models_sha256 : str
         Of the models, see `models_sha256`.
     log_likelihoods : list of float or None
         Of a base model, the 5 % quantile and the median over the development trials of the mean log-likelihood a
         frame under the model that suits a trial better, in nats; None where the score file's record has none.
-    format : int
     """
 
     slope: float
@@ -82,20 +77,6 @@ class Calibration:
     models_sha256: str
     log_likelihoods: list[float] | None = None
     format: Literal[1] = 1
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "slope": self.slope > 0,
-            "prior": 0 < self.prior < 1,
-            "eer": all(0 <= rate <= 1 for rate in (self.eer, self.eer_low, self.eer_high) if rate is not None),
-            "n_bonafide": self.n_bonafide > 0,
-            "n_spoof": self.n_spoof > 0,
-            "score_sha256": len(self.score_sha256) == 64,
-            "log_likelihoods": self.log_likelihoods is None or len(self.log_likelihoods) == 2,
-        }
-        for name, holds in ranges.items():
-            if not holds:
-                raise ValueError(f"{name} is out of range")
 
     @property
     def interval(self) -> str:
@@ -186,24 +167,21 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[floa
     """
     from sklearn.linear_model import LogisticRegression
 
-    mean, scale = llrs.mean(), llrs.std()
-    slope = 0.0
-    if scale > 0:
-        target, weight = np.empty(len(llrs)), np.empty(len(llrs))
-        for members, extreme in ((is_bonafide, 1), (~is_bonafide, 0)):
-            n = np.count_nonzero(members)
-            target[members] = (n * extreme + 1) / (n + 2)
-            weight[members] = len(llrs) / (2 * n)
-        z = (llrs - mean) / scale
-        # scikit-learn knows no targets between 0 and 1, so each trial is there once for either class. The large C
-        # leaves practically no penalty.
-        model = LogisticRegression(C=1e8, tol=1e-8, max_iter=1000)
-        model.fit(
-            np.concatenate([z, z])[:, None],
-            np.repeat([1, 0], len(z)),
-            np.concatenate([weight * target, weight * (1 - target)]),
-        )
-        slope = float(model.coef_[0, 0]) / scale
+    n, n_bonafide = len(llrs), np.count_nonzero(is_bonafide)
+    n_spoof = n - n_bonafide
+    target = np.where(is_bonafide, (n_bonafide + 1) / (n_bonafide + 2), 1 / (n_spoof + 2))
+    weight = np.where(is_bonafide, n / (2 * n_bonafide), n / (2 * n_spoof))
+    mean, scale = llrs.mean(), llrs.std() or 1.0
+    z = (llrs - mean) / scale
+    # scikit-learn knows no targets between 0 and 1, so each trial is there once for either class. The large C
+    # leaves practically no penalty.
+    model = LogisticRegression(C=1e8, tol=1e-8, max_iter=1000)
+    model.fit(
+        np.concatenate([z, z])[:, None],
+        np.repeat([1, 0], n),
+        np.concatenate([weight * target, weight * (1 - target)]),
+    )
+    slope = float(model.coef_[0, 0]) / scale
     if not slope > 0:
         raise InputError(
             "bona fide trials do not score higher than spoofed ones on average, so there is nothing to calibrate; "

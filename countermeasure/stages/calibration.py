@@ -73,15 +73,10 @@ def calibrate(
         When the scores are blind, of one class, not finite or not higher for bona fide speech; when the
         folder has no models, or not those that gave the scores, as far as the record beside them tells.
     """
-    if criterion is None:
-        criterion = "eer" if prior is None else "bayes"
-    if prior is None:
-        prior = 0.5
+    criterion = criterion or ("eer" if prior is None else "bayes")
+    prior = 0.5 if prior is None else prior
     if not 0 < prior < 1:
         raise InputError(f"--prior {prior}: must be a probability between 0 and 1, both excluded")
-    target = Path(model_path) / FILE
-    if files.is_no_file(target):
-        raise InputError(f"{target}: is a folder, a pipe or a device; remove it")
     pair = read_pair(*model_files(model_path))
     labels = {trial.utterance: trial for trial in read_protocol(protocol)} if protocol else None
     scores = read_cm_scores(cm_score, labels)
@@ -99,7 +94,7 @@ def calibrate(
         cli.log(f"{scores.path}: {numbers} are few; threshold and EER are rough")
     if bonafide.min() > spoof.max():
         cli.log("the classes do not overlap: how steep the probabilities are depends on the number of trials alone")
-    cli.log(f"{target}: written")
+    cli.log(f"{Path(model_path) / FILE}: written")
     calibrated = metrics.cllr(found.slope * bonafide + found.offset, found.slope * spoof + found.offset)
     return Calibrated(found, metrics.cllr(bonafide, spoof), calibrated)
 

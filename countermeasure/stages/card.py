@@ -34,8 +34,6 @@ def write(folder: str | os.PathLike[str]) -> None:
         present = files.read_regular(path).decode(errors="replace")
     except FileNotFoundError:
         present = MARK
-    except InputError:  # a folder or a pipe
-        present = ""
     if MARK not in present:
         cli.log(f"{path}: is not a card of this suite's, so it is left alone")
     elif present != text:
@@ -62,7 +60,7 @@ def card(folder: str | os.PathLike[str]) -> str:
         "Training": _training(pair),
         "Figures on held-out data": _items(_figures(folder)),
         "Use": [_USE, *(["", _USE_OF_SILENCE] if "silence" in [*columns, *types] else [])],
-        "Versions": _items(f"{name} {version}" for name, version in _dict(record.get("versions")).items()),
+        "Versions": _items(f"{name} {version}" for name, version in (record.get("versions") or {}).items()),
     }
     lines = [
         MARK,
@@ -80,16 +78,13 @@ def _type(entry: Any) -> str:
     return str(entry["feature"].get("type", "unknown")) if entry else "unknown"
 
 
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _items(texts: Iterable[str]) -> list[str]:
     return [f"- {text}" for text in texts] or ["Unknown: the lists had no records beside them."]
 
 
 def _data(pair: tuple[Model, Model], names: list[str], known: dict[str, Any]) -> Iterator[str]:
-    counts = [[_count(model.record.get(name)) for name in ("n_files", "n_frames")] for model in pair]
+    numbers = [[model.record.get(name) for name in ("n_files", "n_frames")] for model in pair]
+    counts = [["unknown" if number is None else f"{number:,}" for number in row] for row in numbers]
     yield from _table(["class", "recordings", "rows"], counts)
     yield ""
     facts = {
@@ -99,15 +94,14 @@ def _data(pair: tuple[Model, Model], names: list[str], known: dict[str, Any]) ->
         "recordings left out": known.get("n_skipped"),
         "SHA-256 of the protocol": known.get("protocol_sha256"),
     }
-    digests = pair[0].record.get("data_sha256")
-    for name, digest in zip(names, digests if isinstance(digests, list) else [], strict=False):
+    for name, digest in zip(names, pair[0].record.get("data_sha256") or [], strict=False):
         facts[f"SHA-256 of `{name}`"] = digest
     yield from _items(f"{name}: {value}" for name, value in facts.items() if value)
 
 
 def _training(pair: tuple[Model, Model]) -> Iterator[str]:
     record = pair[0].record
-    options = _dict(record.get("options"))
+    options = record.get("options") or {}
     if options.get("method") == "logistic":
         yield "Logistic regression on the mean row of each recording, written as two Gaussians whose log ratio it is."
     else:
@@ -143,10 +137,6 @@ def _figures(folder: str | os.PathLike[str]) -> list[str]:
     if found.lowest_usual is not None:
         told.append(f"out of domain: recordings with a mean log-likelihood below {found.lowest_usual:.2f} a frame")
     return told
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}" if type(value) is int else "unknown"
 
 
 def _table(heading: list[str], rows: list[list[str]]) -> Iterator[str]:
