@@ -109,6 +109,13 @@ def test_fewer_than_five_speakers_of_a_class_have_no_interval(n_bonafide, n_spoo
     assert compare(found["min"], found["min"]) == (Interval(None, None, "too few speakers for an interval"), 1.0)
 
 
+def test_spoofs_of_a_single_speaker_have_a_minimum():
+    scores, bonafide, codes = corpus(np.random.default_rng(0), n_speakers=10, n_bonafide=2, n_spoof=1)
+    codes[~bonafide] = 3
+    found = influences(scores, bonafide, Units("speakers", codes), COSTS)["min"]
+    assert 0 <= found.value <= found.corrected <= 2
+
+
 def test_units_are_speakers_where_every_trial_names_one():
     bonafide = np.arange(10) < 5
     utterances, speakers = (
