@@ -140,23 +140,20 @@ def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def read_into(descriptor: int, target: memoryview, offset: int) -> int:
-    """Fill some memory, of bytes, from a file; return how many there were.
+def read_into(file: IO[bytes], target: memoryview, offset: int) -> None:
+    """Fill some memory, of bytes, from a place of a file; several threads may do so at once.
 
-    Several threads may do so at once. Linux reads no more than 2 GiB in one go.
+    Raises
+    ------
+    InputError
+        When the file ends before.
     """
     filled = 0
-    while filled < len(target):
-        if hasattr(os, "preadv"):
-            n = os.preadv(descriptor, [target[filled:]], offset + filled)
-        else:
-            data = os.pread(descriptor, len(target) - filled, offset + filled)
-            n = len(data)
-            target[filled : filled + n] = data
+    while filled < len(target):  # Linux reads no more than 2 GiB in one go
+        n = os.preadv(file.fileno(), [target[filled:]], offset + filled)
         if not n:
-            break
+            raise InputError(f"{file.name}: was cut short while it was read; copy or make the file again")
         filled += n
-    return filled
 
 
 def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]:
@@ -205,20 +202,6 @@ def sha256(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def existing(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a file that is there.
-
-    Raises
-    ------
-    InputError
-        When there is none.
-    """
-    path = Path(path)
-    if path.is_file():
-        return path
-    raise InputError(f"{path}: {'is a folder; give a file' if path.is_dir() else 'no such file'}")
 
 
 def open_locked(part: Path, path: Path) -> int:

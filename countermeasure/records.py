@@ -1,8 +1,7 @@
 """Typed records in JSON: what stands beside an output, and what a model says about itself.
 
-A record is a dataclass. Its annotations say what its JSON must be, and are checked in one place, when
-it is read; code that has a record need not ask again what its values are. ``train-mfcc.pkl.json`` is
-the record of ``train-mfcc.pkl``. It has one entry a line, and equal records give equal bytes.
+A record is a dataclass. Its annotations say what its JSON must be and are checked when it is read, in one place.
+``train-mfcc.pkl.json`` is the record of ``train-mfcc.pkl``. It has one entry a line; equal records give equal bytes.
 """
 
 from __future__ import annotations
@@ -10,18 +9,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from countermeasure.files import read_regular, replace_when_whole
 
 T = TypeVar("T")
 
-_SCALARS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-_BITS = 63  # of a whole number, besides its sign
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a group of named values",
+}
 
 
 def path_of(path: str | os.PathLike[str]) -> Path:
@@ -50,7 +54,7 @@ def write(path: str | os.PathLike[str], record: Any) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Return the values in a file of JSON, whose types `checked` is to check.
+    """Return the values in a file of JSON, which `checked` is to check.
 
     Raises
     ------
@@ -60,69 +64,60 @@ def read(path: str | os.PathLike[str]) -> Any:
         When the file is no JSON; says why.
     """
     try:
-        return json.loads(read_regular(path).decode(), parse_constant=_refuse_constant)
+        return json.loads(read_regular(path).decode())
     except RecursionError:
         raise ValueError("nested too deep") from None
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def checked(kind: type[T], value: Any, name: str = "") -> T:
+def checked(kind: type[T], value: Any) -> T:
     """Return a value of JSON as what a type says: dictionaries become the dataclasses that the type names.
 
     Parameters
     ----------
     kind : type
-        A dataclass, or made of ``str int float bool None list[…] dict[str, …] Literal[…]``, of unions of
-        them, and of `Any` for any JSON. Whole numbers have 64 bits; numbers are finite.
+        A dataclass, or made of ``str int float bool list[…] dict[str, …] Literal[…]``, of unions of them and None,
+        and of `Any` for any JSON. Numbers are finite, whole ones have 64 bits, text is Unicode.
     value : JSON value
-    name : str
-        What the value is called in errors.
 
     Raises
     ------
     ValueError
         When the value is none of that type; names the entry.
     """
-    return _checked(kind, value, name)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()  # raises for what is no Unicode
+        return _typed(kind, json.loads(text, parse_int=_whole_number), "")
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
 
 
-def _checked(form: Any, value: Any, name: str) -> Any:
-    forms = get_args(form) if get_origin(form) in (Union, UnionType) else (form,)
-    if value is None and NoneType in forms:
-        return None
-    forms = tuple(each for each in forms if each is not NoneType)
-    if len(forms) > 1:
-        forms = tuple(each for each in forms if type(value) is (get_origin(each) or each)) or forms
-    form = forms[0]
+def _whole_number(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) >= 2**63:
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return int(digits)
+
+
+def _typed(form: Any, value: Any, name: str) -> Any:
     outer, inner = get_origin(form) or form, get_args(form)
+    if outer in (Union, UnionType):
+        if value is None and NoneType in inner:
+            return None
+        forms = [each for each in inner if each is not NoneType]
+        fitting = (each for each in forms if type(value) is (get_origin(each) or each))
+        return _typed(next(fitting, forms[0]), value, name)
     if dataclasses.is_dataclass(form):
         return _as_dataclass(form, value, name)
     if outer is Literal:
-        if not any(type(value) is type(each) and value == each for each in inner):
-            raise ValueError(f"{_called(name)} is none of {', '.join(map(repr, inner))}")
-        return value
-    if outer in (object, Any):
-        inner = (Any,) * (1 + isinstance(value, dict))
-        outer = type(value) if type(value) in (list, dict, *_SCALARS) or value is None else object
-    if outer is list and type(value) is list:
-        return _as_list(inner[0], value, name)
-    if outer is dict and type(value) is dict:
-        _check_scalars((str,), value, name)
-        return {key: _checked(inner[1], entry, f"{name}.{key}" if name else key) for key, entry in value.items()}
-    if outer is NoneType:
-        return None
-    if outer not in _SCALARS:
-        kinds = {list: "a list", dict: "a group of named values", object: "a value of JSON"}
-        raise ValueError(f"{_called(name)} is not {kinds[outer]}")
-    _check_scalars((outer,), (value,), name)
+        if value not in inner:
+            raise ValueError(f"{name} is none of {', '.join(map(repr, inner))}")
+    elif outer is not Any and type(value) is not outer and not (outer is float and type(value) is int):
+        raise ValueError(f"{name} is not {_KINDS[outer]}")
+    if outer is list and not set(map(type, value)) <= set(get_args(inner[0]) or inner):  # of dataclasses, or wrong
+        return [_typed(inner[0], entry, f"{name}[{i}]") for i, entry in enumerate(value)]
+    if outer is dict:
+        return {key: _typed(inner[1], entry, f"{name}.{key[:100]!r}") for key, entry in value.items()}
     return value
-
-
-def _called(name: str) -> str:
-    return name if len(name) < 100 and name.isprintable() else ascii(name[:100])
 
 
 _hints = lru_cache(get_type_hints)
@@ -130,40 +125,15 @@ _hints = lru_cache(get_type_hints)
 
 def _as_dataclass(form: Any, value: Any, name: str) -> Any:
     if type(value) is not dict:
-        raise ValueError(f"{_called(name) or 'it'} is not a group of named values")
-    hints = _hints(form)
+        raise ValueError(f"{name or 'it'} is not a group of named values")
     fields = {field.name: field for field in dataclasses.fields(form)}
     if unknown := [key for key in value if key not in fields]:
-        raise ValueError(f"{_called(f'{name}.{unknown[0]}' if name else str(unknown[0]))} is unknown")
+        raise ValueError(f"{name or 'it'} has the unknown entry {unknown[0][:100]!r}")
     found = {}
     for key, field in fields.items():
         called = f"{name}.{key}" if name else key
         if key in value:
-            found[key] = _checked(hints[key], value[key], called)
+            found[key] = _typed(_hints(form)[key], value[key], called)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{_called(called)} is missing")
+            raise ValueError(f"{called} is missing")
     return form(**found)
-
-
-def _as_list(form: Any, value: list[Any], name: str) -> list[Any]:
-    forms = get_args(form) if get_origin(form) in (Union, UnionType) else (form,)
-    if all(each in _SCALARS or each is NoneType for each in forms):  # at once: there may be a million of them
-        _check_scalars(forms, value, f"{name}[…]")
-        return value
-    return [_checked(form, entry, f"{name}[{i}]") for i, entry in enumerate(value)]
-
-
-def _check_scalars(forms: Iterable[Any], values: Iterable[Any], name: str) -> None:
-    """Check that all values are of some of the types in `_SCALARS`, or None where that is among them."""
-    allowed = {int, *forms} if float in forms else set(forms)
-    if not set(map(type, values)) <= allowed:
-        raise ValueError(f"{_called(name)} is not {' or '.join(_SCALARS[form] for form in forms if form in _SCALARS)}")
-    numbers = [value for value in values if type(value) is int]
-    if numbers and max(map(int.bit_length, numbers)) > _BITS:
-        raise ValueError(f"{_called(name)} is too large a number")
-    if any(value != value or abs(value) == float("inf") for value in values if type(value) is float):
-        raise ValueError(f"{_called(name)} is not finite")
-    try:
-        "".join(value for value in values if type(value) is str).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{_called(name)} holds text that is no Unicode") from None

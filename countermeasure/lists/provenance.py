@@ -132,7 +132,7 @@ def write(list_path: str | os.PathLike[str], record: Record) -> None:
 def read(list_path: str | os.PathLike[str]) -> Record | None:
     """Read the record of a list; None when there is none, or one of a newer format.
 
-    Whether it belongs to the list as it stands there now is for `matches` to say.
+    Whether it belongs to the list as it is now is for `matches` to say.
 
     Raises
     ------
@@ -181,30 +181,33 @@ def describe(list_path: str | os.PathLike[str]) -> Described:
     digest = sha256(list_path)
     try:
         record = read(list_path)
-        doubt = None if record else "has no record beside it"
+        doubt = "has no record beside it"
     except InputError as error:
         record, doubt = None, str(error)
-    if record and record.list_sha256 != digest:
-        record, doubt = None, f"is not the list that {path_of(list_path).name} describes"
-    return Described(digest, record, doubt and f"{list_path}: {doubt}; its items are taken by their order alone")
+    if record and record.list_sha256 == digest:
+        return Described(digest, record)
+    if record:
+        doubt = f"is not the list that {path_of(list_path).name} describes"
+    return Described(digest, None, f"{list_path}: {doubt}; its items are taken by their order alone")
 
 
 def source(record: Record | None) -> dict[str, Any] | None:
     """Return the entries of what a model remembers of a list, see `Source`; None for a list without a record."""
     if record is None:
         return None
-    remembered = Source(
-        kind=record.kind,
-        feature=record.feature,
-        sampling_rate=record.sampling_rate,
-        model=record.model.get("training_id"),
-        split=record.split,
-        dtype=record.dtype,
-        protocol_sha256=record.protocol_sha256,
-        n_speakers=len({speaker for speaker in record.speakers if speaker}),
-        n_skipped=len(record.skipped),
+    return vars(
+        Source(
+            kind=record.kind,
+            feature=record.feature,
+            sampling_rate=record.sampling_rate,
+            model=record.model.get("training_id"),
+            split=record.split,
+            dtype=record.dtype,
+            protocol_sha256=record.protocol_sha256,
+            n_speakers=len({speaker for speaker in record.speakers if speaker}),
+            n_skipped=len(record.skipped),
+        )
     )
-    return vars(remembered)
 
 
 def combined_sha256(digests: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Rows of lists that still lie in their files: a few byte ranges, which a worker on another machine reads itself."""
+"""Rows of lists that are still in their files: byte ranges, which a worker on another machine reads itself."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class ListFile(AbstractContextManager):
         target = array.reshape(-1).view(np.uint8)  # `array.data` cannot be cast for every dtype
         if self._held is not None:
             target[:] = self._held[offset : offset + target.size]
-        elif files.read_into(self._file.fileno(), target.data, offset) != target.size:
-            raise InputError(f"{self.path}: was cut short while it was read; make it again")
+        else:
+            files.read_into(self._file, target.data, offset)
 
 
 class _FileElsewhere(NamedTuple):

@@ -1,9 +1,8 @@
 """A feature list on its way to disk, in parts that outlive the run.
 
-Features are written as items of the list itself to ``.NAME.items``. After each part of some hundred
-recordings, ``.NAME.parts`` has a line of JSON more, which says what the part holds and has its
-checksum. In the end the items take the list's name. A run that was killed loses less than a part; one
-that was interrupted, nothing.
+``.NAME.items`` holds the items of the list so far. ``.NAME.parts`` holds the settings and then, for each part of some
+hundred recordings, a line of JSON about them. A run that was killed loses less than a part; one that was
+interrupted, nothing. In the end the items take the list's name.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +21,7 @@ import numpy as np
 from countermeasure import records
 from countermeasure.errors import InputError
 from countermeasure.files import check_place, open_locked, sha256
-from countermeasure.lists.pickles import LETTERS, LIST_END, LIST_START, Index, item_bytes
+from countermeasure.lists.pickles import LIST_END, LIST_START, Index, ItemWriter
 
 # Recordings of a part.
 PART = 500
@@ -51,29 +49,20 @@ class Recording:
     problem: str | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Part:
-    """Some recordings in a row; all but the first are of the items, see `pickles.Index`."""
+    """Some recordings in a row, and where their items are; `end` is behind the last one."""
 
-    recordings: list[Recording] = field(default_factory=list)
-    n_frames: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    labels: str = ""
-    dtype: str = ""
-    row_shape: list[int] = field(default_factory=list)
-    n_bytes: int = 0
-    crc32: int = 0
-
-    def __post_init__(self) -> None:
-        n_items = sum(recording.problem is None for recording in self.recordings)
-        if not n_items == len(self.n_frames) == len(self.starts) == len(self.labels):
-            raise ValueError("numbers of items differ")
+    recordings: list[Recording]
+    n_frames: list[int]
+    index: Index
+    end: int
 
 
 class UnfinishedList(AbstractContextManager):
     """A list that grows recording by recording, in the protocol's order.
 
-    While it is open, no other run can open it. One without recordings is deleted at the end.
+    While it is open, no other run can open it. One without items is deleted at the end.
 
     Parameters
     ----------
@@ -87,7 +76,7 @@ class UnfinishedList(AbstractContextManager):
     Attributes
     ----------
     recordings : list of Recording
-        Those dealt with so far, to the end of the last part.
+        Those dealt with so far.
     n_frames : list of int
         Number of rows of each item.
 
@@ -103,35 +92,25 @@ class UnfinishedList(AbstractContextManager):
         self._settings, self._restart = json.dumps(settings), restart
         self.recordings: list[Recording] = []
         self.n_frames: list[int] = []
-        self._index = Index("", [], "", [])
+        self._noted = 0, 0  # how many of both have lines
 
     def __enter__(self) -> UnfinishedList:
         check_place(self.path)
-        self._items: IO[bytes] = os.fdopen(open_locked(self._items_path, self.path), "r+b")
+        self._file: IO[bytes] = os.fdopen(open_locked(self._items_path, self.path), "r+b")
         self._parts: IO[str] | None = None
-        self._part = _Part()
         self._found = [] if self._restart else list(self._whole_parts())
         return self
 
     def _whole_parts(self) -> Iterator[_Part]:
         """Yield the parts that an earlier run has left, up to the first that is torn."""
-        try:
-            title, *lines = self._parts_path.read_bytes().splitlines()
-        except (FileNotFoundError, ValueError):
-            return
-        if title.decode(errors="replace") != self._settings or self._items.read(len(LIST_START)) != LIST_START:
-            return
-        for line in lines:
-            try:
+        size = os.fstat(self._file.fileno()).st_size
+        with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
+            settings, *lines = self._parts_path.read_bytes().splitlines()
+            for line in lines if settings == self._settings.encode() else ():
                 part = records.checked(_Part, json.loads(line))
-            except (ValueError, RecursionError):
-                return
-            if not 0 <= part.n_bytes <= os.fstat(self._items.fileno()).st_size:
-                return
-            content = self._items.read(part.n_bytes)
-            if len(content) != part.n_bytes or zlib.crc32(content) != part.crc32:
-                return
-            yield part
+                if not 0 <= part.end <= size:
+                    return
+                yield part
 
     @property
     def n_found(self) -> int:
@@ -148,64 +127,53 @@ class UnfinishedList(AbstractContextManager):
         with_problems : bool
             Whether parts with recordings that could not be used are taken; else these are tried again.
         """
-        kept = []
+        self._items, kept = ItemWriter(self._file), []
         for part in self._found:
-            n = len(self.recordings)
-            now = list(digests[n : n + len(part.recordings)])
-            if [recording.sha256 for recording in part.recordings] != now:
+            now = list(digests[len(self.recordings) :][: len(part.recordings)])
+            is_same = [one.sha256 for one in part.recordings] == now
+            if not is_same or (not with_problems and any(one.problem for one in part.recordings)):
                 break
-            if not with_problems and any(recording.problem for recording in part.recordings):
-                break
-            kept.append(part)
-            self._take(part)
-        self._end = len(LIST_START) + sum(part.n_bytes for part in kept)
-        self._items.seek(0)
-        self._items.write(LIST_START)
-        self._items.truncate(self._end)
-        self._items.seek(self._end)
+            self.recordings += part.recordings
+            self.n_frames += part.n_frames
+            self._items.resume(part.index, part.end)
+            kept.append(_line(part))
+        self._file.seek(0)
+        self._file.write(LIST_START)
+        self._file.truncate(self._items.size)
+        self._file.seek(self._items.size)
         self._parts = open(self._parts_path, "w", encoding="utf-8")  # noqa: SIM115  closed by __exit__
-        self._parts.write(self._settings + "\n" + "".join(map(_line, kept)))
-
-    def _take(self, part: _Part) -> None:
-        self.recordings += part.recordings
-        self.n_frames += part.n_frames
-        index = self._index
-        dtype, row_shape = (part.dtype, part.row_shape) if part.starts else (index.dtype, index.row_shape)
-        self._index = Index(dtype, row_shape, index.labels + part.labels, index.starts + part.starts)
+        self._parts.write("".join([self._settings + "\n", *kept]))
+        self._noted = len(self.recordings), len(self.n_frames)
 
     def add(self, recording: Recording, feature: np.ndarray | None, label: str | None) -> None:
         """Append the next recording; `feature` is an array [rows, columns], None where there is a problem."""
-        part = self._part
         if feature is not None:
-            item, start = item_bytes(len(self.n_frames) + len(part.n_frames) + 1, feature, label)
-            self._items.write(item)  # before anything is noted: the disk may be full
-            part.n_frames.append(len(feature))
-            part.starts.append(self._end + start)
-            part.labels += LETTERS[label]
-            part.dtype, part.row_shape = feature.dtype.str, list(feature.shape[1:])
-            self._end += len(item)
-            part.n_bytes += len(item)
-            part.crc32 = zlib.crc32(item, part.crc32)
-        part.recordings.append(recording)
-        if len(part.recordings) == PART:
+            self._items.append(feature, label)
+            self.n_frames.append(len(feature))
+        self.recordings.append(recording)
+        if len(self.recordings) - self._noted[0] == PART:
             self.end_part()
 
     def end_part(self) -> None:
         """Bring all that was added to where it outlives the run."""
-        part, self._part = self._part, _Part()
-        if part.recordings and self._parts is not None:
-            self._items.flush()  # to the operating system, where it survives the end of this process
-            self._parts.write(_line(part))
-            self._parts.flush()
-            self._take(part)
+        n, i = self._noted
+        if self._parts is None or len(self.recordings) == n:
+            return
+        self._file.flush()
+        os.fsync(self._file.fileno())  # before the line that says so
+        self._parts.write(
+            _line(_Part(self.recordings[n:], self.n_frames[i:], self._items.index_from(i), self._items.size))
+        )
+        self._parts.flush()
+        self._noted = len(self.recordings), len(self.n_frames)
 
     def finish(self) -> tuple[str, Index]:
-        """Complete the items; return the list's SHA-256, and where its items stand."""
+        """Complete the items; return the list's SHA-256, and where its items are."""
         self.end_part()
-        self._items.write(LIST_END)
-        self._items.flush()
-        os.fsync(self._items.fileno())
-        return sha256(self._items_path), self._index
+        self._file.write(LIST_END)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return sha256(self._items_path), self._items.index
 
     def publish(self) -> None:
         """Give the list its name; nothing else is left of it."""
@@ -213,19 +181,16 @@ class UnfinishedList(AbstractContextManager):
         os.replace(self._items_path, self.path)
 
     def __exit__(self, *exception: Any) -> None:
-        try:
-            if self._items_path.exists():  # not published
-                self.end_part()
-        finally:
-            # Where this run did not begin, whatever an earlier one has left stays as it was.
-            is_of_use = self._parts_path.exists() if self._parts is None else bool(self.n_frames)
-            if not is_of_use:
-                self._items_path.unlink(missing_ok=True)
-                self._parts_path.unlink(missing_ok=True)
-            with contextlib.ExitStack() as files:
-                files.enter_context(contextlib.closing(self._items))
-                if self._parts is not None:
-                    files.enter_context(contextlib.closing(self._parts))
+        with self._file, self._parts or contextlib.nullcontext():
+            try:
+                if self._items_path.exists():  # not published
+                    self.end_part()
+            finally:
+                # Where this run did not begin, whatever an earlier one has left stays as it was.
+                is_of_use = self._parts_path.exists() if self._parts is None else self._noted[1] > 0
+                if not is_of_use:
+                    self._items_path.unlink(missing_ok=True)
+                    self._parts_path.unlink(missing_ok=True)
 
 
 def remove_unfinished(path: str | os.PathLike[str]) -> None:
@@ -244,5 +209,5 @@ def _line(part: _Part) -> str:
 
 
 def _paths(path: Path) -> tuple[Path, Path]:
-    """Return where the items of a list and the account of their parts stand."""
+    """Return where the items of a list and the lines about their parts are."""
     return path.with_name(f".{path.name}.items"), path.with_name(f".{path.name}.parts")
