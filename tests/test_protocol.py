@@ -18,41 +18,27 @@ def written(tmp_path, content):
 @pytest.mark.parametrize(
     ("line", "utterance", "label", "attack", "speaker"),
     [
-        ("LA_0039 LA_E_2834763 - A11 spoof", "LA_E_2834763", "spoof", "A11", "LA_0039"),
         ("LA_0014 LA_E_5849185 - - bonafide", "LA_E_5849185", "bonafide", None, "LA_0014"),
         ("flac LA_E_2834763 A11 spoof", "LA_E_2834763", "spoof", "A11", None),
-        ("flac LA_E_5849185 - bonafide", "LA_E_5849185", "bonafide", None, None),
         ("LA_E_2834763", "LA_E_2834763", None, None, None),
         ("LA_0039 LA_E_2834763 - A11 -", "LA_E_2834763", None, None, "LA_0039"),
         ("- LA_E_2834763", "LA_E_2834763", None, None, None),
         ("spoof", "spoof", None, None, None),  # a file may be called so
         ("\tLA_0039\tLA_E_1 -\t\tA07  spoof \r", "LA_E_1", "spoof", "A07", "LA_0039"),
+        ("LA_0039\u00a0LA_E_1\u2003- A07\u3000spoof", "LA_E_1", "spoof", "A07", "LA_0039"),
     ],
 )
 def test_fields_are_found_in_lines_of_every_form(tmp_path, line, utterance, label, attack, speaker):
     assert read_protocol(written(tmp_path, line)) == [Trial(line.strip(), utterance, label, attack, speaker)]
 
 
-@pytest.mark.parametrize("line", ["LA_0039 LA_E_1 - A11 Spoof", "LA_0039 LA_E_1 - A11 spoofed", "a LA_E_1 bonafide x"])
-def test_only_the_exact_word_at_the_end_is_a_label(tmp_path, line):
-    with pytest.raises(InputError, match=":2: no label at the end"):
-        read_protocol(written(tmp_path, f"{' '.join(['S', 'U', *line.split()[2:-1], 'spoof'])}\n{line}\n"))
-
-
-def test_trials_come_in_the_files_order(tmp_path):
-    names = ["LA_E_9", "LA_E_1", "LA_E_5"]
-    path = written(tmp_path, "".join(f"LA_0001 {name} - - bonafide\n" for name in names))
-    assert [trial.utterance for trial in read_protocol(path)] == names
-
-
 @pytest.mark.parametrize(
     "content",
     [
         b"LA_1 A - A07 spoof\nLA_2 B - - bonafide\n",
-        b"LA_1 A - A07 spoof\nLA_2 B - - bonafide",
-        b"LA_1 A - A07 spoof\r\nLA_2 B - - bonafide\r\n",
-        b"\xef\xbb\xbfLA_1 A - A07 spoof\nLA_2 B - - bonafide\n",
-        b"\n \nLA_1 A - A07 spoof\n\t\n\n   LA_2 B - - bonafide   \n\n",
+        b"LA_1 A - A07 spoof\r\nLA_2 B - - bonafide",
+        b"LA_1 A - A07 spoof\rLA_2 B - - bonafide\r",
+        b"\xef\xbb\xbf\n \nLA_1 A - A07 spoof\n\t\n\n   LA_2 B - - bonafide   \n\n",
     ],
 )
 def test_what_editors_make_of_a_protocol_is_the_same_protocol(tmp_path, content):
@@ -62,14 +48,10 @@ def test_what_editors_make_of_a_protocol_is_the_same_protocol(tmp_path, content)
     ]
 
 
-def test_tabs_stay_in_the_line(tmp_path):
-    (trial,) = read_protocol(written(tmp_path, "LA_1\tA\t-\tA07\tspoof\n"))
-    assert trial == Trial("LA_1\tA\t-\tA07\tspoof", "A", "spoof", "A07", "LA_1")
-
-
 @pytest.mark.parametrize("content", ["LA_1 A\nLA_1 B\n", "A\nB\n", "LA_1 A - - -\nLA_1 B - - -\n"])
 def test_a_protocol_without_any_label_is_blind(tmp_path, content):
     trials = read_protocol(written(tmp_path, content))
+    assert trials.is_blind
     assert [(trial.utterance, trial.label) for trial in trials] == [("A", None), ("B", None)]
 
 
@@ -78,49 +60,46 @@ def test_a_protocol_without_any_label_is_blind(tmp_path, content):
     [
         # Numbers are those of the file's lines, blank ones among them.
         ("\nLA_1 A - - bonafide\n\nLA_1 B - A07 spoof\nLA_2 A - A08 spoof\n", ":5: utterance A stands on line 2"),
-        ("LA_1 A - - bonafide\n\nLA_1 B - A07\n", ":3: 4 fields and no label, where line 1 has 5; all lines"),
-        ("LA_1 A - A07\nLA_1 B - A07 spoof\n", ":2: 5 fields, where line 1 has 4; all lines"),
-        ("LA_1 A - - bonafide\nLA_1 B - A07 x\n", ":2: no label at the end"),
-        ("", ": no trial in it"),
+        ("s u - - bonafide\ns - - - bonafide\n", ":2: no utterance id in it"),
+        ("LA_1 A - - bonafide\n\n  LA_1 B - A07  \n", ":3: 4 fields, where line 1 has 5; .*: 'LA_1 B - A07'$"),
+        ("LA_1 A - - bonafide\nLA_1 B - A07 Spoof\n", ":2: no label at the end"),
+        ("LA_1 A - - x\nLA_1 B - A07 spoof\n", ":1: no label at the end"),
+        ("s u1 spoof x\ns u2 bonafide x\n", ":1: 'spoof' in field 3 of 4, which is no known form"),
         (" \n\r\n\t\n", ": no trial in it"),
         (b"\xef\xbb\xbf", ": no trial in it"),
-        ("\x1f\n", ": no trial in it"),
         (b"\x80\x04\x95\x10\x00", "not a text file"),
-        ("LA_1 A - - bonafide\n".encode("utf-16"), "not a text file"),
         ("LA_1 A - - bonafide\n".encode("utf-16-le"), "not a text file"),
-        (b"\x00" * 512, "not a text file"),  # what a crash leaves of a file that was being written
-    ],
-    ids=[
-        "twice",
-        "unlabelled",
-        "unlabelled first",
-        "unlabelled, as many fields",
-        "empty",
-        "blank",
-        "mark alone",
-        "control",
-        "pickle",
-        "UTF-16",
-        "UTF-16-LE",
-        "0",
+        ("größe - - bonafide".encode("cp1252"), r"byte 2 is not UTF-8\); if it is text, save it as UTF-8$"),
     ],
 )
 def test_mistakes_are_named_with_their_place(tmp_path, content, message):
-    path = written(tmp_path, content)
-    with pytest.raises(InputError) as caught:
-        read_protocol(path)
-    assert str(caught.value).startswith(str(path))
-    assert message in str(caught.value)
+    with pytest.raises(InputError, match=message) as caught:
+        read_protocol(written(tmp_path, content))
+    assert str(caught.value).startswith(str(tmp_path / "protocol.txt"))
     assert "\n" not in str(caught.value)
 
 
-def test_the_line_itself_is_quoted(tmp_path):
-    path = written(tmp_path, "LA_1 A - - bonafide\n  LA_1 B - A07  \n")
-    with pytest.raises(InputError, match=r"protocol\.txt:2: .*'LA_1 B - A07'$"):
-        read_protocol(path)
-    path = written(tmp_path, "LA_1 A - - bonafide\nLA_7 A - A07 spoof\n")
-    with pytest.raises(InputError, match=r"protocol\.txt:2: .*'LA_7 A - A07 spoof'$"):
-        read_protocol(path)
+def test_what_is_no_file_or_no_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.txt: no such file"):
+        read_protocol(tmp_path / "absent.txt")
+    with pytest.raises(InputError, match="is a folder"):
+        read_protocol(tmp_path)
+    with pytest.raises(InputError, match="no protocol format 'tsv'; give one of asvspoof2019"):
+        read_protocol(written(tmp_path, "a\n"), "tsv")
+
+
+@pytest.mark.parametrize(
+    ("line", "scored"),
+    [
+        ("S1 U1 bonafide", "S1 U1 - - bonafide"),
+        ("- U1 spoof", "- U1 - - spoof"),
+        ("LA_1 U1 A07 spoof", "LA_1 U1 A07 spoof"),
+        ("LA_1  U1 -\tA07 spoof", "LA_1  U1 -\tA07 spoof"),
+    ],
+)
+def test_trials_of_three_fields_have_five_in_a_score_file(tmp_path, line, scored):
+    (trial,) = read_protocol(written(tmp_path, f"{line}\n"))
+    assert trial.line == scored
 
 
 # -- other corpora -----------------------------------------------------------------------------------
@@ -156,35 +135,29 @@ CORPORA = {
         "asvspoof2021",
     ),
     "5": (
-        "T_4850 T_0000000000 F - - - AC3 A05 spoof -\nT_3734 T_0000000011 F - - - - bonafide bonafide -\n",
+        "T_4850\tT_0000000000\tF\t-\t-\t-\tAC3\tA05\tspoof\t-\nT_3734 T_0000000011 F - - - - bonafide bonafide -\n",
         [("T_0000000000", "spoof", "A05", "T_4850"), ("T_0000000011", "bonafide", None, "T_3734")],
-        "asvspoof5",
-    ),
-    "5, coded": (
-        "E_4608\tE_0000000024\tM\tC11\t4\tE_0004890277\tAC1\tA24\tspoof\t-\n"
-        "E_2040\tE_0000000034\tM\t-\t0\t-\t-\tbonafide\tbonafide\t-\n",
-        [("E_0000000024", "spoof", "A24", "E_4608"), ("E_0000000034", "bonafide", None, "E_2040")],
         "asvspoof5",
     ),
 }
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
-@pytest.mark.parametrize("is_told", [False, True])
-def test_corpora_are_recognised(tmp_path, corpus, is_told):
+def test_corpora_are_recognised(tmp_path, corpus):
     content, expected, protocol_format = CORPORA[corpus]
-    trials = read_protocol(written(tmp_path, content), protocol_format if is_told else None)
-    assert [trial[1:5] for trial in trials] == expected
-    assert [trial.line for trial in trials] == content.splitlines()
+    for given in (None, protocol_format):
+        trials = read_protocol(written(tmp_path, content), given)
+        assert [trial[1:5] for trial in trials] == expected
+        assert [trial.line for trial in trials] == content.splitlines()
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_one_line_of_another_corpus_is_named(tmp_path, corpus):
     content, _, protocol_format = CORPORA[corpus]
-    for other, (lines, _, other_format) in CORPORA.items():
-        if protocol_format != other_format or ("2021" in corpus and other != corpus):
+    for lines, _, other_format in CORPORA.values():
+        if protocol_format != other_format:
             with pytest.raises(InputError, match=r"protocol\.txt:3: .*, (where line 1 has|though other lines)"):
-                read_protocol(written(tmp_path, content + lines.replace("_E_", "_X_").replace("_T_", "_Y_")))
+                read_protocol(written(tmp_path, content + lines))
             with pytest.raises(InputError, match=r"protocol\.txt:1: "):
                 read_protocol(written(tmp_path, content), "asvspoof5" if protocol_format != "asvspoof5" else "csv")
 
@@ -195,11 +168,6 @@ def test_a_label_that_is_missing_in_the_middle_of_a_line_is_named(tmp_path):
         read_protocol(written(tmp_path, content))
 
 
-def test_labels_where_no_format_has_them_are_not_overlooked(tmp_path):
-    with pytest.raises(InputError, match=r":1: 'spoof' in field 3 of 4, which is no known form"):
-        read_protocol(written(tmp_path, "s u1 spoof x\ns u2 bonafide x\n"))
-
-
 def test_what_could_be_two_formats_is_for_the_caller_to_say(tmp_path):
     path = written(tmp_path, "s u1 a b A07 spoof x spoof\ns u2 a b - bonafide x bonafide\n")
     with pytest.raises(InputError, match=r":1: every line may be of asvspoof2019 or asvspoof2021; say which"):
@@ -208,15 +176,19 @@ def test_what_could_be_two_formats_is_for_the_caller_to_say(tmp_path):
     assert read_protocol(path, "asvspoof2021")[0].attack == "A07"
 
 
-def test_ids_are_as_long_as_score_files_can_hold(tmp_path):
-    assert len(read_protocol(written(tmp_path, f"s {'ß' * 127}x - - bonafide\n"))) == 1
-    with pytest.raises(InputError, match=r":2: a word of more than 255 bytes"):
-        read_protocol(written(tmp_path, f"s u - - bonafide\ns {'ß' * 128} - - bonafide\n"))
-
-
-def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no protocol format 'tsv'; give one of asvspoof2019"):
-        read_protocol(written(tmp_path, CORPORA["5"][0]), "tsv")
+@pytest.mark.parametrize(
+    ("protocol_format", "example"),
+    [
+        ("asvspoof2019", "LA_0039 LA_E_2834763 - A11 spoof"),
+        ("asvspoof2021", "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval"),
+        ("asvspoof5", "T_4850 T_0000000000 F - - - AC3 A05 spoof -"),
+    ],
+)
+def test_lines_are_expected_as_the_format_asked_for_has_them(tmp_path, protocol_format, example):
+    for content in ("", "a b spoof x\n", "s u a b\ns u\n"):
+        with pytest.raises(InputError, match=f"expected lines like '{re.escape(example)}'"):
+            read_protocol(written(tmp_path, content), protocol_format)
+    assert [trial.label for trial in read_protocol(written(tmp_path, example), protocol_format)] == ["spoof"]
 
 
 @pytest.mark.parametrize("corpus", ["2021 LA", "2021 DF", "2021 PA"])
@@ -235,45 +207,12 @@ def test_subsets_are_chosen_or_noted(tmp_path, corpus):
         read_protocol(path, protocol_subset=["test"])
 
 
-def test_a_dash_is_no_subset(tmp_path):
-    content = CORPORA["2021 LA"][0].replace(" eval", " -")
-    trials = read_protocol(written(tmp_path, content))
+def test_where_there_are_no_subsets(tmp_path):
+    trials = read_protocol(written(tmp_path, CORPORA["2021 LA"][0].replace(" eval", " -")))
     assert [trial.subset for trial in trials] == [None, "progress"]
     assert trials.note is None
-
-
-def test_formats_without_subsets_have_none_to_choose(tmp_path):
     with pytest.raises(InputError, match="no subset 'eval'; it has no subsets: leave --protocol_subset out"):
         read_protocol(written(tmp_path, CORPORA["5"][0]), protocol_subset=["eval"])
-
-
-def test_what_stands_there_twice_is_found_however_far_apart(tmp_path):
-    lines = [f"s u{i} - - bonafide\n" for i in range(5000)]
-    for again in (2500, 4999):
-        path = written(tmp_path, "\n".join([*lines[:again], lines[7], *lines[again:]]))
-        with pytest.raises(InputError, match=rf":{2 * again + 1}: utterance u7 stands on line 15 already"):
-            read_protocol(path)
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_end_as_on_any_system(tmp_path, end):
-    content = "".join(["\ufeff", *(f"s größe{i} - A1 spoof{end}" for i in range(9)), end]).encode()
-    trials = read_protocol(written(tmp_path, content))
-    assert len(trials) == 9
-    assert trials[8] == Trial("s größe8 - A1 spoof", "größe8", "spoof", "A1", "s")
-    with pytest.raises(InputError, match=rf"byte {len(content) + 2} is not UTF-8"):
-        read_protocol(written(tmp_path, content + b"s \xff - A1 spoof\n"))
-
-
-@pytest.mark.parametrize("long", ["text " * 5000, " " * 25_000])
-def test_csv_files_with_long_columns_are_read_to_their_end(tmp_path, long):
-    # Wherever the long line falls among the blocks in which a file is read.
-    for before in range(900, 1100, 7):
-        lines = [f"a{i}.wav,spoof,some words that are said\n" for i in range(2 * before)]
-        lines[before] = f"long.wav,spoof,{long}\n" if long.strip() else f"{long}\n"
-        trials = read_protocol(written(tmp_path, "".join(["file,label,text\n", *lines])))
-        assert len(trials) == 2 * before - (not long.strip())
-        assert trials[-1].utterance == f"a{2 * before - 1}.wav"
 
 
 # -- CSV ---------------------------------------------------------------------------------------------
@@ -283,7 +222,7 @@ def test_csv_files_with_long_columns_are_read_to_their_end(tmp_path, long):
     "content",
     [
         "file,label,speaker,attack\na.wav,bonafide,Ann,\nsub/b.mp3,spoof,Bob,tts\n",
-        "File, Label ,speaker,attack\r\na.wav, bonafide,Ann,-\r\nsub/b.mp3,spoof,Bob,tts\r\n",
+        '"file","Label ",speaker,attack\r\na.wav, bonafide,Ann,-\r\nsub/b.mp3,spoof,Bob,tts\r\n',
         "attack;speaker;note;label;file\n;Ann;x;bona-fide;a.wav\ntts;Bob;;spoof;sub/b.mp3\n",
         'file\tlabel\tspeaker\tattack\n"a.wav"\tbonafide\tAnn\tnone of it\nsub/b.mp3\tspoof\tBob\ttts\n',
         "\ufefffile,label,speaker,attack\n\na.wav,bonafide,Ann,\n\nsub/b.mp3,spoof,Bob,tts",
@@ -330,11 +269,12 @@ def test_a_csv_without_labels_is_blind(tmp_path, content):
             ":1: unknown column 'lable'; did you mean 'label'\\?: 'file;lable;speaker;attack'",
         ),
         ("file,Labels\na.wav,spoof\n", ":1: unknown column 'labels'; did you mean 'label'"),
-        ("file,label,spekaer\na.wav,spoof,x\n", ":1: unknown column 'spekaer'; did you mean 'speaker'"),
         ("flie,label\na.wav,spoof\n", ":1: unknown column 'flie'; did you mean 'file'"),
         ('file,label\n"a.wav,spoof\n', ":2: unexpected end of data: '\"a.wav,spoof'"),
         ("file,file\na.wav,b\n", ":1: two columns file"),
         ("path,label\na.wav,spoof\n", ":1: no column file; the header of a CSV names it"),
+        ("path;class\na.wav;spoof\nb.wav;bonafide\n", ":1: no column file"),
+        ("name, class\na b.wav, spoof\n", ":1: no column file"),
         ("file,label\n", ": no trial in it; expected a header like 'file,label' and lines like"),
     ],
 )
@@ -343,10 +283,15 @@ def test_mistakes_in_a_csv_are_named_with_their_line(tmp_path, content, message)
         read_protocol(written(tmp_path, content))
 
 
+def test_a_csv_needs_its_header_when_it_is_said_to_be_one(tmp_path):
+    with pytest.raises(InputError, match=":1: no column file"):
+        read_protocol(written(tmp_path, "a b - - spoof\n"), "csv")
+
+
 def test_other_columns_of_a_csv_are_left_alone(tmp_path):
     # One that looks like a known one is only a mistake where that one is missing.
     columns = ["file", "label", "labels", "speaker_id", "text", "split", "duration"]
-    path = written(tmp_path, f"{','.join(columns)}\na.wav,spoof,x,s,words,dev,3\n")
+    path = written(tmp_path, f"{','.join(columns)}\na.wav,spoof,x,s,{'words ' * 5000},dev,3\n")
     assert [trial[:5] for trial in read_protocol(path)] == [("- a.wav - - spoof", "a.wav", "spoof", None, None)]
 
 
@@ -361,72 +306,7 @@ def test_a_csv_out_of_a_pipe_is_not_read_twice(tmp_path):
         done.result(timeout=30)
 
 
-def test_what_another_program_saved_can_be_mended(tmp_path):
-    path = written(tmp_path, "file,label\ngröße.wav,spoof\n".encode("cp1252"))
-    with pytest.raises(InputError, match=r"byte 13 is not UTF-8\); if it is text, save it as UTF-8$"):
-        read_protocol(path)
-
-
-@pytest.mark.parametrize(
-    ("protocol_format", "example"),
-    [
-        ("asvspoof2019", "LA_0039 LA_E_2834763 - A11 spoof"),
-        ("asvspoof2021", "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval"),
-        ("asvspoof5", "T_4850 T_0000000000 F - - - AC3 A05 spoof -"),
-    ],
-)
-def test_lines_are_expected_as_the_format_asked_for_has_them(tmp_path, protocol_format, example):
-    for content in ("", "a b spoof x\n", "s u a b\ns u\n"):
-        with pytest.raises(InputError, match=f"expected lines like '{re.escape(example)}'"):
-            read_protocol(written(tmp_path, content), protocol_format)
-    assert [trial.label for trial in read_protocol(written(tmp_path, example), protocol_format)] == ["spoof"]
-
-
-def test_a_csv_needs_its_header_when_it_is_said_to_be_one(tmp_path):
-    with pytest.raises(InputError, match=":1: no column file"):
-        read_protocol(written(tmp_path, "a.wav,spoof\n"), "csv")
-
-
-def test_a_file_that_is_not_there_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"absent\.txt: no such file"):
-        read_protocol(tmp_path / "absent.txt")
-    with pytest.raises(InputError, match="is a folder"):
-        read_protocol(tmp_path)
-
-
-@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u3000", "\x0b"])
-def test_any_blank_separates_fields(tmp_path, blank):
-    path = written(tmp_path, f"LA_1{blank}A{blank}- A07{blank}spoof\nLA_2 B - -{blank}bonafide\n")
-    assert [trial[1:5] for trial in read_protocol(path)] == [
-        ("A", "spoof", "A07", "LA_1"),
-        ("B", "bonafide", None, "LA_2"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "scored"),
-    [
-        ("S1 U1 bonafide", "S1 U1 - - bonafide"),
-        ("- U1 spoof", "- U1 - - spoof"),
-        ("LA_1 U1 A07 spoof", "LA_1 U1 A07 spoof"),
-        ("LA_1  U1 -\tA07 spoof", "LA_1  U1 -\tA07 spoof"),
-    ],
-)
-def test_trials_of_three_fields_have_five_in_a_score_file(tmp_path, line, scored):
-    (trial,) = read_protocol(written(tmp_path, f"{line}\n"))
-    assert trial.line == scored
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["path;class\na.wav;spoof\nb.wav;bonafide\n", "path,class\na.wav,spoof\n", "name, class\na b.wav, spoof\n"],
-)
-def test_a_csv_without_the_column_file_is_told(tmp_path, content):
-    with pytest.raises(InputError, match=r"protocol\.txt:1: no column file; "):
-        read_protocol(written(tmp_path, content))
-
-
-# --- further columns, by the organisers' descriptions of their files
+# -- further columns, by the organisers' descriptions of their files -----------------------------------
 
 
 @pytest.mark.parametrize(

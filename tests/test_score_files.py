@@ -56,32 +56,6 @@ def test_two_fields_take_labels_from_the_protocol(file):
         read_cm_scores(file("LA_E_9 1\n"), trials)
 
 
-def test_a_format_of_the_protocol_does_not_bind_blind_lines(file):
-    (trial,) = read_protocol(file("LA_0020 LA_E_1 none loc_tx bonafide bonafide notrim eval\n", "p.txt"))
-    scores = read_cm_scores(file("S LA_E_1 - - - 0.5\n"), {"LA_E_1": trial}, "asvspoof2021")
-    assert columns(scores) == [("LA_E_1", 0.5, True, "", "LA_0020")]
-
-
-def test_blind_lines_take_labels_from_the_protocol(file):
-    trials = {t.utterance: t for t in read_protocol(file("LA_0001 LA_E_1 - - bonafide\n", "p.txt"))}
-    assert columns(read_cm_scores(file("LA_0001 LA_E_1 0.5\n"), trials)) == [("LA_E_1", 0.5, True, "", "LA_0001")]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        SIX.replace("\n", "\r\n"),
-        b"\xef\xbb\xbf" + SIX.encode(),
-        SIX.replace(" ", "\t"),
-        "\n  \n" + SIX.replace("\n", "\n\n \t\n"),
-        SIX.rstrip("\n"),
-        "speaker utterance cm-score\n" + SIX,
-    ],
-)
-def test_layout_does_not_matter(file, content):
-    assert columns(read_cm_scores(file(content))) == columns(read_cm_scores(file(SIX, "plain.txt")))
-
-
 def test_names_beyond_ascii(file):
     scores = read_cm_scores(file("größe - bonafide 1\nщ A1 spoof 0\n"))
     assert [u.decode() for u in scores.utterances] == ["größe", "щ"]
@@ -108,7 +82,6 @@ def test_names_beyond_ascii(file):
             "bonafide target 1\nbonafide target 2\n",
             ":1: 'target' is a key of ASV score files",
         ),
-        (f"{'x' * 2000} - bonafide 1\n", ":1: a word of more than 255 bytes"),
     ],
 )
 def test_mistakes_in_cm_scores(file, content, message):
@@ -159,37 +132,29 @@ def test_no_score_is_made_up(tmp_path, bad):
     path = tmp_path / "scores.txt"
     with pytest.raises(InputError, match=re.escape("score of LA_E_2")):
         write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], [1.0, bad])
-    for scores in ([1.0], [1.0, 2.0, 3.0]):
-        with pytest.raises(InputError, match=f"there are {len(scores)} scores and not as many trials"):
-            write_scores(path, ["a LA_E_1 - - bonafide", "a LA_E_2 - - bonafide"], scores)
     assert not list(tmp_path.iterdir())
 
 
-# -- other corpora and blind sets --------------------------------------------------------------------
+# -- other corpora and blind sets ----------------------------------------------------------------------
 
-LINES = {
-    "2019 PA": ["PA_0079 PA_T_0000001 aaa - bonafide", "PA_0079 PA_T_0005401 aaa AA spoof"],
-    "2021 LA": [
-        "LA_0020 LA_E_1665632 none loc_tx bonafide bonafide notrim progress",
-        "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval",
-    ],
-    "2021 DF": [
-        "TEF2 DF_E_2000013 low_m4a vcc2020 - bonafide notrim eval bonafide Task1 - - E",
-        "LA_0023 DF_E_2000011 nocodec asvspoof A14 spoof notrim progress traditional_vocoder - - - -",
-    ],
-    "2021 PA": [
-        "PA_0011 PA_E_1000002 R3 M3 D4 - - - - bonafide notrim progress",
-        "PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval",
-    ],
-    "5": ["T_3734 T_0000000011 F - - - - bonafide bonafide -", "T_4850 T_0000000000 F - - - AC3 A05 spoof -"],
-    "5, tabs": ["T_1\tT_2\tF\t-\t-\t-\t-\tbonafide\tbonafide\t-", "T_4\tT_5\tF\t-\t-\t-\tAC3\tA05\tspoof\t-"],
-    "CSV": ["file,label,speaker,attack", "a b.wav,bonafide,Alec Guinness,", "c/d.mp3,spoof,,tts"],
+KEYS = {
+    "2019 PA": "PA_0079 PA_T_0000001 aaa - bonafide\nPA_0079 PA_T_0005401 aaa AA spoof\n",
+    "2021 LA": "LA_0020 LA_E_1665632 none loc_tx bonafide bonafide notrim progress\n"
+    "LA_0009 LA_E_9332881 alaw ita_tx A07 spoof notrim eval\n",
+    "2021 DF": "TEF2 DF_E_2000013 low_m4a vcc2020 - bonafide notrim eval bonafide Task1 - - E\n"
+    "LA_0023 DF_E_2000011 nocodec asvspoof A14 spoof notrim progress traditional_vocoder - - - -\n",
+    "2021 PA": "PA_0011 PA_E_1000002 R3 M3 D4 - - - - bonafide notrim progress\n"
+    "PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval\n",
+    "5": "T_1\tT_2\tF\t-\t-\t-\t-\tbonafide\tbonafide\t-\nT_4\tT_5\tF\t-\t-\t-\tAC3\tA05\tspoof\t-\n",
+    "CSV": "file,label,speaker,attack\na b.wav,bonafide,Alec Guinness,\nc/d.mp3,spoof,,tts\n",
+    "three fields": "S1 U1 bonafide\nS2 U2 spoof\n",
+    "Unicode blanks": "S1 U1 - -\u00a0bonafide\nS2 U2 -\u2003A07 spoof\n",
 }
 
 
-@pytest.mark.parametrize("corpus", LINES)
-def test_scores_of_every_corpus_are_read_back(file, tmp_path, corpus):
-    trials = read_protocol(file("\n".join(LINES[corpus]), "protocol.txt"))
+@pytest.mark.parametrize("key", KEYS)
+def test_scores_of_every_protocol_are_read_back(file, tmp_path, key):
+    trials = read_protocol(file(KEYS[key], "protocol.txt"))
     path = tmp_path / "scores.txt"
     write_scores(path, [trial.line for trial in trials], [1.5, -2.5])
     expected = [
@@ -199,21 +164,8 @@ def test_scores_of_every_corpus_are_read_back(file, tmp_path, corpus):
     assert columns(read_cm_scores(path)) == expected
 
 
-def test_scores_that_could_be_of_two_formats_are_refused(file):
-    path = file("s u1 a b A07 spoof x spoof 1\ns u2 a b - bonafide x bonafide 2\n")
-    with pytest.raises(InputError, match=r"scores\.txt:1: every line may be of asvspoof2019 or asvspoof2021"):
-        read_cm_scores(path)
-    assert read_cm_scores(path, None, "asvspoof2021").attacks.tolist() == [b"A07", b""]
-
-
-def test_one_score_of_another_form_is_named(file):
-    lines = [*LINES["2021 LA"], "LA_0009 LA_E_9332882 alaw ita_tx A07 fake notrim eval"]
-    with pytest.raises(InputError, match=r":3: no label in field 6 .*'LA_0009 LA_E_9332882 alaw"):
-        read_cm_scores(file("".join(f"{line} 1.5\n" for line in lines)))
-
-
 def test_scores_of_a_subset(file):
-    path = file("".join(f"{line} 1.5\n" for line in LINES["2021 LA"]))
+    path = file(KEYS["2021 LA"].replace("\n", " 1.5\n"))
     scores = read_cm_scores(path)
     assert len(scores.scores) == 2
     assert "subsets eval (1), progress (1), all taken" in scores.note
@@ -225,40 +177,13 @@ def test_scores_of_a_subset(file):
 
 
 def test_a_subset_of_scores_without_labels(file):
-    trials = {t.utterance: t for t in read_protocol(file("\n".join(LINES["2021 LA"]), "p.txt"))}
+    trials = {t.utterance: t for t in read_protocol(file(KEYS["2021 LA"], "p.txt"))}
     path = file("LA_E_9332881 -2.5\nLA_E_1665632 1.5\n")
     scores = read_cm_scores(path, trials, None, ["progress"])
     assert columns(scores) == [("LA_E_1665632", 1.5, True, "", "LA_0020")]
     assert scores.unscored == 0
     with pytest.raises(InputError, match="no trial of progress in it"):
         read_cm_scores(file("LA_E_9332881 -2.5\n"), trials, None, ["progress"])
-
-
-@pytest.mark.parametrize("lines", [["LA_1 A", "LA_1 B"], ["A", "B"], ["LA_1 A - - -", "LA_1 B - - -"]])
-def test_scores_of_a_blind_set_say_so(file, lines):
-    with pytest.raises(InputError, match=r":1: no label .* the scores of a blind set, which have no error rates"):
-        read_cm_scores(file("".join(f"{line} 1.5\n" for line in lines)))
-
-
-@pytest.mark.parametrize(
-    ("protocol", "expected"),
-    [
-        ("S1 U1 bonafide\nS2 U2 spoof\n", [("U1", "", "S1"), ("U2", "", "S2")]),
-        ("flac U1 - bonafide\nflac U2 A07 spoof\n", [("U1", "", ""), ("U2", "A07", "")]),
-        ("S1 U1 - -\u00a0bonafide\nS2 U2 -\u2003A07 spoof\n", [("U1", "", "S1"), ("U2", "A07", "S2")]),
-        ("file,label\nU1,bonafide\nU2,spoof\n", [("U1", "", ""), ("U2", "", "")]),
-        (
-            "file;label;attack;speaker\na b;bonafide;;S 1\nU2;spoof;tts;S2\n",
-            [("a%20b", "", "S%201"), ("U2", "tts", "S2")],
-        ),
-    ],
-)
-def test_what_a_score_file_of_any_protocol_is_read_back_as(file, tmp_path, protocol, expected):
-    trials = read_protocol(file(protocol, "protocol.txt"))
-    path = tmp_path / "scores.txt"
-    write_scores(path, [trial.line for trial in trials], [1.5, -2.5])
-    (u1, a1, s1), (u2, a2, s2) = expected
-    assert columns(read_cm_scores(path)) == [(u1, 1.5, True, a1, s1), (u2, -2.5, False, a2, s2)]
 
 
 @pytest.mark.parametrize(
@@ -273,10 +198,6 @@ def test_scores_of_a_blind_protocol_find_their_labels(file, tmp_path, protocol):
     assert columns(found) == [("U1", 1.5, True, "", "S1"), ("U2", -2.5, False, "A07", "S2")]
 
 
-def test_lines_that_end_in_a_carriage_return_alone_are_lines(file):
-    assert columns(read_cm_scores(file(SIX.replace("\n", "\r")))) == columns(read_cm_scores(file(SIX, "plain.txt")))
-
-
 @pytest.mark.parametrize("heading", ["speaker utterance cm-score", "filename\tscore", "Utterance Key SCORE"])
 def test_a_heading_is_passed_over(file, heading):
     assert columns(read_cm_scores(file(f"{heading}\n{SIX}"))) == columns(read_cm_scores(file(SIX, "plain.txt")))
@@ -289,7 +210,7 @@ def test_a_first_trial_without_a_number_is_no_heading(file, first):
         read_cm_scores(file(f"{first}\n{second}\n"))
 
 
-# --- further columns
+# -- further columns ----------------------------------------------------------------------------------
 
 METADATA = (
     "LA_0009 LA_E_1 alaw ita_tx A07 spoof notrim eval\n"

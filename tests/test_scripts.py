@@ -387,7 +387,7 @@ def test_gmm_test_refuses(workplace, monkeypatch, tmp_path, capsys):
     lines = corpus.protocol(Path("LA"), "eval").read_text().splitlines()
     lines[4] = lines[4].removesuffix(" bonafide")
     (tmp_path / "protocol.txt").write_text("\n".join(lines))
-    refused("--label_path", tmp_path / "protocol.txt", "protocol.txt:5: 4 fields and no label, where line 1 has 5")
+    refused("--label_path", tmp_path / "protocol.txt", "protocol.txt:5: 4 fields, where line 1 has 5")
     refused("--label_path", corpus.protocol(Path("LA"), "dev"), "LA_E_1000000 and 11 more: not in")
     (tmp_path / "protocol.txt").write_text("\n".join(lines[:4] + lines[5:] + ["LA_0001 LA_E_1000077 - - bonafide"]))
     refused("--label_path", tmp_path / "protocol.txt", "LA_E_1000004: not in")

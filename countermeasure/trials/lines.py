@@ -22,13 +22,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from sys import intern
 from typing import NamedTuple
-
-import numpy as np
 
 from countermeasure.errors import InputError
 from countermeasure.options import PROTOCOL_FORMATS
-from countermeasure.trials.text import Table, Text, Words
+from countermeasure.trials.text import Text
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -45,7 +44,6 @@ EXPECTED = {
     V5: "expected lines like 'T_4850 T_0000000000 F - - - AC3 A05 spoof -'",
     CSV: "expected a header like 'file,label' and lines like 'recording.wav,spoof'",
 }
-_LABELS = (b"bonafide", b"spoof")
 
 
 class Trial(NamedTuple):
@@ -88,10 +86,6 @@ class Form(NamedTuple):
     format: str
     fields: tuple[str, ...]
 
-    def place(self, name: str) -> int | None:
-        """Return which field has this name, counted from 0; None where none has."""
-        return self.fields.index(name) if name in self.fields else None
-
 
 UNNAMED = "-"
 # By number of fields.
@@ -128,12 +122,12 @@ def labelled_forms(n_fields: int, protocol_format: str | None = None, scored: bo
     return [form for form in forms if wanted in (None, form.format)]
 
 
-def find_form(table: Table, protocol_format: str | None = None, scored: bool = False) -> Form:
+def find_form(text: Text, protocol_format: str | None = None, scored: bool = False) -> Form:
     """Return the one form that all lines have; one without a label where no line has any.
 
     Parameters
     ----------
-    table : Table
+    text : Text
     protocol_format : str or None
         Which of the formats the lines are of; None: any.
     scored : bool
@@ -144,23 +138,39 @@ def find_form(table: Table, protocol_format: str | None = None, scored: bool = F
     InputError
         With the line, when not all lines are of one form, when they may be of several or are of none.
     """
-    text, n_fields = table.text, table.n_fields - scored
+    first = text.rows[0].split()
+    n_fields = len(first) - scored
     forms = labelled_forms(n_fields, protocol_format, scored)
-    columns = [table.column(form.fields.index("label")) for form in forms]
-    labelled = [np.isin(column, _LABELS) for column in columns]
-    fitting = [form for form, fits in zip(forms, labelled, strict=True) if fits.all()]
+    places = [form.fields.index("label") for form in forms]
+    n_labelled = [0] * len(forms)
+    for words in text.fields():
+        for i, place in enumerate(places):
+            n_labelled[i] += words[place] in LABELS
+    fitting = [form for form, n in zip(forms, n_labelled, strict=True) if n == len(text.rows)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         names = " or ".join(form.format for form in fitting)
         raise text.error(0, f"every line may be of {names}; say which by --protocol_format")
-    if any(fits.any() for fits in labelled):
-        i = max(range(len(forms)), key=lambda i: labelled[i].sum())
-        row, place = int(np.argmin(labelled[i])), forms[i].fields.index("label") + 1
+    if any(n_labelled):
+        place = places[n_labelled.index(max(n_labelled))]
+        row, field = next((row, words[place]) for row, words in enumerate(text.fields()) if words[place] not in LABELS)
         end = "before the score" if scored else "at the end"
-        raise no_label(text, row, end if place == n_fields else f"in field {place}", columns[i][row].decode())
-    _check_blind(table, protocol_format, scored, bool(forms))
+        raise no_label(text, row, end if place == n_fields - 1 else f"in field {place + 1}", field)
+    _check_blind(text, first[:n_fields], protocol_format, bool(forms), scored)
     return Form(V2019, ("speaker", "utterance") if n_fields > 1 else ("utterance",))
+
+
+def _check_blind(text: Text, first: list[str], protocol_format: str | None, is_known: bool, scored: bool) -> None:
+    """Refuse what has no labels where a known form has them, but is not blind, by its first line."""
+    none = f"which is no {f'line of {protocol_format}' if protocol_format else 'known form'}; {text.expected}"
+    if scored and first[-1] in (TARGET, NONTARGET):
+        raise text.error(0, _of_asv(first[-1]))
+    if protocol_format and not is_known and len(first) > 2 and not scored:
+        raise text.error(0, f"{len(first)} fields, {none}")
+    for place, field in enumerate(first, 1):
+        if field in LABELS and len(first) > 1:
+            raise text.error(0, f"{field!r} in field {place} of {len(first)}, {none}")
 
 
 def no_label(text: Text, row: int, place: str, field: str = "") -> InputError:
@@ -175,32 +185,18 @@ def _of_asv(key: str) -> str:
     return f"{key!r} is a key of ASV score files, which --asv_score takes"
 
 
-def _check_blind(table: Table, protocol_format: str | None, scored: bool, is_known: bool) -> None:
-    """Refuse what has no labels where a known form has them, but is not blind."""
-    text, n_fields = table.text, table.n_fields - scored
-    for row, field in enumerate(table.column(-2).tolist() if scored else ()):
-        if (key := field.decode()) in (TARGET, NONTARGET):
-            raise text.error(row, _of_asv(key))
-    none = f"which is no {f'line of {protocol_format}' if protocol_format else 'known form'}; {text.expected}"
-    if protocol_format and not is_known and n_fields > 2 and not scored:
-        raise text.error(0, f"{n_fields} fields, {none}")
-    for place, field in enumerate(text.rows[0].split()[:n_fields], 1):
-        if field in LABELS and n_fields > 1:
-            raise text.error(0, f"{field!r} in field {place} of {n_fields}, {none}")
-
-
 class Columns(NamedTuple):
-    """What the rows of a file say of their trials, in UTF-8; empty words where they say nothing."""
+    """What the rows of a file say of their trials, by the names of `Trial`'s attributes."""
 
-    utterances: Words
-    labels: Words
-    attacks: Words
-    speakers: Words
-    subsets: Words
-    others: tuple[Words, ...] = ()
+    utterances: list[str]
+    labels: list[str | None]
+    attacks: list[str | None]
+    speakers: list[str | None]
+    subsets: list[str | None]
+    others: list[tuple[str, ...]]
 
 
-def parse(table: Table, form: Form, others: Sequence[str] = ()) -> Columns:
+def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
     """Return what the rows say of their trials, and of the further columns of these names.
 
     Raises
@@ -210,21 +206,24 @@ def parse(table: Table, form: Form, others: Sequence[str] = ()) -> Columns:
     """
     for name in others:
         if name not in form.fields:
-            raise no_column(table.text.path, name, form.fields)
-
-    def column(name: str, *placeholders: bytes) -> Words:
-        if (place := form.place(name)) is None:
-            return np.zeros(len(table.text.rows), "S1")
-        words = table.column(place)
-        return np.where(np.isin(words, placeholders), b"", words) if placeholders else words
-
-    labels = column("label")
-    attacks = np.where(labels == SPOOF.encode(), column("attack", b"-", SPOOF.encode()), b"")
-    # The first field of the four-field form is the audio's format.
-    speakers = column("speaker", b"-", b"flac", b"wav")
-    further = tuple(map(column, others))
-    found = Columns(column("utterance"), labels, attacks, speakers, column("subset", b"-"), further)
-    check_ids(table.text, found.utterances.tolist())
+            raise no_column(text.path, name, form.fields)
+    names = ("utterance", "label", "attack", "speaker", "subset", *others)
+    utterance, label, attack, speaker, subset, *further = (
+        form.fields.index(name) if name in form.fields else -1 for name in names
+    )
+    # Equal words of many trials are one object. The first field of the four-field form is the audio's format.
+    known: dict[str, str | None] = {"-": None, "flac": None, "wav": None}
+    found = Columns([], [], [], [], [], [])
+    for words in text.fields():
+        words.append("-")  # of a column that the form has not
+        found.utterances.append(words[utterance])
+        found.labels.append(known.setdefault(words[label], words[label]))
+        is_named = words[label] == SPOOF != words[attack]
+        found.attacks.append(known.setdefault(words[attack], words[attack]) if is_named else None)
+        found.speakers.append(known.setdefault(words[speaker], words[speaker]))
+        found.subsets.append(known.setdefault(words[subset], words[subset]))
+        found.others.append(tuple([intern(words[place]) for place in further]) if further else ())
+    check_ids(text, found.utterances)
     return found
 
 
@@ -236,23 +235,20 @@ def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> 
     )
 
 
-def check_ids(text: Text, utterances: Sequence[bytes]) -> None:
+def check_ids(text: Text, utterances: Iterable[str]) -> None:
     """Check that each row has an utterance id, and one of its own.
 
     Raises
     ------
     InputError
-        With the line, when an id is none, is too long or is there twice.
+        With the line, when an id is none or is there twice.
     """
-    if len(set(utterances)) == len(utterances) and set(utterances).isdisjoint((b"-", *_LABELS)):
-        return
-    first: dict[bytes, int] = {}
-    for row, utterance in enumerate(utterances):
-        name = utterance.decode()
+    first: dict[str, int] = {}
+    for row, name in enumerate(utterances):
         if name == "-" or (name in LABELS and text.rows[row].split() != [name]):
             raise text.error(row, f"no utterance id in it; {text.expected}")
-        if first.setdefault(utterance, row) != row:
-            number = text.number(first[utterance])
+        if first.setdefault(name, row) != row:
+            number = text.number(first[name])
             raise text.error(row, f"utterance {name} stands on line {number} already; a file names each once")
 
 

@@ -9,10 +9,8 @@ import csv
 import difflib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import repeat
-from sys import intern  # words that many trials share
-from typing import NamedTuple
 from urllib.parse import quote
 
 from countermeasure.errors import InputError
@@ -21,7 +19,6 @@ from countermeasure.trials.lines import (
     BONAFIDE,
     CSV,
     EXPECTED,
-    LABELS,
     SPOOF,
     V2019,
     Trial,
@@ -33,10 +30,9 @@ from countermeasure.trials.lines import (
     subset_note,
     written,
 )
-from countermeasure.trials.text import LONGEST_WORD, Table, Text, Words
+from countermeasure.trials.text import Text
 
 _COLUMNS = ("file", "label", "speaker", "attack")
-_LONGEST_HEADER = 10_000  # characters
 _ALIKE = 0.75  # share of letters, as difflib counts them, that misspelt words have in common with the right ones
 # In-the-Wild writes it with a hyphen. Words like "real" or "fake" are not guessed at.
 _CSV_LABELS = {"": None, "-": None, BONAFIDE: BONAFIDE, "bona-fide": BONAFIDE, SPOOF: SPOOF}
@@ -83,54 +79,29 @@ def read_protocol(
         raise InputError(f"no protocol format {protocol_format!r}; give one of {' '.join(PROTOCOL_FORMATS)}")
     text = Text(path, EXPECTED[protocol_format or V2019])
     header = _take_header(text, protocol_format == CSV) if protocol_format in (None, CSV) else None
-    found = _csv_trials(text, header, others) if header else _trials(text, protocol_format, others)
+    found = _csv_trials(text, *header, others) if header else _trials(text, protocol_format, others)
     protocol = Protocol(trial for trial in found if not protocol_subset or trial.subset in protocol_subset)
     protocol.note = subset_note(path, (trial.subset for trial in found), protocol_subset)
     return protocol
 
 
 def _trials(text: Text, protocol_format: str | None, others: Sequence[str]) -> list[Trial]:
-    table = Table(text, LABELS)
-    form = find_form(table, protocol_format)
-    columns = parse(table, form, others)
-    utterances = [word.decode() for word in columns.utterances.tolist()]
-    labels, attacks, speakers, subsets = (
-        [intern(word.decode()) or None for word in column.tolist()] for column in columns[1:5]
-    )
+    form = find_form(text, protocol_format)
+    utterances, labels, attacks, speakers, subsets, further = parse(text, form, others)
     lines = map(str.strip, text.rows)
-    if form.place("label") == 2:  # three fields; before a score they would be UTTERANCE ATTACK LABEL
+    if form.fields[2:] == ("label",):  # three fields; before a score they would be UTTERANCE ATTACK LABEL
         lines = map(written, speakers, utterances, attacks, labels)
-    further = _shared(columns.others) if others else repeat(())
     return list(map(Trial, lines, utterances, labels, attacks, speakers, repeat(None), subsets, further))
-
-
-def _shared(columns: Sequence[Words]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of columns; equal rows are one tuple."""
-    known: dict[tuple[bytes, ...], tuple[str, ...]] = {}
-    for row in zip(*columns, strict=True):
-        if row not in known:
-            known[row] = tuple(word.decode() for word in row)
-        yield known[row]
 
 
 # -- CSV -----------------------------------------------------------------------------------------------
 
 
-class _Header(NamedTuple):
-    separator: str
-    columns: list[str]
-
-    @property
-    def places(self) -> dict[str, int]:
-        """The places of the columns that say what a trial is."""
-        return {name: self.columns.index(name) for name in _COLUMNS if name in self.columns}
-
-
-def _take_header(text: Text, is_csv: bool) -> _Header | None:
-    """Take the header of a CSV out of the lines; return None where the file is none."""
-    line = text.rows[0]
+def _take_header(text: Text, is_csv: bool) -> tuple[str, list[str]] | None:
+    """Take the header of a CSV out of the lines; return its separator and columns, None where the file is no CSV."""
+    first = text.rows[0][: csv.field_size_limit()]
     for separator in ",;\t":
-        columns = [name.strip().lower() for name in next(csv.reader([line[:_LONGEST_HEADER]], delimiter=separator), [])]
+        columns = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator))]
         # No other protocol has a comma or a semicolon in each line.
         separates = separator != "\t" and all(separator in row for row in text.rows)
         if "file" not in columns and (len(columns) == 1 or not ("label" in columns or separates)):
@@ -143,7 +114,7 @@ def _take_header(text: Text, is_csv: bool) -> _Header | None:
         if "file" in columns:
             text.expected = EXPECTED[CSV]
             text.take_heading()
-            return _Header(separator, columns)
+            return separator, columns
         is_csv = True
     if is_csv:
         raise text.error(
@@ -163,39 +134,34 @@ def _misspelt(columns: list[str]) -> str | None:
     return None
 
 
-def _csv_trials(text: Text, header: _Header, others: Sequence[str]) -> list[Trial]:
-    found = []
-    places = header.places
+def _csv_trials(text: Text, separator: str, columns: list[str], others: Sequence[str]) -> list[Trial]:
     for name in others:
-        if name not in header.columns:
-            raise no_column(text.path, name, header.columns)
-    further = [header.columns.index(name) for name in others]
-    first: dict[bool, int] = {}  # row with a label, and without one
+        if name not in columns:
+            raise no_column(text.path, name, columns)
+    trials = []
     for row, line in enumerate(text.rows):
         try:
-            fields = next(csv.reader([line], delimiter=header.separator, strict=True))
+            fields = next(csv.reader([line], delimiter=separator, strict=True))
         except csv.Error as error:
             raise text.error(row, str(error)) from None
-        if len(fields) != len(header.columns):
-            raise text.error(row, f"{len(fields)} fields, where the header names {len(header.columns)}")
-        cells = {name: fields[place].strip() for name, place in places.items()}
+        if len(fields) != len(columns):
+            raise text.error(row, f"{len(fields)} fields, where the header names {len(columns)}")
+        cells = {name: field.strip() for name, field in zip(columns, fields, strict=True)}
         if not cells["file"]:
             raise text.error(row, "no file")
         if cells.get("label", "") not in _CSV_LABELS:
             raise text.error(row, f"label {cells['label']!r}; expected 'bonafide' or 'spoof'")
         label = _CSV_LABELS[cells.get("label", "")]
-        first.setdefault(label is not None, row)
-        if len(first) > 1:
-            raise no_label(text, first[False], "in the column label")
         utterance, speaker = _word(cells["file"]) or "-", _word(cells.get("speaker"))
-        if len(utterance.encode()) > LONGEST_WORD:
-            raise text.error(row, f"a file name of more than {LONGEST_WORD} bytes; a score file could not hold it")
         attack = _word(cells.get("attack")) if label == SPOOF else None
+        values = tuple(_word(cells[name]) or "-" for name in others)
         line = written(speaker, utterance, attack, label)
-        values = tuple(intern(_word(fields[place].strip()) or "-") for place in further)
-        found.append(Trial(line, utterance, label, attack, speaker, cells["file"], None, values))
-    check_ids(text, [trial.utterance.encode() for trial in found])
-    return found
+        trials.append(Trial(line, utterance, label, attack, speaker, cells["file"], None, values))
+    unlabelled = [row for row, trial in enumerate(trials) if trial.label is None]
+    if 0 < len(unlabelled) < len(trials):
+        raise no_label(text, unlabelled[0], "in the column label")
+    check_ids(text, [trial.utterance for trial in trials])
+    return trials
 
 
 def _word(text: str | None) -> str | None:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import compress
 from typing import Literal
 
 import numpy as np
@@ -29,8 +29,9 @@ from countermeasure.trials.lines import (
     parse,
     subset_note,
 )
-from countermeasure.trials.text import Table, Text, Words
+from countermeasure.trials.text import Text
 
+Words = npt.NDArray[np.bytes_]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -200,68 +201,59 @@ def read_cm_scores(
         or the protocol does not have it or another label; when it has no labels or lacks a column that is
         asked for, and there is no protocol.
     """
-    table = _table(path, _CM_EXPECTED)
-    if table.n_fields == 1:
-        raise table.text.error(0, f"one field only; {table.text.expected}")
-    form = find_form(table, protocol_format, scored=True)
+    text = _text(path, _CM_EXPECTED)
+    if len(text.rows[0].split()) == 1:
+        raise text.error(0, f"one field only; {text.expected}")
+    form = find_form(text, protocol_format, scored=True)
     is_labelled = "label" in form.fields
     if not is_labelled and protocol is None:
-        raise table.text.error(
+        raise text.error(
             0,
             "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error "
             "rates; where labels are known, give the trials' --protocol",
         )
     joins = protocol is not None and not (is_labelled and set(others).issubset(form.fields))
-    found, scores = parse(table, form, () if joins else others), _scores(table)
+    found, scores = parse(text, form, () if joins else others), _scores(text)
     known = found.subsets
-    kept = np.ones(len(scores), bool)
     if protocol is not None and joins:
-        own_labels = found.labels
-        found = _joined(table.text, found.utterances, protocol)
-        if is_labelled and (own_labels != found.labels).any():
-            row = int(np.argmax(own_labels != found.labels))
-            raise table.text.error(row, f"the protocol calls this trial {found.labels[row].decode()}")
-        known = _bytes(trial.subset for trial in protocol.values())
-    note = subset_note(path, map(bytes.decode, known.tolist()), protocol_subset)
-    n_known = len(known)
+        found = _joined(text, found, protocol)
+        known = [trial.subset for trial in protocol.values()]
+    note = subset_note(path, known, protocol_subset)
     if protocol_subset:
-        wanted = [name.encode() for name in protocol_subset]
-        kept, n_known = np.isin(found.subsets, wanted), int(np.isin(known, wanted).sum())
-        if not kept.any():
+        kept = [subset in protocol_subset for subset in found.subsets]
+        if not any(kept):
             raise InputError(f"{path}: no trial of {' or '.join(protocol_subset)} in it")
-    utterances, labels, attacks, speakers = (column[kept] for column in found[:4])
-    bonafide = labels == BONAFIDE.encode()
-    unscored = n_known - len(labels)
-    further = {name: column[kept] for name, column in zip(others, found.others, strict=True)}
-    sha256 = table.text.sha256
-    record = read_record(path, sha256)
+        found, scores = Columns._make(list(compress(column, kept)) for column in found), scores[kept]
+        known = [subset for subset in known if subset in protocol_subset]
+    record = read_record(path, text.sha256)
     return CmScores(
         str(path),
-        sha256,
-        utterances,
-        scores[kept],
-        bonafide,
-        attacks,
-        speakers,
-        further,
-        unscored,
+        text.sha256,
+        _bytes(found.utterances),
+        scores,
+        np.array([label == BONAFIDE for label in found.labels]),
+        _bytes(found.attacks),
+        _bytes(found.speakers),
+        {name: _bytes(row[i] for row in found.others) for i, name in enumerate(others)},
+        len(known) - len(scores),
         note,
         record.models if record else None,
     )
 
 
-def _joined(text: Text, utterances: Words, protocol: Mapping[str, Trial]) -> Columns:
-    """Return what a protocol says of the utterances of a file without labels."""
+def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial]) -> Columns:
+    """Return what a protocol says of a score file's utterances."""
     trials = []
-    for row, utterance in enumerate(map(bytes.decode, utterances.tolist())):
+    for row, (utterance, label) in enumerate(zip(found.utterances, found.labels, strict=True)):
         trial = protocol.get(utterance)
         if trial is None:
             raise text.error(row, f"utterance {utterance} is not in the protocol; give the protocol it is in")
         if trial.label is None:
             raise text.error(row, f"the protocol has no label for {utterance}; give one with labels")
-        trials.append((trial.label, trial.attack, trial.speaker, trial.subset, *trial.others))
-    labels, attacks, speakers, subsets, *others = map(_bytes, zip(*trials, strict=True))
-    return Columns(utterances, labels, attacks, speakers, subsets, tuple(others))
+        if label not in (None, trial.label):
+            raise text.error(row, f"the protocol calls this trial {trial.label}")
+        trials.append((utterance, trial.label, trial.attack, trial.speaker, trial.subset, trial.others))
+    return Columns._make(map(list, zip(*trials, strict=True)))
 
 
 def _bytes(words: Iterable[str | None]) -> Words:
@@ -280,35 +272,37 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
         As for `read_cm_scores`, and when one of the keys ``target``, ``nontarget`` and ``spoof``
         does not occur.
     """
-    table = _table(path, _ASV_EXPECTED)
-    text = table.text
-    if table.n_fields not in (3, 6):
-        raise text.error(0, f"{table.n_fields} fields in a line; {text.expected}")
-    attacks, keys = table.column(-3), table.column(-2)
-    known = [key.encode() for key in ASV_KEYS]
-    if not np.isin(keys, known).all():
-        row = int(np.argmin(np.isin(keys, known)))
-        key = keys[row].decode()
+    text = _text(path, _ASV_EXPECTED)
+    n_fields = len(text.rows[0].split())
+    if n_fields not in (3, 6):
+        raise text.error(0, f"{n_fields} fields in a line; {text.expected}")
+    keys, attacks, first = [], [], []
+    for words in text.fields():
+        keys.append(words[-2])
+        attacks.append(words[-3])
+        first.append(words[0])
+    if strangers := set(keys).difference(ASV_KEYS):
+        row, key = next((row, key) for row, key in enumerate(keys) if key in strangers)
         hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" * (key in LABELS)
         raise text.error(row, f"key {key!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
     for key in ASV_KEYS:
-        if not (keys == key.encode()).any():
+        if key not in keys:
             raise InputError(f"{path}: no {key} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
-    if table.n_fields == 6 and (attacks[keys == SPOOF.encode()] == b"-").any():
-        attacks = table.column(0)
-    return AsvScores(str(path), text.sha256, _scores(table), keys, attacks)
+    if n_fields == 6 and ("-", SPOOF) in zip(attacks, keys, strict=True):
+        attacks = first
+    return AsvScores(str(path), text.sha256, _scores(text), _bytes(keys), _bytes(attacks))
 
 
-def _table(path: str | os.PathLike[str], expected: str) -> Table:
-    """Read a score file's fields, without a heading: words of which the last is *score*, and none a label."""
+def _text(path: str | os.PathLike[str], expected: str) -> Text:
+    """Read a score file without a heading: words of which the last is *score*, and none a label."""
     text = Text(path, expected)
     words = text.rows[0].split()
     if _HEADING.fullmatch(" ".join(words)) and not {*LABELS, *ASV_KEYS}.intersection(words):
         text.take_heading()
-    return Table(text)
+    return text
 
 
-def _scores(table: Table) -> Floats:
+def _scores(text: Text) -> Floats:
     """Return the last field of each line.
 
     Raises
@@ -316,24 +310,17 @@ def _scores(table: Table) -> Floats:
     InputError
         With the line, when one is not a finite number.
     """
-    fields = table.column(-1)
-    try:
-        scores = fields.astype(np.float64)
-    except ValueError:
-        row = next(row for row, field in enumerate(fields) if not _is_number(field))
-        raise table.text.error(row, f"score {fields[row].decode()!r} is no number") from None
+    scores = np.empty(len(text.rows))
+    for row, line in enumerate(text.rows):
+        field = line.rsplit(None, 1)[-1]
+        try:
+            scores[row] = float(field)
+        except ValueError:
+            raise text.error(row, f"score {field!r} is no number") from None
     if not np.isfinite(scores).all():
         row = int(np.argmin(np.isfinite(scores)))
-        raise table.text.error(row, f"score {fields[row].decode()!r} is not finite; give the trial a real score")
+        raise text.error(row, f"score {text.rows[row].split()[-1]!r} is not finite; give the trial a real score")
     return scores
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        np.array([field]).astype(np.float64)
-    except ValueError:
-        return False
-    return True
 
 
 def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt.ArrayLike) -> str:
@@ -356,28 +343,20 @@ def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt
     Raises
     ------
     InputError
-        When there are not as many scores as lines, or a score is not finite. Nothing is written.
+        When a score is not finite. Nothing is written.
     """
-    values = np.asarray(scores, np.float64)
+    lines, values = list(lines), np.asarray(scores, np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        utterance = next(islice(lines, int(bad[0]), None), "").split()[:2][-1:]
+        utterance = "".join(lines[bad[0]].split()[:2][-1:])
         raise InputError(
-            f"{path}: not written, for the score of {''.join(utterance)} is {values[bad[0]]} ({bad.size} such of "
+            f"{path}: not written, for the score of {utterance} is {values[bad[0]]} ({bad.size} such of "
             f"{len(values)}); look at its features"
         )
-    digest = hashlib.sha256()
-    with replace_when_whole(path, text=True) as f:
-        try:
-            for line, value in zip(lines, values, strict=True):
-                text = f"{line} {value:.6f}\n"
-                digest.update(text.encode())
-                f.write(text)
-        except ValueError:  # of zip
-            raise InputError(
-                f"{path}: not written, for there are {len(values)} scores and not as many trials"
-            ) from None
-    return digest.hexdigest()
+    content = "".join(f"{line} {value:.6f}\n" for line, value in zip(lines, values, strict=True)).encode()
+    with replace_when_whole(path) as f:
+        f.write(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def write_record(path: str | os.PathLike[str], record: ScoreRecord) -> None:
