@@ -3,7 +3,7 @@
 
 set -e
 unset CDPATH
-wrapper=$(basename "$0")
+wrapper=$(basename "$0" .sh)
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 for argument in "$@"; do
@@ -14,15 +14,6 @@ for argument in "$@"; do
     esac
 done
 
-if [ -z "${PYTHON:-}" ]; then
-    PYTHON=python3
-    if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$scripts/.venv/bin/python" ]; then
-        PYTHON=$scripts/.venv/bin/python
-    fi
-fi
-if ! command -v "$PYTHON" > /dev/null; then
-    echo "$wrapper: PYTHON=$PYTHON: no such program; give the Python that has the requirements" >&2
-    exit 2
-fi
+source "$scripts/scripts/find_python.sh"
 export LA=${LA:-$scripts/LA} WORK=${WORK:-$scripts}
-exec "$PYTHON" "$scripts/gmm_run.py" "${wrapper%.sh}" "$@"
+exec "$PYTHON" "$scripts/gmm_run.py" "$wrapper" "$@"

@@ -1,9 +1,13 @@
+import contextlib
+import io
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import corpus
+import gmm_run
 from countermeasure import cli
 
 
@@ -35,3 +39,36 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip("needs the real recordings of ../shared/data, which are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory):
+    """All three pipelines, run on the small corpus: ``folder``, which tests leave as it is, and what they said."""
+    made = Chain(tmp_path_factory.mktemp("chain"))
+    corpus.make(made.folder / "LA")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.folder)
+        for name, value in SMALL.items():
+            patch.setenv(name, value)
+        for name in ("preprocess", "train", "test"):
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+                assert gmm_run.main([name, "silence", "mfcc", "lfcc"]) == 0
+            made.out[name], made.err[name] = out.getvalue(), err.getvalue()
+    return made
+
+
+# An environment in which training takes no time.
+SMALL = {
+    "JOBS": "1",
+    **{
+        f"{step}_OPTIONS": f"--n_components {n} --max_iter 3"
+        for step, n in (("TRAIN", 4), ("ENSEMBLE", 3), ("FILELEVEL", 2))
+    },
+}
+
+
+class Chain:
+    """What the pipelines made in a folder and said, by their names."""
+
+    def __init__(self, folder):
+        self.folder, self.out, self.err = folder, {}, {}

@@ -18,19 +18,16 @@ if [ $# -lt 1 ] || [ $# -gt 2 ]; then
     exit 2
 fi
 suite=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-python=python3 recordings=$1 results=${2:-own_data}
-if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$suite/.venv/bin/python" ]; then
-    python=$suite/.venv/bin/python
-fi
-python=${PYTHON:-$python}
+source "$suite/scripts/find_python.sh"
+recordings=$1 results=${2:-own_data}
 
-"$python" "$suite/examples/own_data/make_lists.py" "$recordings" --output_path "$results"
-"$python" "$suite/gmm_data_processing.py" --data_split train --ftype lfcc \
+"$PYTHON" "$suite/examples/own_data/make_lists.py" "$recordings" --output_path "$results"
+"$PYTHON" "$suite/gmm_data_processing.py" --data_split train --ftype lfcc \
     --data_path "$recordings" --label_path "$results/train.csv" --output_path "$results"
-"$python" "$suite/gmm_data_processing.py" --data_split eval --ftype lfcc \
+"$PYTHON" "$suite/gmm_data_processing.py" --data_split eval --ftype lfcc \
     --data_path "$recordings" --label_path "$results/test.csv" --output_path "$results"
-"$python" "$suite/gmm_train.py" --data_path "$results/train-lfcc.pkl" --model_path "$results/lfcc" \
+"$PYTHON" "$suite/gmm_train.py" --data_path "$results/train-lfcc.pkl" --model_path "$results/lfcc" \
     ${TRAIN_OPTIONS:---n_components 64}
-"$python" "$suite/gmm_test.py" --data_path "$results/eval-lfcc.pkl" --label_path "$results/test.csv" \
+"$PYTHON" "$suite/gmm_test.py" --data_path "$results/eval-lfcc.pkl" --label_path "$results/test.csv" \
     --model_path_bon "$results/lfcc/bon.gmm" --model_path_sp "$results/lfcc/sp.gmm" --output_path "$results/scores.txt"
-"$python" "$suite/gmm_calibrate.py" --cm_score "$results/scores.txt" --model_path "$results/lfcc"
+"$PYTHON" "$suite/gmm_calibrate.py" --cm_score "$results/scores.txt" --model_path "$results/lfcc"
