@@ -1,9 +1,8 @@
 """Parallel work: the one place that starts threads and processes, or hands tasks to Dask.
 
-Everything goes through `Workers.map`: results in the tasks' order, only a few tasks taken ahead, and
-one BLAS thread a worker, so that results do not depend on who computes them. joblib's `Parallel` does
-not promise the second: with ``return_as="generator"`` it goes on working while results wait to be
-fetched, and the features of a whole corpus would gather in memory behind a slow disk.
+Everything goes through `Workers.map`: results in the tasks' order, only a few tasks taken ahead, so that
+results do not gather in memory behind a slow disk, and one BLAS thread a worker, so that results do not
+depend on who computes them.
 """
 
 from __future__ import annotations
@@ -35,9 +34,8 @@ R = TypeVar("R")
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 # Enough that no worker waits for its next task; results that wait to be fetched take memory.
 _IN_FLIGHT_PER_WORKER = 2
-# How long a scheduler may take to answer, and how often its workers are counted; in seconds.
-_PATIENCE = 20
-_RECOUNT = 5
+_PATIENCE = 20  # seconds that a scheduler may take to answer
+_RECOUNT = 5  # seconds until a scheduler's workers, which come and go, are counted again
 
 
 def n_cores() -> int:
@@ -102,8 +100,7 @@ class Workers(contextlib.AbstractContextManager):
         ChildProcessError
             When a process was ended from outside, or a scheduler cannot be reached any more.
         """
-        for task in tasks:
-            yield function(task)
+        yield from map(function, tasks)
 
 
 class _Pool(Workers):
@@ -125,10 +122,25 @@ class _Pool(Workers):
             ) from None
 
 
+def _in_order(
+    submit: Callable[[T], Future[R]], tasks: Iterable[T], in_flight: Callable[[], int]
+) -> Generator[R, None, None]:
+    waiting: deque[Future[R]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(submit(task))
+            while len(waiting) >= in_flight():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
 def _processes(n_jobs: int) -> ProcessPoolExecutor:
-    # A process that is killed in the very moment of sending a result leaves the pool waiting for the rest of it.
-    # A copy of this very process would lack its threads. What the server starts inherits that Ctrl-C, which a
-    # terminal sends to all of them, is left to this process.
+    """Return a pool of processes that are forked from a server; a copy of this very process would lack its threads."""
+    # What the server starts inherits that Ctrl-C, which a terminal sends to all of them, is left to this process.
     multiprocessing.resource_tracker.ensure_running()  # whose start would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     multiprocessing.forkserver.ensure_running()
@@ -147,22 +159,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _in_order(
-    submit: Callable[[T], Future[R]], tasks: Iterable[T], in_flight: Callable[[], int]
-) -> Generator[R, None, None]:
-    waiting: deque[Future[R]] = deque()
-    try:
-        for task in tasks:
-            waiting.append(submit(task))
-            while len(waiting) >= in_flight():
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 @lru_cache

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import pickle
 import re
@@ -52,30 +53,17 @@ def test_what_was_written_is_read(tmp_path):
     read = read_model(tmp_path / "new" / "bon.gmm")
     assert_same_parameters(read.parameters, written.parameters)
     assert (read.n_iter, read.lower_bound, read.converged, read.record) == (7, -12.5, True, RECORD)
+    assert read.history == (-14.0, -13.0, -12.5)
     assert read.columns == ["lfcc-bon", "lfcc-sp", "größe"]
-    assert (read.parameters.n_components, read.parameters.n_dims) == (3, 2)
-
-
-def test_the_history_is_read_too(tmp_path):
-    write_model(tmp_path / "bon.gmm", make_model())
-    assert read_model(tmp_path / "bon.gmm").history == (-14.0, -13.0, -12.5)
-
-
-def test_a_model_read_and_written_again_has_the_same_bytes(tmp_path):
-    write_model(tmp_path / "a.gmm", replace(make_model(), history=()))
-    write_model(tmp_path / "b.gmm", replace(read_model(tmp_path / "a.gmm"), history=()))
-    assert (tmp_path / "a.gmm").read_bytes() == (tmp_path / "b.gmm").read_bytes()
+    assert read.sha256 == hashlib.sha256((tmp_path / "new" / "bon.gmm").read_bytes()).hexdigest()
 
 
 def test_equal_models_have_equal_bytes_in_every_process(tmp_path):
     write_model(tmp_path / "a.gmm", make_model())
-    program = "import sys, test_models as t\nt.write_model(sys.argv[1], t.make_model(record=eval(sys.argv[2])))"
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-        subprocess.run(
-            [sys.executable, "-c", program, tmp_path / f"{seed}.gmm", repr(RECORD)], env=environment, check=True
-        )
-        assert (tmp_path / f"{seed}.gmm").read_bytes() == (tmp_path / "a.gmm").read_bytes()
+    program = "import test_models as t\nt.write_model('b.gmm', t.make_model(record=t.RECORD))"
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, check=True)
+    assert (tmp_path / "b.gmm").read_bytes() == (tmp_path / "a.gmm").read_bytes()
     write_model(tmp_path / "other.gmm", replace(make_model(), converged=False))
     assert (tmp_path / "other.gmm").read_bytes() != (tmp_path / "a.gmm").read_bytes()
 
@@ -161,26 +149,19 @@ def changed(array, index, value):
     [
         ({"weights_": lambda w: w * 0.9}, "weights do not sum to 1"),
         ({"weights_": np.array([1.2, -0.1, -0.1])}, "weights do not sum to 1"),
-        ({"weights_": lambda w: changed(w, 0, np.nan)}, "weights_ is empty or holds NaN"),
         ({"weights_": lambda w: w[:2] / w[:2].sum()}, "arrays differ in shape"),
         ({"weights_": None}, "weights_ is no 1-dimensional array"),
         ({"weights_": [0.5, 0.25, 0.25]}, "weights_ is no 1-dimensional array"),
-        ({"means_": lambda m: changed(m, (1, 1), np.nan)}, "means_ is empty or holds NaN"),
-        ({"means_": lambda m: changed(m, (1, 1), -np.inf)}, "means_ is empty or holds NaN"),
+        ({"means_": lambda m: changed(m, (1, 1), np.nan)}, "holds NaN or infinite values"),
         ({"means_": lambda m: m[:, :1]}, "arrays differ in shape"),
         ({"means_": lambda m: m.ravel()}, "means_ is no 2-dimensional array"),
         ({"means_": lambda m: m.astype(str)}, "."),
-        ({"covariances_": lambda c: -c}, "variance is not positive"),
-        ({"covariances_": lambda c: changed(c, (0, 0), 0)}, "variance is not positive"),
-        ({"covariances_": lambda c: changed(c, (0, 0), np.inf)}, "covariances_ is empty or holds NaN"),
-        ({"covariances_": lambda c: c * 4}, "precisions are not those of its covariances"),
-        ({"precisions_cholesky_": lambda p: p**2}, "precisions are not those of its covariances"),
-        ({"precisions_cholesky_": lambda p: p[:1]}, "arrays differ in shape"),
+        ({"means_": np.zeros((0, 2))}, "means_ is no 2-dimensional array"),
+        ({"means_": lambda m: m - 2e18}, "larger or smaller than any feature's"),
+        ({"covariances_": lambda c: -c}, "larger or smaller than any feature's"),
+        ({"covariances_": lambda c: changed(c, (0, 0), 0)}, "larger or smaller than any feature's"),
+        ({"covariances_": lambda c: changed(c, (0, 0), np.inf)}, "holds NaN or infinite values"),
         ({"covariance_type": "spherical"}, "covariance_type='spherical'"),
-        (
-            {name: np.zeros((0, 2)) for name in ("means_", "covariances_", "precisions_cholesky_")},
-            "is empty or holds NaN",
-        ),
     ],
 )
 def test_damaged_models_are_refused(tmp_path, fitted, attributes, message):
@@ -192,21 +173,16 @@ def test_damaged_models_are_refused(tmp_path, fitted, attributes, message):
 
 
 def test_what_is_no_diagonal_mixture_is_refused(tmp_path, fitted):
-    for kind in ("full", "tied", "spherical"):
-        with pytest.raises(InputError, match=f"covariance_type='{kind}'"):
-            read_model(pickled(tmp_path / "bon.gmm", fitted(kind)))
-    with pytest.raises(InputError, match="never fitted"):
-        read_model(pickled(tmp_path / "bon.gmm", GaussianMixture(3, covariance_type="diag")))
-    incomplete = fitted()
-    del incomplete.precisions_cholesky_
-    with pytest.raises(InputError, match="precisions_cholesky_ is no 2-dimensional array"):
-        read_model(pickled(tmp_path / "bon.gmm", incomplete))
+    path = tmp_path / "bon.gmm"
     with pytest.raises(InputError, match="no such file"):
-        read_model(tmp_path / "absent.gmm")
+        read_model(path)
+    with pytest.raises(InputError, match="covariance_type='full'"):
+        read_model(pickled(path, fitted("full")))
+    with pytest.raises(InputError, match="never fitted"):
+        read_model(pickled(path, GaussianMixture(3, covariance_type="diag")))
     for other in (KMeans(2), {"means_": np.zeros((1, 1))}, [(np.zeros((2, 2)), "spoof")]):
-        with pytest.raises(InputError) as caught:
-            read_model(pickled(tmp_path / "bon.gmm", other))
-        assert str(tmp_path / "bon.gmm") in str(caught.value)
+        with pytest.raises(InputError, match=r"bon\.gmm"):
+            read_model(pickled(path, other))
 
 
 @pytest.mark.parametrize(
@@ -252,20 +228,14 @@ def labelled(label, training_id="one", **options):
     return make_model(record={"label": label, "training_id": training_id}, **options)
 
 
-def test_the_files_of_a_folder(tmp_path):
-    assert model_files(str(tmp_path)) == (tmp_path / "bon.gmm", tmp_path / "sp.gmm")
-
-
-def test_the_models_of_one_training_are_a_pair(tmp_path):
+@pytest.mark.parametrize("records", [[{"label": "bonafide"}, {"label": "spoof"}], [{}, {}]])
+def test_the_models_of_one_training_are_a_pair(tmp_path, records):
     # Their numbers of components may differ: a class with few rows gets fewer.
-    write_pair(tmp_path, labelled("bonafide", n_components=2), labelled("spoof", n_components=5))
-    bonafide, spoof = read_pair(*model_files(tmp_path))
-    assert (bonafide.parameters.n_components, spoof.parameters.n_components) == (2, 5)
-
-
-def test_models_without_a_record_are_a_pair(tmp_path, fitted):
-    bonafide, spoof = read_pair(pickled(tmp_path / "bon.gmm", fitted()), pickled(tmp_path / "sp.gmm", fitted()))
-    assert_same_parameters(bonafide.parameters, spoof.parameters)
+    models = [make_model(n_components=n, record=record) for n, record in zip((2, 5), records, strict=True)]
+    write_pair(tmp_path, *models)
+    assert model_files(str(tmp_path)) == (tmp_path / "bon.gmm", tmp_path / "sp.gmm")
+    for read, written in zip(read_pair(*model_files(tmp_path)), models, strict=True):
+        assert_same_parameters(read.parameters, written.parameters)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +245,6 @@ def test_models_without_a_record_are_a_pair(tmp_path, fitted):
         (labelled("bonafide"), make_model(record={}), "different trainings"),
         (labelled("spoof"), labelled("bonafide"), "is a model of spoof speech, not of bonafide; swap"),
         (labelled("bonafide"), labelled("bonafide"), "is a model of bonafide speech, not of spoof; swap"),
-        (labelled("bonafide"), labelled("spoof", n_dims=3), "bon.gmm has 2 dimensions and .*sp.gmm 3"),
         (make_model(record={}), make_model(n_dims=3, record={}), "bon.gmm has 2 dimensions and .*sp.gmm 3"),
     ],
 )
@@ -284,4 +253,3 @@ def test_models_that_do_not_belong_together_are_refused(tmp_path, bonafide, spoo
     with pytest.raises(InputError, match=message) as caught:
         read_pair(*model_files(tmp_path))
     assert str(tmp_path) in str(caught.value)
-    assert "\n" not in str(caught.value)

@@ -9,17 +9,19 @@ from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 
-from countermeasure import records, versions
+from countermeasure import records
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole, sha256
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.lists.pickles import dump, read_estimator
 from countermeasure.lists.provenance import Source, combined_sha256
 
+PathLike = str | os.PathLike[str]
+
 BONAFIDE_FILE = "bon.gmm"
 SPOOF_FILE = "sp.gmm"
-# Features and scores stay far inside of it; float32 squares beyond it do not.
-_RANGE = 1e18
+# Features and scores stay far below it; squares of what is above it are too large for float32.
+_LARGEST = 1e18
 # The attribute of the estimator that tells what the model was made of; scikit-learn ignores it.
 _RECORD = "countermeasure_"
 
@@ -76,7 +78,7 @@ class Pair(NamedTuple):
         return combined_sha256(model.sha256 for model in self)
 
 
-def write_model(path: str | os.PathLike[str], model: Model) -> None:
+def write_model(path: PathLike, model: Model) -> None:
     """Write a model as a pickled, fitted `sklearn.mixture.GaussianMixture`.
 
     Equal models give equal bytes, with one version of scikit-learn.
@@ -91,7 +93,7 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
         _dump(model, file)
 
 
-def write_pair(folder: str | os.PathLike[str], bonafide: Model, spoof: Model) -> None:
+def write_pair(folder: PathLike, bonafide: Model, spoof: Model) -> None:
     """Write the two models of a training into a folder: neither takes its name before both are whole.
 
     Raises
@@ -107,12 +109,12 @@ def write_pair(folder: str | os.PathLike[str], bonafide: Model, spoof: Model) ->
         _dump(spoof, spoof_file)
 
 
-def _check(path: str | os.PathLike[str], model: Model) -> None:
-    p = model.parameters
-    with np.errstate(divide="ignore", invalid="ignore"):
-        problem = _problem(p.weights, p.means, p.variances, np.sqrt(1 / p.variances)) or _record_problem(model.record)
-    if problem:
-        raise InputError(f"{path}: is not written, since {problem}; look at the data, or change --reg_covar")
+def _check(path: PathLike, model: Model) -> None:
+    try:
+        _check_parameters(model.parameters)
+        check_record(model.record)
+    except ValueError as error:
+        raise InputError(f"{path}: is not written, since {error}; look at the data, or change --reg_covar") from None
 
 
 def _dump(model: Model, file: IO[bytes]) -> None:
@@ -142,7 +144,7 @@ def _dump(model: Model, file: IO[bytes]) -> None:
     dump(estimator, file)
 
 
-def read_model(path: str | os.PathLike[str]) -> Model:
+def read_model(path: PathLike) -> Model:
     """Read a model, this suite's or one that scikit-learn alone has written.
 
     Raises
@@ -158,16 +160,17 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise InputError(f"{path}: a mixture with covariance_type={str(kind)[:20]!r}; this suite's are 'diag'")
     if "means_" not in state:
         raise InputError(f"{path}: a mixture that was never fitted; train it first")
-    names = ("weights_", "means_", "covariances_", "precisions_cholesky_")
-    arrays = [_in_float64(state.get(name)) for name in names]
-    record = state.get(_RECORD, {})
-    problem = _problem(*arrays) or _record_problem(record)
-    if problem:
-        raise InputError(f"{path}: {problem}; the file is damaged, copy or train the model again")
-    weights, means, variances, _ = arrays
-    history = state.get("lower_bounds_")
+    record, history = state.get(_RECORD, {}), state.get("lower_bounds_")
+    try:
+        parameters = Parameters(
+            *(_array(state, *each) for each in (("weights_", 1), ("means_", 2), ("covariances_", 2)))
+        )
+        _check_parameters(parameters)
+        check_record(record)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; the file is damaged, copy or train the model again") from None
     return Model(
-        Parameters(weights, means, variances),
+        parameters,
         int(_number(state.get("n_iter_"))),
         _number(state.get("lower_bound_")) or float("-inf"),
         state.get("converged_") is True,
@@ -177,7 +180,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     )
 
 
-def _read_state(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+def _read_state(path: PathLike) -> tuple[str, dict[str, Any]]:
     """Return a file's SHA-256 and the estimator's attributes, both of the same contents."""
     digest = ""
     while digest != (now := sha256(path)):  # else it was replaced meanwhile
@@ -185,70 +188,29 @@ def _read_state(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     return digest, state
 
 
-def check_range(means: np.ndarray, variances: np.ndarray, reg_covar: float, what: str) -> None:
-    """Check that models of data of such means and variances, arrays [D], will be models to `read_model`.
-
-    Parameters
-    ----------
-    means, variances : array [D]
-    reg_covar : float
-        What is added to the variances of components.
-    what : str
-        What the data are called in the message.
-
-    Raises
-    ------
-    InputError
-        When they would not, by whatever floor of variances; names the dimension.
-    """
-    # Components are narrower than the data by the floor of variances, and may lie far from their mean.
-    smallest, largest = 1e5 / _RANGE, 1e-6 * _RANGE
-    bad = ~((abs(means) < largest) & (variances + reg_covar < largest) & (variances > smallest))
-    if bad.any():
-        d = int(bad.argmax())
-        added = f", --reg_covar {reg_covar:g}" if reg_covar else ""
-        raise InputError(
-            f"{what} have mean {means[d]:.3g} and variance {variances[d]:.3g} in dimension {d + 1}{added}; scale the "
-            f"features to variances between {smallest:g} and {largest:g}, with what --reg_covar adds"
-        )
-
-
-def _in_float64(value: Any) -> Any:
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        return value
-    with np.errstate(over="ignore"):
-        return value.astype(np.float64)
-
-
 def _number(value: Any) -> float:
     """Return a number that nothing is computed from; 0 where it is none."""
-    return float(value) if type(value) in (int, float) and abs(value) < _RANGE else 0.0
+    return float(value) if type(value) in (int, float) and abs(value) < _LARGEST else 0.0
 
 
-def _problem(weights: Any, means: Any, variances: Any, precisions_cholesky: Any) -> str | None:
-    """Say what is wrong with a mixture's arrays; None where they fit together."""
-    for name, array, n_axes in (
-        ("weights_", weights, 1),
-        ("means_", means, 2),
-        ("covariances_", variances, 2),
-        ("precisions_cholesky_", precisions_cholesky, 2),
-    ):
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != n_axes:
-            return f"{name} is no {n_axes}-dimensional array of numbers"
-        if not array.size or not np.isfinite(array).all():
-            return f"{name} is empty or holds NaN or infinite values"
-    if not means.shape == variances.shape == precisions_cholesky.shape or len(weights) != len(means):
-        return "its arrays differ in shape"
-    if (weights < 0).any() or abs(weights.sum() - 1) > 1e-3:
-        return "its weights do not sum to 1"
-    if (variances <= 0).any():
-        return "a variance is not positive"
-    if max(abs(means).max(), variances.max()) > _RANGE or variances.min() < 1 / _RANGE:
-        return "a mean or a variance is larger or smaller than any feature's"
+def _array(state: dict[str, Any], name: str, n_axes: int) -> np.ndarray:
+    array = state.get(name)
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != n_axes or not array.size:
+        raise ValueError(f"{name} is no {n_axes}-dimensional array of numbers")
     with np.errstate(over="ignore"):
-        if not np.allclose(precisions_cholesky**2 * variances, 1, atol=1e-3):
-            return "its precisions are not those of its covariances"
-    return None
+        return array.astype(np.float64)
+
+
+def _check_parameters(p: Parameters) -> None:
+    """Check that a mixture's arrays fit together; raises ValueError else."""
+    if p.means.shape != p.variances.shape or len(p.weights) != len(p.means):
+        raise ValueError("its arrays differ in shape")
+    if not all(np.isfinite(array).all() for array in (p.weights, p.means, p.variances)):
+        raise ValueError("it holds NaN or infinite values")
+    if (p.weights < 0).any() or abs(p.weights.sum() - 1) > 1e-3:
+        raise ValueError("its weights do not sum to 1")
+    if max(abs(p.means).max(), p.variances.max()) > _LARGEST or p.variances.min() < 1 / _LARGEST:
+        raise ValueError("a mean or a variance is larger or smaller than any feature's")
 
 
 @dataclass(frozen=True)
@@ -270,63 +232,13 @@ class _Record:
 
 def check_record(record: Any) -> None:
     """Check what a model or a checkpoint says about itself; raises ValueError where a value has the wrong type."""
-    records.checked(_Record, record)
-
-
-def _record_problem(record: Any) -> str | None:
     try:
-        check_record(record)
+        records.checked(_Record, record)
     except ValueError as error:
-        return f"its record is wrong: {error}"
-    return None
+        raise ValueError(f"its record is wrong: {error}") from None
 
 
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Say how a training differs from the one asked for, as in "had 512 components, 64 are asked for"; '' where not.
-
-    Parameters
-    ----------
-    found : dict
-        The record of models or of a checkpoint; empty for models that were made elsewhere.
-    wanted : dict
-        That of the training that is asked for; what it does not hold is not compared.
-    """
-    if not found:
-        return "were made elsewhere"
-    told = []
-    was, now = found.get("options") or {}, wanted["options"]
-    before, after = (_METHODS[options.get("method", "gmm")] for options in (was, now))
-    if before != after:
-        told.append(f"was {before}, {after} is asked for")
-    else:
-        changed = [name for name in now if was.get(name) != now[name]]
-        told += [
-            f"had {was.get(name)} components, {now[name]} are asked for"
-            if name == "n_components"
-            else f"had {name} {was.get(name)}, {now[name]} is asked for"
-            for name in changed
-        ]
-    if "data_sha256" in wanted and found.get("data_sha256") != wanted["data_sha256"]:
-        types = [_feature_types(record) for record in (found, wanted)]
-        is_told = all(types) and types[0] != types[1]
-        told.append(f"was trained on {types[0]}, not {types[1]}" if is_told else "was trained on other data")
-    if "columns" in wanted and found.get("columns") != wanted["columns"]:
-        told.append(f"had the columns {', '.join(found.get('columns') or ['of no fusion'])}")
-    if "start_sha256" in wanted and found.get("start_sha256") != wanted["start_sha256"]:
-        told.append("was continued from other models" if found.get("start_sha256") else "was not continued from others")
-    if others := versions.differences(found.get("versions") or {}, wanted.get("versions") or versions.COMPARED):
-        told.append(f"was made by another version of this suite: {', '.join(others)}")
-    return "; ".join(told)
-
-
-_METHODS = {"gmm": "a mixture", "logistic": "a logistic regression"}
-
-
-def _feature_types(record: dict[str, Any]) -> str:
-    return "+".join(source["feature"]["type"] for source in record.get("inputs") or [] if source)
-
-
-def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLike[str]) -> Pair:
+def read_pair(bonafide_path: PathLike, spoof_path: PathLike) -> Pair:
     """Read the two models of one training.
 
     Raises
@@ -353,11 +265,11 @@ def read_pair(bonafide_path: str | os.PathLike[str], spoof_path: str | os.PathLi
     return Pair(bonafide, spoof)
 
 
-def model_files(model_path: str | os.PathLike[str]) -> tuple[Path, Path]:
+def model_files(model_path: PathLike) -> tuple[Path, Path]:
     """Return the paths of a folder's bona fide and spoof models."""
     return Path(model_path) / BONAFIDE_FILE, Path(model_path) / SPOOF_FILE
 
 
-def has_models(model_path: str | os.PathLike[str]) -> bool:
+def has_models(model_path: PathLike) -> bool:
     """Tell whether a folder holds models."""
     return any(path.is_file() for path in model_files(model_path))

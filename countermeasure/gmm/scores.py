@@ -79,27 +79,20 @@ def score_items(table: Table, pair: Pair, workers: compute.Workers) -> Iterator[
     """
     score_part = partial(_score_part, Scorer(pair.bonafide.parameters, pair.spoof.parameters))
     parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
-    pieces: list[Scored] = []  # of one item, which may be torn over several parts
+    pieces: list[Scores] = []  # of one item, which may be torn over several parts
     for part, scored in zip(parts, workers.map(score_part, map(table.located, parts)), strict=True):
-        items, first, last = part.T
+        _, first, last = part.T
         ends = np.cumsum(last - first)[:-1]
-        for item, *sides in zip(items.tolist(), *(np.split(side, ends) for side in scored), strict=True):
-            scores = Scores(*sides)
-            if not scores.are_finite:
+        for (item, _, end), *sides in zip(part.tolist(), *(np.split(side, ends) for side in scored), strict=True):
+            pieces.append(Scores(*sides))
+            if not pieces[-1].are_finite:
                 raise InputError(
                     f"{', '.join(map(str, table.paths))}: {table.name(item)} has no finite score: "
                     "it holds values that are NaN, infinite or far too large; make the list again"
                 )
-            if pieces and pieces[0].item != item:
-                yield _whole(pieces)
+            if end == table.n_rows[item]:
+                yield Scored(item, joined(pieces))
                 pieces = []
-            pieces.append(Scored(item, scores))
-    if pieces:
-        yield _whole(pieces)
-
-
-def _whole(pieces: list[Scored]) -> Scored:
-    return Scored(pieces[0].item, joined([piece.scores for piece in pieces]))
 
 
 def _score_part(scorer: Scorer, rows: Rows) -> Scores:

@@ -23,7 +23,7 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, em
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters, Standardisation, Statistics, floored, seeds, total, update
-from countermeasure.gmm.models import Model, check_range
+from countermeasure.gmm.models import Model
 from countermeasure.gmm.moments import sample, standardisation
 from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import PART, Part, Table, grouped
@@ -81,7 +81,7 @@ class Trainer:
     Raises
     ------
     InputError
-        When a value is no number, or the data have a scale that no model may have.
+        When a value is no number.
     """
 
     def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, workers: compute.Workers):
@@ -91,7 +91,6 @@ class Trainer:
         self._rng = np.random.default_rng(options.seed)
         self._standard = standardisation(table, items, workers)
         variances = self._standard.scale.astype(np.float64) ** 2
-        check_range(self._standard.mean, variances, options.reg_covar, f"{table.paths[0]}: the {label} items")
         self._regularisation = options.reg_covar / variances
         self._blocks = self._divide()
 
