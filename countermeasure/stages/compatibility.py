@@ -107,56 +107,50 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
             "give the models that were trained on these features"
         )
     inputs = model.record.get("inputs") or [None] * len(table.paths)
-    untold = []
+    untold = ""
     for path, described, trained in zip(table.paths, table.described, inputs, strict=False):
         found = provenance.source(described.record)
         if found and trained:
             if difference := _difference(found, trained, model_path):
                 raise InputError(f"{path}: {difference}")
         elif found:
-            untold.append(
+            untold = untold or (
                 f"{model_path} does not say which features it was trained on; scores are right only if they are those "
                 f"of {path} ({_called(found)}), normalised or not as these are"
             )
         elif trained:
-            untold.append(
+            untold = untold or (
                 f"{path} does not say what it holds; scores are right only if it is what {model_path} was trained on "
                 f"({_called(trained)})"
             )
-    for message in untold[:1]:
-        warn(message)
+    if untold:
+        warn(untold)
+
+
+_DIFFERENCES = {
+    "kind": "holds {0}, but the models of {2} were trained on {1}; give the lists of the same kind",
+    "feature": "{0}, but the models {1}; give the models that were trained on these features",
+    "sampling_rate": "from recordings at {0} Hz, but the models of {2} were trained on {1} Hz; resample the recordings",
+    "model": "scores of other models than those the fusion of {2} was trained on, though of the same name; "
+    "make the score lists, or the fusion, again",
+}
 
 
 def _difference(found: dict[str, Any], trained: dict[str, Any], model_path: str | os.PathLike[str]) -> str:
     """Say how a list differs from the one that models were trained on, and what to do; '' where it does not."""
-    if found["kind"] != trained["kind"]:
-        return (
-            f"holds {found['kind']}, but the models of {model_path} were trained on {trained['kind']}; "
-            "give the lists of the same kind"
-        )
-    if found["feature"] != trained["feature"]:
-        return (
-            f"{_different_feature(found['feature'], trained['feature'])}; "
-            "give the models that were trained on these features"
-        )
-    if found["sampling_rate"] != trained["sampling_rate"]:
-        return (
-            f"from recordings at {found['sampling_rate']} Hz, but the models of {model_path} were trained "
-            f"on {trained['sampling_rate']} Hz; resample the recordings"
-        )
-    if found["model"] != trained["model"]:
-        return (
-            f"scores of other models than those the fusion of {model_path} was trained on, though of the "
-            "same name; make the score lists, or the fusion, again"
-        )
+    for name, said in _DIFFERENCES.items():
+        if found[name] != trained[name]:
+            sides = found[name], trained[name]
+            return said.format(*(_features(*sides) if name == "feature" else sides), model_path)
     return ""
 
 
-def _different_feature(found: dict[str, Any], trained: dict[str, Any]) -> str:
+def _features(found: dict[str, Any], trained: dict[str, Any]) -> tuple[str, str]:
+    """Say what two features are, as far as they differ."""
     if found["type"] != trained["type"]:
-        return f"{found['type']} features, but the models were trained on {trained['type']}"
+        return f"{found['type']} features", f"were trained on {trained['type']}"
     name = next(name for name in {**trained, **found} if found.get(name, ...) != trained.get(name, ...))
-    return f"{found['type']} features with {name} {found.get(name)}, but the models' had {trained.get(name)}"
+    return f"{found['type']} features with {name} {found.get(name)}", f"had {name} {trained.get(name)}"
 
 
 def _called(source: dict[str, Any]) -> str:

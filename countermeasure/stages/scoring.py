@@ -145,7 +145,7 @@ def score_fusion(
 
 def write_frame_scores(
     data_split: str,
-    data_path: PathLike,
+    data_path: PathLike | Data,
     model_path: PathLike,
     model_name: str,
     output_path: PathLike,
@@ -154,27 +154,52 @@ def write_frame_scores(
 ) -> list[Path]:
     """Write the log-likelihood of every frame of a feature list under both models of a folder.
 
-    Lists that these models have made of these data, as their records say, are left as they are.
+    `Data` of a fusion give file scores, as `write_file_scores` does. Lists that these models have made of
+    these data, as their records say, are left as they are.
 
     Returns
     -------
     paths of the two lists, bona fide first
     """
-    return _write_lists(inputs.of_list(data_path), data_split, model_path, model_name, output_path, n_jobs, dask)
+    data = data_path if isinstance(data_path, Data) else inputs.of_list(data_path)
+    whole_files = data.columns is not None
+    names.check_model_name(model_name)
+    folder, models = Path(output_path) / data_split, model_files(model_path)
+    paths = [folder / names.score_list(model_name, side, data_split, whole_files) for side in names.SIDES]
+    for path in paths:
+        _refuse_overwriting(path, data, *models)
+    with _opened(data, models, n_jobs, dask) as scoring:
+        table = scoring.table
+        record = _record_of_scores(scoring, data_split, model_name, whole_files)
+        if record and all(_is_there(path, record) for path in paths):
+            log(f"{paths[0]} and {paths[1].name}: already scored with these models, nothing to do")
+            return paths
+        with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
+            outputs = bonafide, spoof
+            for label, scores in zip(table.labels, scoring.scores(), strict=True):
+                for out, side in zip(outputs, scores or (None, None), strict=True):
+                    if side is not None:
+                        side = side.mean().reshape(1, 1) if whole_files else side.astype(np.float32)
+                    out.append(side, label)
+    n_scored = int(np.count_nonzero(table.n_rows))
+    what = f"{n_scored:,} recordings" + f", {table.n_rows.sum():,} frames" * (not whole_files)
+    n_left_out = len(table) - n_scored
+    left_out = f", {n_left_out:,} without frames and without scores" if n_left_out else ""
+    for path, out in zip(paths, outputs, strict=True):
+        if record is None:
+            provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
+        else:
+            provenance.write(path, replace(record, list_sha256=files.sha256(path), index=out.index))
+        log(f"{path}: {what}{left_out}")
+    return paths
 
 
 def write_file_scores(
-    data_split: str,
-    data_dir: PathLike,
-    model_path: PathLike,
-    model_name: str,
-    output_path: PathLike,
-    n_jobs: int | None = None,
-    dask: str | None = None,
+    data_split: str, data_dir: PathLike, model_path: PathLike, model_name: str, output_path: PathLike, **settings: Any
 ) -> list[Path]:
     """Write the mean frame log-likelihood of every file of a folder's stacked score lists; as `write_frame_scores`."""
     data = inputs.of_fusion(data_dir, whole_files=False)
-    return _write_lists(data, data_split, model_path, model_name, output_path, n_jobs, dask)
+    return write_frame_scores(data_split, data, model_path, model_name, output_path, **settings)
 
 
 class _Scoring(NamedTuple):
@@ -238,69 +263,30 @@ def _refuse_overwriting(output: Path, data: Data, *more: PathLike) -> None:
 # -- lists of scores ---------------------------------------------------------------------------------
 
 
-def _write_lists(
-    data: Data,
-    split: str,
-    model_path: PathLike,
-    model_name: str,
-    output_path: PathLike,
-    n_jobs: int | None,
-    dask: str | None,
-) -> list[Path]:
-    """Write the two lists of scores, and their records where the table has one, if they are not there already.
-
-    They are of whole files where the data are a fusion's, and of frames else.
-    """
-    names.check_model_name(model_name)
-    whole_files = data.columns is not None
-    paths = [Path(output_path) / split / names.score_list(model_name, side, split, whole_files) for side in names.SIDES]
-    models = model_files(model_path)
-    for path in paths:
-        _refuse_overwriting(path, data, *models)
-    with _opened(data, models, n_jobs, dask) as scoring:
-        table, of_data = scoring.table, scoring.record()
-        if of_data and of_data.split != split:
-            raise InputError(
-                f"{table.paths[0]}: a list of {of_data.split}, but --data_split says {split}; give the right one"
-            )
-        dtype = "float64" if whole_files else "float32"
-        n_rows = (table.n_rows > 0).astype(int) if whole_files else table.n_rows
-        record = of_data and replace(
-            of_data,
-            kind="file scores" if whole_files else "frame scores",
-            dtype=dtype,
-            list_sha256="",
-            n_frames=n_rows.tolist(),
-            index=None,
-            model={
-                "name": model_name,
-                "training_id": scoring.pair.record.get("training_id", ""),
-                "models_sha256": scoring.pair.sha256,
-                "data_sha256": scoring.data_sha256(),
-            },
-            versions={**of_data.versions, "countermeasure": __version__, "numpy": np.__version__},
+def _record_of_scores(scoring: _Scoring, split: str, model_name: str, whole_files: bool) -> provenance.Record | None:
+    """Return the record of the lists of scores, but for their own checksum and index; None where the data have none."""
+    table, record = scoring.table, scoring.record()
+    if record is None:
+        return None
+    if record.split != split:
+        raise InputError(
+            f"{table.paths[0]}: a list of {record.split}, but --data_split says {split}; give the right one"
         )
-        if record and all(_is_there(path, record) for path in paths):
-            log(f"{paths[0]} and {paths[1].name}: already scored with these models, nothing to do")
-            return paths
-        with ListWriter(paths[0]) as bonafide, ListWriter(paths[1]) as spoof:
-            outputs = bonafide, spoof
-            for label, scores in zip(table.labels, scoring.scores(), strict=True):
-                for out, side in zip(outputs, scores or (None, None), strict=True):
-                    if side is not None:
-                        side = side.mean().reshape(1, 1) if whole_files else side.astype(dtype)
-                    out.append(side, label)
-    n_scored = int(np.count_nonzero(table.n_rows))
-    what = f"{n_scored:,} recordings" + f", {table.n_rows.sum():,} frames" * (not whole_files)
-    n_left_out = len(table) - n_scored
-    left_out = f", {n_left_out:,} without frames and without scores" if n_left_out else ""
-    for path, out in zip(paths, outputs, strict=True):
-        if record is None:
-            provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
-        else:
-            provenance.write(path, replace(record, list_sha256=files.sha256(path), index=out.index))
-        log(f"{path}: {what}{left_out}")
-    return paths
+    return replace(
+        record,
+        kind="file scores" if whole_files else "frame scores",
+        dtype="float64" if whole_files else "float32",
+        list_sha256="",
+        n_frames=((table.n_rows > 0).astype(int) if whole_files else table.n_rows).tolist(),
+        index=None,
+        model={
+            "name": model_name,
+            "training_id": scoring.pair.record.get("training_id", ""),
+            "models_sha256": scoring.pair.sha256,
+            "data_sha256": scoring.data_sha256(),
+        },
+        versions={**record.versions, "countermeasure": __version__, "numpy": np.__version__},
+    )
 
 
 def _is_there(path: Path, expected: provenance.Record) -> bool:

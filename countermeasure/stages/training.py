@@ -89,8 +89,7 @@ def train(
         if isinstance(options, TrainingOptions):
             options = _by_rows(options, {label: int(table.n_rows[items[label]].sum()) for label in LABELS})
             if load_model_path is not None:
-                starts = loaded = _starts(load_model_path, table, data)
-                options = _with_components_of(loaded, options)
+                options, starts = _continued(options, load_model_path, table, data)
         record = _record(table, data, options, load_model_path)
         with files.only_run(folder):
             pair = None if restart else finished(folder, record)
@@ -213,19 +212,18 @@ def _by_rows(options: TrainingOptions, n_rows: dict[str, int]) -> TrainingOption
     return replace(options, n_components=n_components)
 
 
-def _starts(load_model_path: PathLike, table: Table, data: Data) -> list[Parameters]:
+def _continued(
+    options: TrainingOptions, load_model_path: PathLike, table: Table, data: Data
+) -> tuple[TrainingOptions, list[Parameters]]:
+    """Return the options with as many components as the models to continue from have, and these models' parameters."""
     pair = read_pair(*model_files(load_model_path))
     check_columns(pair.bonafide, data)
     check_suits(pair.bonafide, table, load_model_path)
-    return [model.parameters for model in pair]
-
-
-def _with_components_of(starts: Sequence[Parameters], options: TrainingOptions) -> TrainingOptions:
-    """Return the options as they take effect: the models to continue from have their components."""
+    starts = [model.parameters for model in pair]
     n_components = max(start.n_components for start in starts)
     if n_components != options.n_components:
         cli.log(f"the models to continue from have {n_components} components; --n_components takes no effect")
-    return replace(options, n_components=n_components)
+    return replace(options, n_components=n_components), starts
 
 
 def _record(table: Table, data: Data, options: Options, load_model_path: PathLike | None) -> dict[str, Any]:
