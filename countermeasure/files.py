@@ -1,4 +1,4 @@
-"""Files: output that is whole or not there, and input that is found."""
+"""Files: output that is complete or absent, and input that is a file."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ import errno
 import fcntl
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from countermeasure.errors import InputError
 
-# Names that are no UTF-8 hold lone surrogates, which are written out: in JSON, as it writes them itself.
+# Names that are no UTF-8 hold lone surrogates, which are written as escapes.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
+
+# -- output ------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: bool = True) -> Iterator[IO]:
     """Open a file that takes its final name only when the block ends without an error.
 
-    What is written goes to ``.NAME.part`` beside `path`; at the end it is flushed to the disk and
-    renamed, so a reader sees the old file or the new one and never half of one. Missing parent
-    folders are made. A device or a pipe is written to as it is.
+    What is written goes to ``.NAME.part`` beside `path` and is renamed at the end, so a reader sees the old file or
+    the new one. Missing parent folders are made. A device or a pipe is written to as it is.
 
     Parameters
     ----------
     path : path of the finished file
     text : bool
         Whether the block writes text (UTF-8, ``\\n``) instead of bytes.
+    flush : bool
+        Whether the file is to outlive a crash of the machine from the moment it has its name.
 
     Raises
     ------
@@ -39,21 +41,20 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
     """
     path = Path(path)
     check_place(path)
+    how = {"mode": "w", **_TEXT} if text else {"mode": "wb"}
     if is_no_file(path):
-        with open(path, "w" if text else "wb", **(_TEXT if text else {})) as f:
-            yield f
+        with open(path, **how) as file:
+            yield file
         return
     part = path.with_name(f".{path.name}.part")
-    descriptor = open_locked(part, path)
-    with os.fdopen(descriptor, "w" if text else "wb", **(_TEXT if text else {})) as f:
-        # The lock is held as long as the file is open, so nobody else can have started on this part
-        # when it is renamed or removed.
+    with os.fdopen(open_locked(part, path), **how) as file:
+        # Locked as long as it is open: no other run can have begun on this part when it is renamed or removed.
         try:
-            f.truncate()
-            yield f
-            f.flush()
+            file.truncate()
+            yield file
+            file.flush()
             if flush:
-                os.fsync(f.fileno())
+                os.fsync(file.fileno())
             os.replace(part, path)
         except BaseException as error:
             with contextlib.suppress(OSError):
@@ -75,21 +76,13 @@ def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.
     Raises
     ------
     InputError
-        When `output` is one of the other files, under any name, or a folder.
+        When `output` is one of the other files, also by a link, or a folder.
     """
     if output is None:
         return
     _refuse_folder(Path(output))
-    for path in inputs:
-        if path is not None and _is_same(output, path):
-            raise InputError(f"{output}: this run reads or writes that file already; choose another name")
-
-
-def _is_same(output: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:
-    """Tell whether two paths are of one file, which may not be there yet."""
-    if os.path.exists(output) and os.path.exists(path):
-        return os.path.samefile(output, path)
-    return os.path.realpath(output) == os.path.realpath(path)
+    if os.path.realpath(output) in [os.path.realpath(path) for path in inputs if path is not None]:
+        raise InputError(f"{output}: this run reads or writes that file already; choose another name")
 
 
 def check_place(path: Path) -> None:
@@ -98,7 +91,7 @@ def check_place(path: Path) -> None:
     Raises
     ------
     InputError
-        When `path` is a folder, or when a file stands where its folder should be.
+        When `path` is a folder, or when a file is in the place of its folder.
     """
     _refuse_folder(path)
     _make_folder(path.parent)
@@ -140,33 +133,35 @@ def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def read_into(file: IO[bytes], target: memoryview, offset: int) -> None:
-    """Fill some memory, of bytes, from a place of a file; several threads may do so at once.
+def open_locked(part: Path, path: Path) -> int:
+    """Open and lock `part`, the descriptor of which is returned; one that a killed run left behind is taken over.
 
     Raises
     ------
     InputError
-        When the file ends before.
+        When another run has locked it; `path` is what it works on.
     """
-    filled = 0
-    while filled < len(target):  # Linux reads no more than 2 GiB in one go
-        n = os.preadv(file.fileno(), [target[filled:]], offset + filled)
-        if not n:
-            raise InputError(f"{file.name}: was cut short while it was read; copy or make the file again")
-        filled += n
+    while True:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(f"{path}: another run is at work on it; wait for it or choose another name") from None
+        except OSError:  # a file system without locks
+            return descriptor
+        # The run that held the lock may have renamed or removed the file that was just opened.
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(part).st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)
+
+
+# -- input -------------------------------------------------------------------------------------------
 
 
 def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]:
-    """Open a file for reading bytes; refuse at once what is no file.
-
-    For formats that are read at several places or more than once: models, lists, records,
-    checkpoints. A named pipe without a writer would let `open` wait for ever.
-
-    Parameters
-    ----------
-    path : path
-    buffering : int
-        As of `open`; 0 for none.
+    """Open a file for reading bytes; refuse at once what is no file: a pipe would let `open` wait for ever.
 
     Raises
     ------
@@ -175,18 +170,12 @@ def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]
     OSError
         When it cannot be opened; `cli.run` tells it with the path.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno != errno.ENXIO:  # of a socket
-            raise
-        raise InputError(f"{path}: is no regular file; give a file") from None
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return open(path, "rb", buffering, opener=lambda *_: descriptor)  # so that its name is the path
-    os.close(descriptor)
-    what = "is a folder" if stat.S_ISDIR(mode) else "is a pipe or a device, which can be read only once"
-    raise InputError(f"{path}: {what}; give a file")
+    file = Path(path)
+    if file.is_dir():
+        raise InputError(f"{path}: is a folder; give a file")
+    if file.exists() and not file.is_file():
+        raise InputError(f"{path}: is a pipe or a device, which can be read only once; give a file")
+    return open(path, "rb", buffering)
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
@@ -204,19 +193,17 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def open_locked(part: Path, path: Path) -> int:
-    """Open and lock `part`; a part that a killed run left behind is taken over."""
-    while True:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(f"{path}: another run is at work on it; wait for it or choose another name") from None
-        except OSError:  # a file system without locks
-            return descriptor
-        # The run that held the lock may have renamed or removed the file that was just opened.
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(part).st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
-        os.close(descriptor)
+def read_into(file: IO[bytes], target: memoryview, offset: int) -> None:
+    """Fill some memory, of bytes, from a place of a file; several threads may do so at once.
+
+    Raises
+    ------
+    InputError
+        When the file ends before.
+    """
+    filled = 0
+    while filled < len(target):  # Linux reads no more than 2 GiB in one go
+        n = os.preadv(file.fileno(), [target[filled:]], offset + filled)
+        if not n:
+            raise InputError(f"{file.name}: was cut short while it was read; copy or make the file again")
+        filled += n
