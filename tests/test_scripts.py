@@ -1,7 +1,8 @@
 """Every script: its documented commands on a small corpus, and what it says to wrong ones."""
 
 import argparse
-import importlib.util
+import ast
+import importlib
 import itertools
 import pickle
 import shlex
@@ -15,7 +16,7 @@ import pytest
 
 import corpus
 from countermeasure import cli
-from countermeasure.gmm.models import model_files, read_model
+from countermeasure.gmm.models import read_model
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter, read_list
 from countermeasure.trials.protocol import read_protocol
@@ -41,22 +42,23 @@ CHAIN = [
     "score_eval",
     "gmm_run",
 ]
-TYPES = ("lfcc", "mfcc", "silence")
+SPLITS = ("train", "dev", "eval")
 FUSION = "lfcc+mfcc"
+PROTOCOL = str(corpus.protocol(Path("LA"), "eval"))
 
 
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+def main(name, *arguments):
+    return importlib.import_module(name).main([str(argument) for argument in arguments])
 
 
 def run(name, *arguments):
     """Run a script as `python NAME.py ARGUMENTS` does; return its exit status."""
     with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: module(name).main([str(argument) for argument in arguments]))
+        cli.run(lambda: main(name, *arguments))
     return ended.value.code
+
+
+# -- documented commands -----------------------------------------------------------------------------
 
 
 def commands(text):
@@ -67,198 +69,185 @@ def commands(text):
 
 
 @pytest.fixture(scope="module")
-def data_set(tmp_path_factory):
-    return corpus.make(tmp_path_factory.mktemp("data") / "LA")
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory, data_set):
-    """A folder in which the documented commands are run one after another."""
+def workplace(tmp_path_factory, chain):
+    """A folder in which the documented commands are run one after another, with the lists of features in place."""
     folder = tmp_path_factory.mktemp("work")
-    (folder / "LA").symlink_to(data_set)
+    shutil.copytree(chain.folder / "data", folder / "data")
+    shutil.copytree(chain.folder / "LA", folder / "LA")
     shutil.copy(next((folder / "LA").glob("*_train/flac/*")), folder / "recording.wav")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for split in ("train", "dev", "eval"):
-            extract(split, *TYPES)
     return folder
-
-
-def lists(folder, model, kind=""):
-    return [f"ensemble/{model}/{{split}}/{model}-{c}-{{split}}{kind}.pkl" for c in ("bon", "sp")]
 
 
 def fill(workplace):
     """Fill experiment/ by hand, as users do, from whatever score lists are there by now."""
-    fusions = {
-        FUSION: lists(workplace, "lfcc") + lists(workplace, "mfcc"),
-        f"filelevel-{FUSION}": lists(workplace, f"ensemble-{FUSION}", "-filelevel"),
-    }
-    fusions["my-fusion"] = fusions[FUSION]
-    fusions["my-files"] = [*fusions[f"filelevel-{FUSION}"], "data/{split}/{split}-silence.pkl"]
-    for name, paths in fusions.items():
-        for split in ("train", "dev", "eval"):
-            target = workplace / "experiment" / name / split
-            target.mkdir(parents=True, exist_ok=True)
-            for path in paths:
-                source = workplace / path.format(split=split)
-                if source.exists():
-                    shutil.copy(source, target)
-                    shutil.copy(provenance.path_of(source), target)
+    frames = [f"ensemble/{t}/{{split}}/{t}-{c}-{{split}}.pkl" for t in ("lfcc", "mfcc") for c in ("bon", "sp")]
+    name = f"ensemble-{FUSION}"
+    files = [f"ensemble/{name}/{{split}}/{name}-{c}-{{split}}-filelevel.pkl" for c in ("bon", "sp")]
+    fusions = {FUSION: frames, "my-fusion": frames, f"filelevel-{FUSION}": files}
+    fusions["my-files"] = [*files, "data/{split}/{split}-silence.pkl"]
+    for (name, paths), split in itertools.product(fusions.items(), SPLITS):
+        target = workplace / "experiment" / name / split
+        target.mkdir(parents=True, exist_ok=True)
+        for path in (workplace / path.format(split=split) for path in paths):
+            if path.exists():
+                shutil.copy(path, target)
+                shutil.copy(provenance.path_of(path), target)
 
 
 @pytest.mark.parametrize("name", CHAIN)
-def test_documented_commands_run(workplace, monkeypatch, name, capsys):
+def test_documented_commands_run(workplace, monkeypatch, name):
     monkeypatch.chdir(workplace)
+    monkeypatch.setenv("JOBS", "1")
     if name == "score_eval":
-        asv = workplace / "LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+        asv = Path("LA/ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt")
         asv.parent.mkdir(exist_ok=True)
         asv.write_text("".join(f"- {key} {i}\n" for i, key in enumerate(["target", "nontarget", "spoof"] * 4)))
-        module("gmm_test").main(test_arguments("lfcc", "eval"))
+        main("gmm_test", *test_arguments("lfcc", "output/lfcc-eval.txt"))
     if name == "gmm_run":
         monkeypatch.setenv("RUN", "whole")  # beside the models of the other scripts' examples
     if name == "gmm_ensemble_train":  # which needs more of them than the examples make
-        for split, ftype in itertools.product(("train", "dev", "eval"), ("lfcc", "mfcc")):
-            frame_scores(split, ftype)
+        for split, t in itertools.product(SPLITS, ("lfcc", "mfcc")):
+            data = ["--data_path", f"data/{split}/{split}-{t}.pkl", "--model_path", f"model/{t}", "--model_name", t]
+            main("gmm_ensemble_preprocess", "--data_split", split, *data, "--output_path", f"ensemble/{t}")
     if name == "gmm_filelevel_train":
-        for split in ("train", "dev", "eval"):
-            file_scores(split)
+        for split in SPLITS:
+            data = ["--data_split", split, "--data_dir", f"experiment/{FUSION}/{split}"]
+            model = ["--model_path", f"model/ensemble-{FUSION}", "--model_name", f"ensemble-{FUSION}"]
+            main("gmm_filelevel_preprocess", *data, *model, "--output_path", f"ensemble/ensemble-{FUSION}")
     fill(workplace)
-    documented = commands(module(name).__doc__)
+    documented = commands(importlib.import_module(name).__doc__)
     assert len(documented) >= 2
     for script, arguments in documented:
         assert script == name
-        assert module(script).main(arguments) == 0
+        assert main(script, *arguments) == 0
         for option in ("--output_path", "--model_path"):
             if option in arguments:
                 assert Path(arguments[arguments.index(option) + 1]).exists()
 
 
-def extract(split, *types):
-    folder = f"LA/ASVspoof2019_LA_{split}/flac"
-    label_path = corpus.protocol(Path("LA"), split)
-    assert run(
-        "gmm_data_processing", "--data_split", split, "--data_path", folder, "--label_path", label_path,
-        "--output_path", f"data/{split}", "--ftype", *types, "--n_jobs", 1,
-    ) == 0  # fmt: skip
-
-
-def frame_scores(split, ftype):
-    assert run(
-        "gmm_ensemble_preprocess", "--data_split", split, "--data_path", f"data/{split}/{split}-{ftype}.pkl",
-        "--model_path", f"model/{ftype}", "--model_name", ftype, "--output_path", f"ensemble/{ftype}",
-    ) == 0  # fmt: skip
-
-
-def file_scores(split):
-    name = f"ensemble-{FUSION}"
-    assert run(
-        "gmm_filelevel_preprocess", "--data_split", split, "--data_dir", f"experiment/{FUSION}/{split}",
-        "--model_path", f"model/{name}", "--model_name", name, "--output_path", f"ensemble/{name}",
-    ) == 0  # fmt: skip
-
-
-def test_arguments(ftype, split):
-    return [
-        "--data_path", f"data/{split}/{split}-{ftype}.pkl", "--model_path_bon", f"model/{ftype}/bon.gmm",
-        "--model_path_sp", f"model/{ftype}/sp.gmm", "--label_path", str(corpus.protocol(Path("LA"), split)),
-        "--output_path", f"output/{ftype}-{split}.txt",
-    ]  # fmt: skip
-
-
-test_arguments.__test__ = False
+def test_every_script_is_in_the_chain():
+    assert set(SCRIPTS) == set(CHAIN)
 
 
 # -- what is written -------------------------------------------------------------------------------
 
 
-def test_llrs_are_those_of_the_models_own_score_samples(workplace, monkeypatch):
-    """In a process without this suite: nothing but the lists, the models and scikit-learn."""
-    monkeypatch.chdir(workplace)
-    assert run("gmm_test", *test_arguments("mfcc", "eval")) == 0
-    program = (
-        "import pickle\n"
-        "load = lambda path: pickle.load(open(path, 'rb'))\n"
-        "bon, sp = load('model/mfcc/bon.gmm'), load('model/mfcc/sp.gmm')\n"
-        "for feature, label in load('data/eval/eval-mfcc.pkl'):\n"
-        "    print(bon.score(feature) - sp.score(feature))\n"
-    )
-    out = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True).stdout
-    expected = [float(line) for line in out.split()]
-    lines = Path("output/mfcc-eval.txt").read_text().splitlines()
-    assert [line.rsplit(" ", 1)[0] for line in lines] == [
-        trial.line for trial in read_protocol(corpus.protocol(Path("LA"), "eval"))
-    ]
-    np.testing.assert_allclose([float(line.split()[-1]) for line in lines], expected, atol=1e-4)
+@pytest.fixture
+def here(chain, monkeypatch):
+    """The folder of finished pipelines, whose files stay as they are."""
+    monkeypatch.chdir(chain.folder)
+    return chain.folder
 
 
-def test_frame_scores_and_file_scores_have_the_documented_forms(workplace, monkeypatch):
-    monkeypatch.chdir(workplace)
+def test_arguments(ftype, output, **changes):
+    options = {
+        "data_path": f"data/eval/eval-{ftype}.pkl",
+        "model_path_bon": f"model/{ftype}/bon.gmm",
+        "model_path_sp": f"model/{ftype}/sp.gmm",
+        "label_path": PROTOCOL,
+        "output_path": output,
+        **changes,
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+test_arguments.__test__ = False
+
+
+def load(path):
+    with open(path, "rb") as f:
+        return pickle.load(f)
+
+
+def test_llrs_are_those_of_the_models_own_score_samples(here):
+    """By nothing but the lists, the models and scikit-learn."""
+    bonafide, spoof = load("model/mfcc/bon.gmm"), load("model/mfcc/sp.gmm")
+    expected = [bonafide.score(feature) - spoof.score(feature) for feature, _ in load("data/eval/eval-mfcc.pkl")]
+    found = [float(line.split()[-1]) for line in Path("output/mfcc-eval.txt").read_text().splitlines()]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_frame_scores_and_file_scores_have_the_documented_forms(here):
     features = list(read_list("data/eval/eval-lfcc.pkl"))
     scores = list(read_list("ensemble/lfcc/eval/lfcc-bon-eval.pkl"))
     assert [(array.shape, label) for array, label in scores] == [((len(array),), label) for array, label in features]
-    with open("model/lfcc/bon.gmm", "rb") as f:
-        model = pickle.load(f)
-    np.testing.assert_allclose(scores[0][0], model.score_samples(features[0][0]), rtol=1e-5, atol=2e-3)
+    expected = load("model/lfcc/bon.gmm").score_samples(features[0][0])
+    np.testing.assert_allclose(scores[0][0], expected, rtol=1e-5, atol=2e-3)
     name = f"ensemble-{FUSION}"
     means = list(read_list(f"ensemble/{name}/eval/{name}-sp-eval-filelevel.pkl"))
     assert [(array.shape, label) for array, label in means] == [((1, 1), label) for _, label in features]
 
 
-def test_the_test_scripts_print_the_eer_of_score_eval_and_draw_its_pictures(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    assert run("gmm_test", *test_arguments("lfcc", "eval"), "--plot", tmp_path / "plots") == 0
+def test_score_lists_carry_their_trials_and_their_models(here):
+    features = provenance.read("data/eval/eval-lfcc.pkl")
+    scores = provenance.read("ensemble/lfcc/eval/lfcc-bon-eval.pkl")
+    assert (scores.kind, scores.utterances, scores.feature) == ("frame scores", features.utterances, features.feature)
+    assert scores.n_frames == features.n_frames
+    assert scores.model["training_id"] == read_model("model/lfcc/bon.gmm").record["training_id"]
+
+
+def test_the_test_scripts_print_the_eer_of_score_eval_and_draw_its_pictures(here, tmp_path, capsys):
+    assert main("gmm_test", *test_arguments("lfcc", tmp_path / "scores.txt"), "--plot", tmp_path / "plots") == 0
     printed = capsys.readouterr().out.split()[1]
     assert (tmp_path / "plots" / "det.png").stat().st_size > 5000
-    assert run("score_eval", "--cm_score", "output/lfcc-eval.txt") == 0
+    assert main("score_eval", "--cm_score", tmp_path / "scores.txt") == 0
     assert f"EER {printed} %" in " ".join(capsys.readouterr().out.split())
 
 
-def test_left_out_entries_get_no_score(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
+def test_left_out_entries_get_no_score(here, tmp_path, capsys):
     items = list(read_list("data/eval/eval-mfcc.pkl"))
-    with open(tmp_path / "eval-mfcc.pkl", "wb") as f:
-        pickle.dump([items[0], None, *items[2:]], f)
-    arguments = test_arguments("mfcc", "eval")
-    arguments[1], arguments[-1] = tmp_path / "eval-mfcc.pkl", tmp_path / "scores.txt"
-    assert run("gmm_test", *arguments) == 0
-    assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(items) - 1
+    (tmp_path / "eval-mfcc.pkl").write_bytes(pickle.dumps([items[0], None, *items[2:]]))
+    target = tmp_path / "scores.txt"
+    assert main("gmm_test", *test_arguments("mfcc", target, data_path=tmp_path / "eval-mfcc.pkl")) == 0
+    assert len(target.read_text().splitlines()) == len(items) - 1
     assert "1 trial of" in capsys.readouterr().err
 
 
-def test_blind_protocols_are_scored_without_an_eer(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    blind = tmp_path / "blind.txt"
-    trials = read_protocol(corpus.protocol(Path("LA"), "eval"))
-    blind.write_text("\n".join(trial.utterance for trial in trials))
-    arguments = test_arguments("mfcc", "eval")
-    arguments[7], arguments[-1] = blind, tmp_path / "scores.txt"
-    assert run("gmm_test", *arguments) == 0
+def test_blind_protocols_are_scored_without_an_eer(here, tmp_path, capsys):
+    blind, target = tmp_path / "blind.txt", tmp_path / "scores.txt"
+    blind.write_text("\n".join(trial.utterance for trial in read_protocol(PROTOCOL)))
+    assert main("gmm_test", *test_arguments("mfcc", target, label_path=blind)) == 0
     out, err = capsys.readouterr()
     assert "EER" not in out
     assert err.count(f"{blind} is blind: without labels there is no EER") == 1
-    assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(trials)
-    assert_refused("score_eval", ["--cm_score", tmp_path / "scores.txt"], "the scores of a blind set", capsys, blind)
-    labels = ["--protocol", corpus.protocol(Path("LA"), "eval")]
-    assert run("score_eval", "--cm_score", tmp_path / "scores.txt", *labels) == 0
+    assert len(target.read_text().splitlines()) == 12
+    assert_refused("score_eval", ["--cm_score", target], "the scores of a blind set", capsys)
+    assert main("score_eval", "--cm_score", target, "--protocol", PROTOCOL) == 0
 
 
-def test_the_scores_of_one_model_do_not_calibrate_another(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    for name in ("lfcc", "mfcc"):
-        shutil.copytree(f"model/{name}", tmp_path / name)
-        (tmp_path / name / "calibration.json").unlink(missing_ok=True)
-    assert run("gmm_test", *test_arguments("lfcc", "dev")) == 0
-    arguments = ["--cm_score", "output/lfcc-dev.txt", "--model_path", tmp_path / "mfcc"]
-    target = tmp_path / "mfcc" / "calibration.json"
-    assert_refused("gmm_calibrate", arguments, "scores of other models (over lfcc)", capsys, target)
-    assert run("gmm_calibrate", *replaced(arguments, "--model_path", tmp_path / "lfcc")) == 0
-    assert "warning" not in capsys.readouterr().err
-    retrained = ["--data_path", "data/train/train-lfcc.pkl", "--model_path", tmp_path / "lfcc", "--seed", 5]
-    assert run("gmm_train", *retrained, "--n_components", 4, "--restart") == 0
-    arguments = replaced(arguments, "--model_path", tmp_path / "lfcc")
-    target = tmp_path / "lfcc" / "calibration.json"
-    assert_refused("gmm_calibrate", arguments, "scores of other models", capsys, target)
+def test_lists_without_a_record_are_joined_by_order(here, tmp_path, capsys):
+    shutil.copy("data/eval/eval-mfcc.pkl", tmp_path)
+    alone = {"data_path": tmp_path / "eval-mfcc.pkl"}
+    target = tmp_path / "scores.txt"
+    assert main("gmm_test", *test_arguments("mfcc", target, **alone)) == 0
+    assert capsys.readouterr().err.count("warning: ") == 2  # of the order, and of features that are not compared
+    assert target.read_bytes() == Path("output/mfcc-eval.txt").read_bytes()
+    (tmp_path / "reversed.txt").write_text("\n".join(reversed(Path(PROTOCOL).read_text().splitlines())))
+    backwards = test_arguments("mfcc", target, **alone, label_path=tmp_path / "reversed.txt")
+    assert_refused("gmm_test", backwards, "item 1 is bonafide", capsys)
+    # A record that is another list's is as good as none.
+    shutil.copy("data/eval/eval-lfcc.pkl.json", tmp_path / "eval-mfcc.pkl.json")
+    assert main("gmm_test", *test_arguments("mfcc", target, **alone)) == 0
+    assert "is not the list that eval-mfcc.pkl.json describes" in capsys.readouterr().err
+
+
+def test_a_logistic_fusion_goes_through_the_scripts_of_mixtures(here, tmp_path):
+    model, above, folder = tmp_path / "frames", tmp_path / "above", f"experiment/{FUSION}"
+    logistic = ["--method", "logistic"]
+    main("gmm_ensemble_train", "--data_dir", f"{folder}/train", "--model_path", model, *logistic)
+    for split in ("train", "eval"):
+        data = ["--data_split", split, "--data_dir", f"{folder}/{split}", "--output_path", tmp_path / "files"]
+        main("gmm_filelevel_preprocess", *data, "--model_path", model, "--model_name", "fused")
+        shutil.copy(f"data/{split}/{split}-silence.pkl", tmp_path / "files" / split)
+    main("gmm_filelevel_train", "--data_dir", tmp_path / "files" / "train", "--model_path", above, *logistic)
+    for name, data_dir, trained in (
+        ("gmm_ensemble_test", f"{folder}/eval", model),
+        ("gmm_filelevel_test", tmp_path / "files" / "eval", above),
+    ):
+        models = ["--model_path_bon", trained / "bon.gmm", "--model_path_sp", trained / "sp.gmm"]
+        output = ["--label_path", PROTOCOL, "--output_path", tmp_path / "scores.txt"]
+        assert main(name, "--data_dir", data_dir, *models, *output) == 0
+        assert len((tmp_path / "scores.txt").read_text().splitlines()) == 12
 
 
 # Trials of the small corpus as other corpora would write them.
@@ -273,337 +262,225 @@ OTHER_CORPORA = {
 }
 
 
+def extract(folder, *labels):
+    data = ["--data_split", "eval", "--data_path", "LA/ASVspoof2019_LA_eval/flac", "--output_path", folder]
+    assert main("gmm_data_processing", *data, "--ftype", "lfcc", "--n_jobs", 1, "--label_path", *labels) == 0
+    return {"data_path": folder / "eval-lfcc.pkl"}
+
+
 @pytest.mark.parametrize("name", OTHER_CORPORA)
-def test_protocols_of_other_corpora_go_from_the_recordings_to_the_eer(workplace, monkeypatch, tmp_path, capsys, name):
-    monkeypatch.chdir(workplace)
-    assert run("gmm_test", *test_arguments("lfcc", "eval")) == 0
-    expected = capsys.readouterr().out
-    trials = read_protocol(corpus.protocol(Path("LA"), "eval"))
+def test_protocols_of_other_corpora_go_from_the_recordings_to_the_eer(here, tmp_path, capsys, name):
     header = ["file,label,speaker,attack"] if name == "CSV" else []
-    path = tmp_path / "metadata"
-    path.write_text("\n".join([*header, *(OTHER_CORPORA[name](trial) for trial in trials)]))
-    told = ["--protocol_format", {"CSV": "csv", "5": "asvspoof5"}.get(name, f"asvspoof{name.split()[0]}")]
-    for options in ([], told):
-        assert run(
-            "gmm_data_processing", "--data_split", "eval", "--data_path", "LA/ASVspoof2019_LA_eval/flac",
-            "--label_path", path, "--output_path", tmp_path, "--ftype", "lfcc", "--n_jobs", 1, *options,
-        ) == 0  # fmt: skip
-        arguments = replaced(test_arguments("lfcc", "eval"), "--label_path", path)
-        arguments = replaced(arguments, "--data_path", tmp_path / "eval-lfcc.pkl")
-        assert run("gmm_test", *replaced(arguments, "--output_path", tmp_path / "scores.txt"), *options) == 0
-        out, err = capsys.readouterr()
-        assert out == expected
-    assert "is there, made from the same recordings" in err  # what is told changes nothing
-    assert run("score_eval", "--cm_score", tmp_path / "scores.txt", "--by", "attack") == 0
+    path, target = tmp_path / "metadata", tmp_path / "scores.txt"
+    path.write_text("\n".join([*header, *(OTHER_CORPORA[name](trial) for trial in read_protocol(PROTOCOL))]))
+    options = ["--protocol_format", "asvspoof2021"] if name == "2021 DF" else []
+    data = extract(tmp_path, path, *options)
+    assert main("gmm_test", *test_arguments("lfcc", target, **data, label_path=path), *options) == 0
+    eer = capsys.readouterr().out.split()[1]
+    scores = [line.split()[-1] for line in target.read_text().splitlines()]
+    assert scores == [line.split()[-1] for line in Path("output/lfcc-eval.txt").read_text().splitlines()]
+    assert main("score_eval", "--cm_score", target, "--by", "attack") == 0
     out = capsys.readouterr().out
     assert "A01" in out
-    assert expected.split()[1] in out
+    assert eer in out
 
 
-def test_a_subset_is_extracted_scored_and_evaluated(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    trials = read_protocol(corpus.protocol(Path("LA"), "eval"))
-    lines = [OTHER_CORPORA["2021 LA"](trial) for trial in trials]
+def test_a_subset_is_extracted_scored_and_evaluated(here, tmp_path, capsys):
+    lines = [OTHER_CORPORA["2021 LA"](trial) for trial in read_protocol(PROTOCOL)]
     lines[6:] = [line.replace(" eval", " progress") for line in lines[6:]]
-    path = tmp_path / "trial_metadata.txt"
+    path, plain = tmp_path / "trial_metadata.txt", tmp_path / "plain.txt"
     path.write_text("\n".join(lines))
+    subset = ["--protocol_subset", "eval"]
 
-    def eer(name, *options):
+    def n_trials(name, *options):
         capsys.readouterr()
-        assert run(name, *options) == 0
+        assert main(name, *options) == 0
         out, err = capsys.readouterr()
         assert ("all taken; --protocol_subset" in err) == ("--protocol_subset" not in options)
-        return out.split("EER")[1].split()[0]
+        return int(out.split(" trials")[0].split()[-1]) if name == "score_eval" else out.count("EER")
 
-    models = test_arguments("lfcc", "eval")[2:6]
-    found = {}
-    for subset in ([], ["--protocol_subset", "eval"]):
-        folder = tmp_path / "-".join(["x", *subset[1:]])
-        labels = ["--label_path", path, *subset]
-        assert run(
-            "gmm_data_processing", "--data_split", "eval", "--data_path", "LA/ASVspoof2019_LA_eval/flac",
-            *labels, "--output_path", folder, "--ftype", "lfcc", "--n_jobs", 1,
-        ) == 0  # fmt: skip
-        data = ["--data_path", folder / "eval-lfcc.pkl", "--output_path", folder / "scores.txt"]
-        found[bool(subset)] = eer("gmm_test", *data, *models, *labels)
-        assert len((folder / "scores.txt").read_text().splitlines()) == (6 if subset else 12)
-    everything = tmp_path / "x" / "scores.txt"
-    assert eer("score_eval", "--cm_score", everything, "--protocol_subset", "eval") == found[True]
-    plain = tmp_path / "plain.txt"
+    for options, n in (([], 12), (subset, 6)):
+        folder = tmp_path / str(n)
+        data = extract(folder, path, *options)
+        assert n_trials("gmm_test", *test_arguments("lfcc", folder / "s.txt", **data, label_path=path), *options)
+        assert len((folder / "s.txt").read_text().splitlines()) == n
+    everything = tmp_path / "12" / "s.txt"
+    assert n_trials("score_eval", "--cm_score", everything, *subset) == 6
     plain.write_text("".join(f"{line.split()[1]} {line.split()[-1]}\n" for line in everything.read_text().splitlines()))
-    labels = ["--protocol", path]
-    assert eer("score_eval", "--cm_score", plain, *labels, "--protocol_subset", "eval") == found[True]
-    assert eer("score_eval", "--cm_score", plain, *labels) == found[False]
-    mixed = ["--data_path", tmp_path / "x" / "eval-lfcc.pkl", "--output_path", tmp_path / "no.txt", *models]
-    arguments = [*mixed, "--label_path", path, "--protocol_subset", "eval"]
-    assert_refused("gmm_test", arguments, "give the protocol that the list was made from", capsys, tmp_path / "no.txt")
+    assert n_trials("score_eval", "--cm_score", plain, "--protocol", path, *subset) == 6
+    assert n_trials("score_eval", "--cm_score", plain, "--protocol", path) == 12
+    mixed = test_arguments("lfcc", tmp_path / "no.txt", data_path=tmp_path / "12/eval-lfcc.pkl", label_path=path)
+    assert_refused("gmm_test", [*mixed, *subset], "give the protocol that the list was made from", capsys)
 
 
 # -- wrong calls -----------------------------------------------------------------------------------
 
 
-def replaced(arguments, option, value):
-    arguments = list(arguments)
-    arguments[arguments.index(option) + 1] = value
-    return arguments
-
-
-def assert_refused(name, arguments, message, capsys, target):
-    before = target.exists() and target.stat().st_mtime_ns
+def assert_refused(name, arguments, message, capsys):
+    """Check that a call is refused in one line, and leaves nothing of its output."""
+    targets = [Path(arguments[i + 1]) for i, word in enumerate(arguments) if word in ("--output_path", "--model_path")]
+    before = [target.exists() and target.stat().st_mtime_ns for target in targets]
     capsys.readouterr()
     assert run(name, *arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
     assert len([line for line in err.splitlines() if not line.startswith("warning: ")]) == 1, err
-    assert (target.exists() and target.stat().st_mtime_ns) == before
-    assert not list(target.parent.glob(".*.part"))
+    assert [target.exists() and target.stat().st_mtime_ns for target in targets] == before
+    assert not [part for target in targets for part in target.parent.glob(".*.part")]
 
 
-def shortened(path, tmp_path):
-    items = list(read_list(path))[:-1]
-    with ListWriter(tmp_path / Path(path).name) as out:
-        for item in items:
+def shortened(path, folder):
+    with ListWriter(folder / Path(path).name) as out:
+        for item in list(read_list(path))[:-1]:
             out.append(*item)
-    return tmp_path / Path(path).name
+    return folder / Path(path).name
 
 
-def test_gmm_test_refuses(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    good = test_arguments("mfcc", "eval")
-    target = tmp_path / "scores.txt"
-    good = replaced(good, "--output_path", target)
+def test_gmm_test_refuses(here, tmp_path, capsys):
+    def refused(message, **changes):
+        assert_refused("gmm_test", test_arguments("mfcc", tmp_path / "scores.txt", **changes), message, capsys)
 
-    def refused(option, value, message):
-        assert_refused("gmm_test", replaced(good, option, value), message, capsys, target)
+    refused("no such file", data_path="data/eval/absent.pkl")
+    refused("11 items, but", data_path=shortened("data/eval/eval-mfcc.pkl", tmp_path))
+    refused("60 dimensions", data_path="data/eval/eval-silence.pkl")
+    refused("lfcc features, but the models were trained on mfcc", data_path="data/eval/eval-lfcc.pkl")
+    refused("different trainings", model_path_bon="model/lfcc/bon.gmm")
+    refused("no Gaussian mixture", model_path_bon="data/eval/eval-mfcc.pkl")
+    refused("no such file", label_path="absent.txt")
+    refused("LA_E_1000000 and 11 more: not in", label_path=corpus.protocol(Path("LA"), "dev"))
 
-    refused("--data_path", "data/eval/absent.pkl", "no such file")
-    refused("--data_path", shortened("data/eval/eval-mfcc.pkl", tmp_path), "11 items, but")
-    refused("--data_path", "data/eval/eval-silence.pkl", "60 dimensions")
-    refused("--model_path_bon", "model/lfcc/bon.gmm", "different trainings")
-    refused("--model_path_bon", "data/eval/eval-mfcc.pkl", "no Gaussian mixture")
-    refused("--label_path", "absent.txt", "no such file")
-
-    lines = corpus.protocol(Path("LA"), "eval").read_text().splitlines()
+    lines, protocol = Path(PROTOCOL).read_text().splitlines(), tmp_path / "protocol.txt"
+    protocol.write_text("\n".join(lines[:4] + lines[5:] + ["LA_0001 LA_E_1000077 - - bonafide"]))
+    refused("LA_E_1000004: not in", label_path=protocol)
     lines[4] = lines[4].removesuffix(" bonafide")
-    (tmp_path / "protocol.txt").write_text("\n".join(lines))
-    refused("--label_path", tmp_path / "protocol.txt", "protocol.txt:5: 4 fields, where line 1 has 5")
-    refused("--label_path", corpus.protocol(Path("LA"), "dev"), "LA_E_1000000 and 11 more: not in")
-    (tmp_path / "protocol.txt").write_text("\n".join(lines[:4] + lines[5:] + ["LA_0001 LA_E_1000077 - - bonafide"]))
-    refused("--label_path", tmp_path / "protocol.txt", "LA_E_1000004: not in")
-    refused("--data_path", "data/eval/eval-lfcc.pkl", "lfcc features, but the models were trained on mfcc")
+    protocol.write_text("\n".join(lines))
+    refused("protocol.txt:5: 4 fields", label_path=protocol)
 
 
-def test_lists_without_a_record_are_joined_by_order(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    assert run("gmm_test", *test_arguments("mfcc", "eval")) == 0
-    expected = Path("output/mfcc-eval.txt").read_text()
-    shutil.copy("data/eval/eval-mfcc.pkl", tmp_path)
-    alone = replaced(test_arguments("mfcc", "eval"), "--data_path", tmp_path / "eval-mfcc.pkl")
-    alone = replaced(alone, "--output_path", tmp_path / "scores.txt")
-    capsys.readouterr()
-    assert run("gmm_test", *alone) == 0
-    assert capsys.readouterr().err.count("warning: ") == 2  # of the order, and of features that are not compared
-    assert (tmp_path / "scores.txt").read_text() == expected
-    (tmp_path / "reversed.txt").write_text(
-        "\n".join(reversed(corpus.protocol(Path("LA"), "eval").read_text().splitlines()))
-    )
-    backwards = replaced(alone, "--label_path", tmp_path / "reversed.txt")
-    assert_refused("gmm_test", backwards, "item 1 is bonafide", capsys, tmp_path / "scores.txt")
-    # A record that is another list's is as good as none.
-    shutil.copy("data/eval/eval-lfcc.pkl.json", tmp_path / "eval-mfcc.pkl.json")
-    capsys.readouterr()
-    assert run("gmm_test", *alone) == 0
-    assert "is not the list that eval-mfcc.pkl.json describes" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gmm_train", "--data_path data/train/absent.pkl", "data/train/absent.pkl: no such file"),
+        ("gmm_train", "--data_path data/train/train-mfcc.pkl --n_components 0", "--n_components 0"),
+        ("gmm_train_recur", "--data_path data/train/train-mfcc.pkl --n_components many", "invalid int value"),
+        ("gmm_train_recur", "--data_path data/train/train-mfcc.pkl --load_model_path data", "bon.gmm: no such file"),
+        ("gmm_ensemble_train", "--data_dir absent", "no such folder"),
+        ("gmm_ensemble_train", "--data_dir experiment/lfcc+mfcc/train --l2 -1 --method logistic", "--l2 -1.0: must be"),
+        ("gmm_ensemble_train_recur", "--data_dir data/train", "file-level fusion only"),
+        ("gmm_filelevel_train", "--data_dir experiment/lfcc+mfcc/train --method svm", "invalid choice"),
+        ("gmm_filelevel_train", "--data_dir LA", "no list (.pkl) in it"),
+    ],
+)
+def test_training_refuses(here, tmp_path, capsys, name, options, message):
+    assert_refused(name, [*options.split(), "--model_path", tmp_path / "model"], message, capsys)
 
 
-def test_a_list_is_joined_to_the_protocol_by_utterance(workplace, monkeypatch, tmp_path):
-    monkeypatch.chdir(workplace)
-    assert run("gmm_test", *test_arguments("mfcc", "eval")) == 0
-    lines = corpus.protocol(Path("LA"), "eval").read_text().splitlines()
-    (tmp_path / "reversed.txt").write_text("\n".join(reversed(lines)))
-    other = replaced(test_arguments("mfcc", "eval"), "--label_path", tmp_path / "reversed.txt")
-    assert run("gmm_test", *replaced(other, "--output_path", tmp_path / "scores.txt")) == 0
-    scores = (tmp_path / "scores.txt").read_text().splitlines()
-    assert scores[::-1] == Path("output/mfcc-eval.txt").read_text().splitlines()
+def test_preprocessing_refuses(here, tmp_path, capsys):
+    def refused(message, split, ftype):
+        data = ["--data_split", split, "--data_path", f"data/eval/eval-{ftype}.pkl"]
+        model = ["--model_path", "model/lfcc", "--model_name", "lfcc", "--output_path", tmp_path / "out"]
+        assert_refused("gmm_ensemble_preprocess", [*data, *model], message, capsys)
+
+    refused("60 dimensions", "eval", "silence")
+    refused("a list of eval, but", "dev", "lfcc")
+    refused("invalid choice", "test", "lfcc")
 
 
-def test_score_lists_carry_their_trials_and_their_models(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    features = provenance.read("data/eval/eval-lfcc.pkl")
-    scores = provenance.read("ensemble/lfcc/eval/lfcc-bon-eval.pkl")
-    assert (scores.kind, scores.utterances, scores.feature) == ("frame scores", features.utterances, features.feature)
-    assert scores.n_frames == features.n_frames
-    assert scores.model["training_id"] == read_model("model/lfcc/bon.gmm").record["training_id"]
-    # Scores of models that were trained anew are refused by the fusion that was trained on the old ones.
-    shutil.copytree("experiment", tmp_path / "experiment")
-    arguments = ["--data_path", "data/train/train-lfcc.pkl", "--model_path", tmp_path / "lfcc", "--seed", 5]
-    assert run("gmm_train", *arguments, "--n_components", 4) == 0
-    preprocess = [
-        "--data_split", "eval", "--data_path", "data/eval/eval-lfcc.pkl", "--model_path", tmp_path / "lfcc",
-        "--model_name", "lfcc", "--output_path", tmp_path / "scores",
-    ]  # fmt: skip
-    assert run("gmm_ensemble_preprocess", *preprocess) == 0
-    folder = tmp_path / "experiment" / FUSION / "eval"
+def test_fusions_refuse_other_columns_than_the_models(here, tmp_path, capsys):
+    columns, model = tmp_path / "columns", f"model/ensemble-{FUSION}"
+    shutil.copytree(f"experiment/{FUSION}/eval", columns)
+    for path in columns.glob("*.pkl"):
+        shutil.copy(provenance.path_of(Path(f"experiment/{FUSION}/eval", path.name).resolve()), columns)
+    models = ["--model_path_bon", f"{model}/bon.gmm", "--model_path_sp", f"{model}/sp.gmm"]
+    test = ["--data_dir", columns, *models, "--label_path", PROTOCOL, "--output_path", tmp_path / "scores.txt"]
+    output = ["--model_path", model, "--model_name", "x", "--output_path", tmp_path / "out"]
+    preprocess = ["--data_split", "eval", "--data_dir", columns, *output]
+    removed = (columns / "mfcc-sp-eval.pkl").rename(tmp_path / "removed")
+    assert_refused("gmm_ensemble_test", test, "lacks mfcc-sp", capsys)
+    assert_refused("gmm_filelevel_preprocess", preprocess, "lacks mfcc-sp", capsys)
+    shutil.copy(removed, columns / "mfcc-sp-eval.pkl")
+    shutil.copy("data/eval/eval-silence.pkl", columns)
+    assert_refused("gmm_ensemble_test", test, "has silence besides", capsys)
+    (columns / "eval-silence.pkl").unlink()
+
+    # Scores of a model of the same name, but trained anew.
+    train = ["--data_path", "data/train/train-lfcc.pkl", "--n_components", 2, "--max_iter", 2, "--seed", 5]
+    main("gmm_train", *train, "--model_path", tmp_path / "lfcc")
+    data = ["--data_split", "eval", "--data_path", "data/eval/eval-lfcc.pkl", "--model_name", "lfcc"]
+    main("gmm_ensemble_preprocess", *data, "--model_path", tmp_path / "lfcc", "--output_path", tmp_path / "scores")
     for path in (tmp_path / "scores" / "eval").iterdir():
-        shutil.copy(path, folder)
-    model = Path(f"model/ensemble-{FUSION}")
-    test = [
-        "--data_dir", folder, "--model_path_bon", model / "bon.gmm", "--model_path_sp", model / "sp.gmm",
-        "--label_path", corpus.protocol(Path("LA"), "eval"), "--output_path", tmp_path / "scores.txt",
-    ]  # fmt: skip
-    assert_refused("gmm_ensemble_test", test, "scores of other models", capsys, tmp_path / "scores.txt")
-    wrong_split = replaced(preprocess, "--data_split", "dev")
-    assert_refused("gmm_ensemble_preprocess", wrong_split, "a list of eval, but", capsys, tmp_path / "scores" / "dev")
+        shutil.copy(path, columns)
+    assert_refused("gmm_ensemble_test", test, "scores of other models", capsys)
 
 
-def test_a_fusion_refuses_columns_of_other_utterances(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    shutil.copytree(f"experiment/{FUSION}/train", tmp_path / "lists")
-    record = provenance.read(tmp_path / "lists" / "mfcc-sp-train.pkl")
+def test_fusions_refuse_columns_of_other_trials(here, tmp_path, capsys):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    train = ["--data_dir", lists, "--model_path", tmp_path / "model"]
+    for side, split in itertools.product(("bon", "sp"), ("train", "eval")):
+        path = Path(f"ensemble/lfcc/{split}/lfcc-{side}-{split}.pkl")
+        shutil.copy(path, lists)
+        shutil.copy(provenance.path_of(path), lists)
+    assert_refused("gmm_ensemble_train", train, "both the column 'lfcc-bon'", capsys)
+    for path in lists.glob("*eval*"):
+        path.unlink()
+    record = provenance.read(lists / "lfcc-sp-train.pkl")
     record.utterances[3:5] = record.utterances[4], record.utterances[3]
-    provenance.write(tmp_path / "lists" / "mfcc-sp-train.pkl", record)
-    target = tmp_path / "model" / "bon.gmm"
-    arguments = ["--data_dir", tmp_path / "lists", "--model_path", target.parent]
-    assert_refused("gmm_ensemble_train", arguments, "item 4 is LA_T_1000003 in", capsys, target)
-
-
-def test_gmm_train_refuses(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    target = tmp_path / "model" / "bon.gmm"
-    for name in ("gmm_train", "gmm_train_recur"):
-        good = ["--data_path", "data/train/train-mfcc.pkl", "--model_path", target.parent]
-        refused = replaced(good, "--data_path", "data/train/absent.pkl")
-        assert_refused(name, refused, "data/train/absent.pkl: no such file", capsys, target)
-        assert_refused(name, [*good, "--n_components", 0], "--n_components 0", capsys, target)
-        assert_refused(name, [*good, "--n_components", "many"], "invalid int value", capsys, target)
-        assert_refused(name, [*good, "--load_model_path", tmp_path], "bon.gmm: no such file", capsys, target)
-
-
-def test_a_logistic_fusion_goes_through_the_scripts_of_mixtures(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    fill(workplace)
-    protocol = corpus.protocol(Path("LA"), "eval")
-    model = tmp_path / "frames"
-    train = ["--data_dir", f"experiment/{FUSION}/train", "--model_path", model, "--method", "logistic"]
-    assert run("gmm_ensemble_train", *train) == 0
-    for split in ("train", "eval"):
-        assert run(
-            "gmm_filelevel_preprocess", "--data_split", split, "--data_dir", f"experiment/{FUSION}/{split}",
-            "--model_path", model, "--model_name", "fused", "--output_path", tmp_path / "files",
-        ) == 0  # fmt: skip
-        shutil.copy(f"data/{split}/{split}-silence.pkl", tmp_path / "files" / split)
-    above = ["--data_dir", tmp_path / "files" / "train", "--model_path", tmp_path / "above", "--method", "logistic"]
-    assert run("gmm_filelevel_train", *above) == 0
-    for name, data_dir, folder in (
-        ("gmm_ensemble_test", f"experiment/{FUSION}/eval", model),
-        ("gmm_filelevel_test", tmp_path / "files" / "eval", tmp_path / "above"),
-    ):
-        assert run(
-            name, "--data_dir", data_dir, "--model_path_bon", folder / "bon.gmm", "--model_path_sp", folder / "sp.gmm",
-            "--label_path", protocol, "--output_path", tmp_path / "scores.txt",
-        ) == 0  # fmt: skip
-        assert len((tmp_path / "scores.txt").read_text().splitlines()) == len(read_protocol(protocol))
-    target = tmp_path / "other" / "bon.gmm"
-    train = replaced(train, "--model_path", target.parent)
-    assert_refused("gmm_ensemble_train", [*train, "--l2", "-1"], "--l2 -1.0: must be", capsys, target)
-    assert_refused(
-        "gmm_ensemble_train_recur", [*train, "--load_model_path", model], "--load_model_path", capsys, target
-    )
-    assert_refused("gmm_filelevel_train", replaced(train, "--method", "svm"), "invalid choice", capsys, target)
-
-
-def test_fusion_scripts_refuse(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    target = tmp_path / "model" / "bon.gmm"
-
-    def train_refused(message, name="gmm_ensemble_train"):
-        arguments = ["--data_dir", tmp_path / "lists", "--model_path", target.parent]
-        assert_refused(name, arguments, message, capsys, target)
-
-    train_refused("no such folder")
-    (tmp_path / "lists").mkdir()
-    train_refused("no list (.pkl) in it", "gmm_filelevel_train")
-    shutil.copy("ensemble/lfcc/train/lfcc-bon-train.pkl", tmp_path / "lists")
-    shutil.copy("ensemble/lfcc/eval/lfcc-bon-eval.pkl", tmp_path / "lists")
-    train_refused("both the column 'lfcc-bon'")
-    (tmp_path / "lists" / "lfcc-bon-eval.pkl").unlink()
-    shutil.copy("data/train/train-silence.pkl", tmp_path / "lists")
-    train_refused("file-level fusion only", "gmm_ensemble_train_recur")
-    (tmp_path / "lists" / "train-silence.pkl").unlink()
-    shutil.move(shortened("ensemble/lfcc/train/lfcc-sp-train.pkl", tmp_path), tmp_path / "lists")
-    train_refused("11 items, but")
-
-    # Columns other than the model's, for the test and for the preprocessing.
-    shutil.copytree(f"experiment/{FUSION}/eval", tmp_path / "columns")
-    (tmp_path / "columns" / "mfcc-sp-eval.pkl").unlink()
-    scores = tmp_path / "scores.txt"
-    model = Path(f"model/ensemble-{FUSION}")
-    arguments = [
-        "--data_dir", tmp_path / "columns", "--model_path_bon", model / "bon.gmm", "--model_path_sp", model / "sp.gmm",
-        "--label_path", corpus.protocol(Path("LA"), "eval"), "--output_path", scores,
-    ]  # fmt: skip
-    assert_refused("gmm_ensemble_test", arguments, "lacks mfcc-sp", capsys, scores)
-    preprocess = [
-        "--data_split", "eval", "--data_dir", tmp_path / "columns", "--model_path", model,
-        "--model_name", "x", "--output_path", tmp_path / "out",
-    ]  # fmt: skip
-    assert_refused("gmm_filelevel_preprocess", preprocess, "lacks mfcc-sp", capsys, tmp_path / "out")
-    shutil.copy(f"experiment/{FUSION}/eval/mfcc-sp-eval.pkl", tmp_path / "columns")
-    shutil.copy("data/eval/eval-silence.pkl", tmp_path / "columns")
-    assert_refused("gmm_ensemble_test", arguments, "has silence besides", capsys, scores)
-
-
-def test_preprocessing_refuses(workplace, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(workplace)
-    arguments = [
-        "--data_split", "eval", "--data_path", "data/eval/eval-silence.pkl", "--model_path", "model/lfcc",
-        "--model_name", "lfcc", "--output_path", tmp_path / "out",
-    ]  # fmt: skip
-    assert_refused("gmm_ensemble_preprocess", arguments, "60 dimensions", capsys, tmp_path / "out")
-    wrong_split = replaced(arguments, "--data_split", "test")
-    assert_refused("gmm_ensemble_preprocess", wrong_split, "invalid choice", capsys, tmp_path / "out")
+    provenance.write(lists / "lfcc-sp-train.pkl", record)
+    assert_refused("gmm_ensemble_train", train, ": item 4 is LA_T_100000", capsys)
+    shortened("ensemble/lfcc/train/lfcc-sp-train.pkl", lists)
+    assert_refused("gmm_ensemble_train", train, "11 items, but", capsys)
 
 
 # -- help ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_help_shows_examples_and_imports_nothing_heavy(name):
-    program = (
-        "import runpy, sys\n"
-        "sys.argv = [sys.argv[1], '-h']\n"
-        "try:\n"
-        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit as ended:\n"
-        "    assert not ended.code\n"
-        "heavy = {'scipy', 'sklearn', 'spafe', 'soundfile', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    path = ROOT / f"{name}.py"
-    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-    assert len([script for script, _ in commands(done.stdout) if script == name]) >= 1
+def in_a_process(before, arguments):
+    """Run all scripts in a process of their own; return the exit status, stdout and stderr of each, by its name."""
+    program = f"""
+import contextlib, io, json, runpy, sys
+{before}
+said = {{}}
+for path in sys.argv[1:]:
+    sys.argv = [path, *{arguments!r}]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as ended:
+            status = ended.code or 0
+    said[path] = status, out.getvalue(), err.getvalue()
+print(json.dumps([said, sorted(sys.modules)]))
+"""
+    paths = [str(ROOT / f"{name}.py") for name in SCRIPTS]
+    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, cwd=ROOT, check=True)
+    said, modules = ast.literal_eval(done.stdout)
+    return {Path(path).stem: found for path, found in said.items()}, modules
 
 
-def actions(name):
-    return [action for action in module(name).build_parser()._actions if action.option_strings != ["-h", "--help"]]
+def test_help_shows_examples_and_imports_nothing_heavy():
+    said, modules = in_a_process("", ["-h"])
+    for name, (status, out, _) in said.items():
+        assert status == 0
+        assert name in [script for script, _ in commands(out)]
+    assert not {"numpy", "scipy", "sklearn", "spafe", "soundfile", "matplotlib"} & set(modules)
+
+
+def test_an_older_python_is_told_what_the_suite_needs():
+    said, _ = in_a_process("sys.version_info = (3, 9)", ["-h"])
+    for name, (status, out, err) in said.items():
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert f"{name}.py: needs Python 3.10 or newer" in err
+        text = (ROOT / f"{name}.py").read_text()
+        assert ast.parse(text, feature_version=(3, 6))
+        assert "from __future__" not in text  # `annotations` is an error before 3.7
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_option_is_described_and_its_default_shown(name):
-    for action in actions(name):
+    for action in importlib.import_module(name).build_parser()._actions:
         assert action.help, action.dest
         if action.option_strings and action.default not in (None, False, [], argparse.SUPPRESS):
             default = " ".join(map(str, action.default)) if isinstance(action.default, list) else str(action.default)
             shown = action.help % {"default": action.default} if "%(" in action.help else action.help
             assert default in shown, f"{name} {action.dest}: {shown}"
-
-
-def test_every_script_is_in_the_chain():
-    assert set(SCRIPTS) == set(CHAIN)
-
-
-def test_models_are_a_pair(workplace):
-    for folder in ("mfcc", f"ensemble-{FUSION}"):
-        assert all(path.is_file() for path in model_files(workplace / "model" / folder))
