@@ -68,21 +68,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--protocol; two columns give a table of one by the other (default: not; by attack in a report or with --plot)",
     )
     parser.add_argument(
+        "--intervals",
         "--bootstrap",
         nargs="?",
-        type=_count,
         const=True,
-        metavar="N",
-        help="intervals of 95 %%, and all systems compared with one, see --reference (default: only in a report or "
-        "with --plot); nothing is resampled any more, so a number other than 0 (none) makes no difference",
-    )
-    parser.add_argument(
-        "--bootstrap_over",
+        default=False,
         choices=["speakers", "trials"],
-        help=f"what intervals are over: speakers, at least {FEWEST_SPEAKERS} of either class, or trials (default: "
-        "speakers, or trials where not every trial names its speaker or there are fewer)",
+        help="intervals of 95 %%, and all systems compared with one, see --reference (default: only in a report or "
+        f"with --plot); over speakers, at least {FEWEST_SPEAKERS} of either class, or over trials (default: speakers, "
+        "or trials where not every trial names its speaker or there are fewer); nothing is resampled",
     )
-    parser.add_argument("--seed", metavar="N", help="makes no difference: intervals need no random numbers any more")
     parser.add_argument(
         "--threshold_from",
         nargs="+",
@@ -112,15 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--json - and --csv - would print one into the other; give one of them a file")
     from countermeasure.evaluation.command import evaluate_files
 
-    del args.seed
-    evaluate_files(**vars(args))
+    evaluate_files(args)
     return 0
-
-
-def _count(word: str) -> bool:
-    if not word.isdecimal():
-        raise argparse.ArgumentTypeError(f"{word!r} is no integer from 0 on")
-    return int(word) > 0
 
 
 def _truth(word: str) -> bool:

@@ -20,10 +20,10 @@ from typing import TypeVar
 import numpy as np
 
 from countermeasure import cli
-from countermeasure.evaluation import tables
 from countermeasure.evaluation.asv import LA_EVAL
 from countermeasure.evaluation.results import ATTACK, SPEAKER
 from countermeasure.evaluation.study import run_study
+from countermeasure.evaluation.text import to_text
 from countermeasure.trials.score_files import CmScores, read_cm_scores, write_scores
 from tDCF_python import intervals
 from tDCF_python.evaluation import cost_functions
@@ -92,9 +92,9 @@ def main() -> int:
         scores = read_cm_scores(path)
         if args.trials <= 100_000:
             timed("  the scores by numpy.genfromtxt", lambda: np.genfromtxt(path, dtype=str))
-        timed("plain report", lambda: tables.text(run_study({"s": scores}, LA_EVAL)))
-        timed("tables by attack", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[ATTACK])))
-        timed("tables by speaker", lambda: tables.text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
+        timed("plain report", lambda: to_text(run_study({"s": scores}, LA_EVAL)))
+        timed("tables by attack", lambda: to_text(run_study({"s": scores}, LA_EVAL, by=[ATTACK])))
+        timed("tables by speaker", lambda: to_text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
         with_intervals(scores)
     return 0
 

@@ -21,21 +21,11 @@ from tDCF_python.metrics import Counts, Floats, checked
 
 @dataclass(frozen=True)
 class Calibration:
-    """The best map of scores to log-likelihood ratios that never falls.
+    """The best map of scores to log-likelihood ratios that never falls."""
 
-    Attributes
-    ----------
-    scores : ndarray, shape [n]
-        Each score that occurs, once, in ascending order.
-    llrs : ndarray, shape [n]
-        Its log-likelihood ratio; -inf below all bona fide trials, inf above all spoofs.
-    n_bonafide, n_spoof : ndarray of int, shape [n]
-        Trials of each class that have it.
-    """
-
-    scores: Floats
-    llrs: Floats
-    n_bonafide: Counts
+    scores: Floats  # [n], each score that occurs, once, in ascending order
+    llrs: Floats  # [n], its log-likelihood ratio; -inf below all bona fide trials, inf above all spoofs
+    n_bonafide: Counts  # [n], trials that have it
     n_spoof: Counts
 
     @property

@@ -18,32 +18,16 @@ MIN_DCF = "min_dcf"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of one set of scores; rates are fractions.
-
-    Attributes
-    ----------
-    n_bonafide, n_spoof : int
-        Trials of each class.
-    eer : Point
-        Equal error rate.
-    min_tdcf_2019, min_tdcf_revisited : Point or None
-        Minimum normalised t-DCF in its two formulations; None without a verification system.
-    min_dcf : Point
-        Minimum normalised DCF.
-    actual_dcf : float
-        Normalised DCF when the scores are taken as log-likelihood ratios.
-    cllr : float
-        Cost of log-likelihood ratios, in bits.
-    """
+    """The figures of one set of scores; rates are fractions, costs normalised."""
 
     n_bonafide: int
     n_spoof: int
     eer: Point
-    min_tdcf_2019: Point | None
+    min_tdcf_2019: Point | None  # None without a verification system
     min_tdcf_revisited: Point | None
     min_dcf: Point
-    actual_dcf: float
-    cllr: float
+    actual_dcf: float  # with the scores taken as log-likelihood ratios
+    cllr: float  # cost of log-likelihood ratios, in bits
 
     def min_tdcf(self, legacy: bool) -> Point | None:
         """Return the minimum of one formulation: that of 2019 (legacy) or the revisited one."""

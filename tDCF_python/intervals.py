@@ -55,16 +55,12 @@ class Interval:
 class Units:
     """What an interval is over: speakers, or single trials.
 
-    Attributes
-    ----------
-    over : {'speakers', 'trials'}
-    codes : ndarray of int, shape [n_trials]
-        The unit of each trial, numbered in the order of the units' names: two files with the same
-        trials in another order agree in them, which makes comparisons paired.
+    Codes are numbered in the order of the units' names: two files with the same trials in another order agree in them,
+    which makes comparisons paired.
     """
 
-    over: str
-    codes: npt.NDArray[np.intp]
+    over: str  # 'speakers' or 'trials'
+    codes: npt.NDArray[np.intp]  # [n_trials], the unit of each trial
 
     def of(self, trials: npt.NDArray[np.bool_]) -> Units:
         """Return the units of some of the trials, numbered anew from 0."""
@@ -76,35 +72,17 @@ class Units:
 
 @dataclass(frozen=True)
 class Influence:
-    """What the interval of one figure is computed from.
+    """What the interval of one figure is computed from."""
 
-    Attributes
-    ----------
-    value : float
-        The figure.
-    corrected : float
-        For a minimum, the mean of it and of its value at thresholds from other folds; else `value`.
-    floor, span : float
-        Of the figure with the best possible scores, and from there to scores that tell nothing.
-    own, others : ndarray, shape [n_units]
-        What each unit adds to the figure, less what is expected of its trials: at the figure's own
-        threshold, and at thresholds from other folds.
-    n_trials : float
-        Trials of the class in which a single error costs most: its share of `span` is 1 in so many.
-    fewest : int
-        Units of the class that has fewer of them.
-    over : {'speakers', 'trials'}
-    """
-
-    value: float
-    corrected: float
-    floor: float
-    span: float
-    own: Floats
-    others: Floats
-    n_trials: float
-    fewest: int
-    over: str
+    value: float  # the figure
+    corrected: float  # for a minimum, the mean of it and of its value at thresholds from other folds; else `value`
+    floor: float  # of the figure with the best possible scores
+    span: float  # from there to scores that tell nothing
+    own: Floats  # [n_units], what each unit adds to the figure, less what is expected of its trials
+    others: Floats  # [n_units], the same at thresholds from other folds
+    n_trials: float  # of the class in which a single error costs most: its share of `span` is 1 in so many
+    fewest: int  # units of the class that has fewer of them
+    over: str  # as in `Units`
 
     @property
     def reason(self) -> str:

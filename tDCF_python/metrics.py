@@ -50,20 +50,11 @@ class DetCurve:
     Point k is what happens when the k lowest scores are rejected, k = 0 … n: what scores above threshold k is
     accepted. Equal scores are rejected one after the other, bona fide first, so points between them have rates that no
     threshold gives; a minimum of costs never lies there, an EER may.
-
-    Attributes
-    ----------
-    thresholds : ndarray, shape [n + 1]
-        The last rejected score; before the first, the lowest − 0.001.
-    misses : ndarray of int, shape [n + 1]
-        Bona fide trials that are rejected; rises from 0 to all.
-    alarms : ndarray of int, shape [n + 1]
-        Spoofs that are accepted; falls from all to 0.
     """
 
-    thresholds: Floats
-    misses: Counts
-    alarms: Counts
+    thresholds: Floats  # [n + 1], the last rejected score; before the first, the lowest − 0.001
+    misses: Counts  # [n + 1], bona fide trials that are rejected; rises from 0 to all
+    alarms: Counts  # [n + 1], spoofs that are accepted; falls from all to 0
 
     @property
     def p_miss(self) -> Floats:
@@ -78,20 +69,11 @@ class DetCurve:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All scores in ascending order; at ties bona fide first, so that ties count against the detector.
+    """All scores in ascending order; at ties bona fide first, so that ties count against the detector."""
 
-    Attributes
-    ----------
-    scores : ndarray, shape [n]
-    bonafide : ndarray of bool, shape [n]
-        Which of them are bona fide.
-    order : ndarray of int, shape [n]
-        Where each was in the bona fide scores followed by the spoof scores.
-    """
-
-    scores: Floats
-    bonafide: npt.NDArray[np.bool_]
-    order: npt.NDArray[np.intp]
+    scores: Floats  # [n]
+    bonafide: npt.NDArray[np.bool_]  # [n], which of them are bona fide
+    order: npt.NDArray[np.intp]  # [n], where each was in the bona fide scores followed by the spoof scores
 
     def curve(self, weights: Counts) -> DetCurve:
         """Return the DET curve of a set in which each trial occurs as often as its weight says.
@@ -133,25 +115,13 @@ class LinearCost:
 
 @dataclass(frozen=True)
 class AsvRates:
-    """A speaker verification system's error rates at its own equal error rate's threshold.
+    """A speaker verification system's error rates at its own equal error rate's threshold."""
 
-    Attributes
-    ----------
-    eer, threshold : float
-        Targets against nontargets.
-    p_miss : float
-        Fraction of targets below the threshold.
-    p_fa : float
-        Fraction of nontargets at or above it.
-    p_miss_spoof : float
-        Fraction of spoofs below it, which the system rejects by itself.
-    """
-
-    eer: float
+    eer: float  # targets against nontargets
     threshold: float
-    p_miss: float
-    p_fa: float
-    p_miss_spoof: float
+    p_miss: float  # fraction of targets below the threshold
+    p_fa: float  # fraction of nontargets at or above it
+    p_miss_spoof: float  # fraction of spoofs below it, which the system rejects by itself
 
 
 def checked(scores: npt.ArrayLike, what: str) -> Floats:

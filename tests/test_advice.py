@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from countermeasure.evaluation import advice
-from countermeasure.evaluation.command import read_study
-from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, write_record, write_scores
+from countermeasure.evaluation.study import run_study
+from countermeasure.trials.score_files import (
+    ModelsRecord,
+    ScoreRecord,
+    read_cm_scores,
+    write_record,
+    write_scores,
+)
 
 BASES = ("lfcc", "mfcc")
 FRAME_LEVEL = [f"{name}-{side}" for name in BASES for side in ("bon", "sp")]
@@ -28,9 +34,15 @@ def told(tmp_path):
             scores = 0.8 * noise + 0.6 * own + np.where(np.arange(2 * n) < n, distance, 0)
             digest = write_scores(files[name], lines, scores)
             write_record(files[name], ScoreRecord(digest, "0" * 64, "dev", inputs, models))
-        return list(advice.sentences(read_study(files)))
+        return told_of(files)
 
     return sentences
+
+
+def told_of(files):
+    """Return the sentences on the systems of score files."""
+    study = run_study({name: read_cm_scores(path) for name, path in files.items()}, with_intervals=True)
+    return list(advice.on_fusions(study))
 
 
 def mixture(kind, n_components, n_rows):
@@ -107,7 +119,6 @@ def test_files_that_are_not_of_the_same_trials_are_not_compared(told, tmp_path):
     lines = path.read_text().splitlines(keepends=True)
     digest = write_scores(path, [line.rsplit(" ", 1)[0] for line in lines[1:]], [1.0] * (len(lines) - 1))
     write_record(path, ScoreRecord(digest, "0" * 64, "dev", FRAME_LEVEL, FUSION))
-    study = read_study({name: tmp_path / f"{name}-dev.txt" for name in ("lfcc", "mfcc", "ensemble")})
-    assert list(advice.sentences(study)) == [
+    assert told_of({name: tmp_path / f"{name}-dev.txt" for name in ("lfcc", "mfcc", "ensemble")}) == [
         "ensemble is not compared with its members: their files have different trials."
     ]

@@ -1,7 +1,8 @@
+"""`score_eval.py`: groups, intervals, comparisons, thresholds, and what it prints, writes and refuses."""
+
 import csv
 import datetime
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -16,116 +17,30 @@ import pytest
 import score_eval
 from countermeasure import __version__
 from countermeasure.errors import InputError
-from countermeasure.evaluation import asvspoof, tables
+from countermeasure.evaluation import advice, asvspoof, tables
 from countermeasure.evaluation.asv import LA_EVAL
-from countermeasure.evaluation.command import read_study, system_names
+from countermeasure.evaluation.command import system_names
 from countermeasure.evaluation.results import ATTACK, SPEAKER
 from countermeasure.evaluation.study import run_study
-from countermeasure.trials.score_files import CmScores, ModelsRecord, ScoreRecord, read_cm_scores, write_record
+from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_cm_scores, write_record
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER, MIN_DCF, MIN_TDCF_2019, evaluate
 
 ROOT = Path(__file__).parents[1]
-LA = ROOT.parent / "shared" / "data" / "asvspoof2019"
-CM_FILE, ASV_FILE = LA / "B01_LA_primary_eval.txt", LA / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
-needs_la = pytest.mark.skipif(not CM_FILE.exists(), reason="the ASVspoof 2019 LA score files are not on this machine")
+LABELS = ("bonafide", "spoof")
 
 
-def lines(seed=0, n=300, speakers=12, shift=2.0, noise=1.0):
+def lines(seed=0, n=300, speakers=12, noise=1.0):
     """Lines of a score file: three attacks, the third one hard to tell."""
     fixed, rng = np.random.default_rng(99), np.random.default_rng(seed)
     voice = fixed.normal(0, 1, n)
     out = []
     for k in range(n):
         speaker, attack = f"LA_{k % speakers:04d}", ("-", "A01", "A02", "A03")[k // speakers % 4]
-        mean = {"-": shift, "A01": -shift, "A02": -shift / 2, "A03": shift / 2}[attack]
-        score = mean + voice[k] + rng.normal(0, noise)
+        score = {"-": 2, "A01": -2, "A02": -1, "A03": 1}[attack] + voice[k] + rng.normal(0, noise)
         label = "bonafide" if attack == "-" else "spoof"
         out.append(f"{speaker} LA_E_{k} - {attack} {label} {score:.6f}\n")
     return out
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(name="scores.txt", content=None, **kwargs):
-        path = tmp_path / name
-        path.write_text("".join(content or lines(**kwargs)))
-        return path
-
-    return write
-
-
-def run(capsys, *arguments):
-    status = score_eval.main([str(argument) for argument in arguments])
-    return status, capsys.readouterr().out
-
-
-def script(*arguments, env=None):
-    command = [sys.executable, "-W", "error", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=env)
-
-
-# --- figures
-
-
-@needs_la
-def test_official_figures_in_the_plain_report(capsys):
-    for source in (ASV_FILE, "asvspoof2019-la-eval"):
-        _, out = run(capsys, "--cm_score", CM_FILE, "--asv_score", source)
-        for figure in ("2.458 %", "-5.680051", "2.460 %", "2.458 %", "23.935 %", "9.572 %"):
-            assert figure in out
-        assert "min t-DCF (2019)      0.235936" in out
-        _, out = run(capsys, "--cm_score", CM_FILE, "--asv_score", source, "--legacy", "False")
-        assert "min t-DCF (revisited) 0.283868" in out
-    _, out = run(capsys, "--cm_score", CM_FILE, "--json", "-")
-    assert round(100 * json.loads(out)["systems"][0]["pooled"]["evaluation"]["eer"]["value"], 5) == 9.57203
-
-
-# --- groups
-
-
-def test_an_attack_stands_against_all_bona_fide_trials(file):
-    scores = read_cm_scores(file())
-    system = run_study({"s": scores}, LA_EVAL, by=[ATTACK]).systems[0]
-    assert [group.name for group in system.groups(ATTACK)] == ["A01", "A02", "A03", "pooled"]
-    for group in system.groups(ATTACK)[:-1]:
-        assert group.evaluation
-        spoof = scores.scores[scores.attacks == group.name.encode()]
-        assert group.evaluation.eer.value == metrics.eer(scores.scores[scores.bonafide], spoof)[0]
-    assert getattr(system.worst(ATTACK), "name", None) == "A03"
-
-
-def test_an_attack_has_the_asv_rates_of_its_own(file):
-    content = [line.replace(" A01 ", " A07 ").replace(" A02 ", " A17 ") for line in lines()]
-    scores = read_cm_scores(file(content=content))
-    study = run_study({"s": scores}, LA_EVAL, by=[ATTACK])
-    by_name = {group.name: group for group in study.systems[0].groups(ATTACK)}
-    rates = metrics.AsvRates(
-        LA_EVAL.rates.eer, LA_EVAL.rates.threshold, LA_EVAL.rates.p_miss, LA_EVAL.rates.p_fa, 4571 / 4914
-    )
-    expected = evaluate(scores.scores[scores.bonafide], scores.scores[scores.attacks == b"A17"], rates)
-    assert by_name["A17"].evaluation == expected
-    assert any("the ASV scores have no A03;" in note for note in study.notes)
-
-
-def test_a_speaker_stands_alone(file):
-    content = [line for line in lines() if not (line.startswith("LA_0003") and "spoof" in line)]
-    scores = read_cm_scores(file(content=content))
-    study = run_study({"s": scores}, by=[SPEAKER], with_intervals=True)
-    groups = {group.name: group for group in study.systems[0].groups(SPEAKER)}
-    own = scores.speakers == b"LA_0000"
-    expected = metrics.eer(scores.scores[own & scores.bonafide], scores.scores[own & ~scores.bonafide])[0]
-    found = groups["LA_0000"].evaluation
-    assert found
-    assert found.eer.value == expected
-    over_trials = intervals.Units("trials", np.arange(np.count_nonzero(own)))
-    influences = intervals.influences(scores.scores[own], scores.bonafide[own], over_trials, {})
-    assert groups["LA_0000"].intervals[EER] == intervals.interval(influences[EER])
-    assert groups["LA_0003"].evaluation is None
-    assert groups["LA_0003"].n_spoof == 0
-
-
-# --- any column
 
 
 def by_codec():
@@ -141,202 +56,285 @@ def by_codec():
     return out
 
 
-def test_a_codec_stands_alone_and_crosses_with_attacks(file, capsys):
-    path = file(content=by_codec())
-    scores = read_cm_scores(path)
-    study = read_study({"s": path}, by=["attack", "Codec"])
+def without_score(line):
+    return line.rsplit(" ", 1)[0]
+
+
+def turned(content):
+    return [f"{without_score(line)} {-float(line.split()[-1])}\n" for line in content]
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(name="scores.txt", content=None, **kwargs):
+        path = tmp_path / name
+        path.write_text("".join(content or lines(**kwargs)))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def scores(file):
+    """Return a function that writes a score file and reads it."""
+
+    def read(name="scores.txt", content=None, others=(), **kwargs):
+        return read_cm_scores(file(name, content, **kwargs), others=others)
+
+    return read
+
+
+@pytest.fixture
+def printed(capsys):
+    """Return a function that runs the script and returns what it prints."""
+
+    def run(*arguments):
+        assert score_eval.main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def script(*arguments, **kwargs):
+    command = [sys.executable, "-W", "error", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, **kwargs)
+
+
+# --- figures
+
+
+@pytest.mark.parametrize("source", ["ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", LA_EVAL.source])
+def test_official_figures(shared_data, printed, source):
+    la = shared_data / "asvspoof2019"
+    source = la / source if source.endswith(".txt") else source
+    cm = la / "B01_LA_primary_eval.txt"
+    out = printed("--cm_score", cm, "--asv_score", source, "--by", "attack")
+    for figure in ("2.458 %", "-5.680051", "2.460 %", "2.458 %", "23.935 %", "9.572 %"):
+        assert figure in out
+    assert "min t-DCF (2019)      0.235936" in out
+    # What is known of the data set.
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("A")}
+    assert rows["A07"].endswith("TTS, WORLD vocoder and GAN")
+    assert rows["A17"].endswith("VC, waveform filtering")
+    content = json.loads(printed("--cm_score", cm, "--asv_score", source, "--legacy", "False", "--json", "-"))
+    found = content["systems"][0]["pooled"]["evaluation"]
+    assert round(100 * found["eer"]["value"], 5) == 9.57203
+    assert round(found["min_tdcf_revisited"]["value"], 6) == 0.283868
+
+
+# --- groups
+
+
+def test_an_attack_stands_against_all_bona_fide_trials_with_asv_rates_of_its_own(scores):
+    content = [line.replace(" A01 ", " A07 ").replace(" A02 ", " A17 ") for line in lines()]
+    cm = scores(content=content)
+    study = run_study({"s": cm}, LA_EVAL, by=[ATTACK])
+    groups = study["s"].groups(ATTACK)
+    assert [group.name for group in groups] == ["A03", "A07", "A17", "pooled"]
+    missed = {"A03": LA_EVAL.rates.p_miss_spoof, "A07": 36 / 4914, "A17": 4571 / 4914}
+    for group in groups[:-1]:
+        rates = metrics.AsvRates(**{**vars(LA_EVAL.rates), "p_miss_spoof": missed[group.name]})
+        spoof = cm.scores[cm.attacks == group.name.encode()]
+        assert group.evaluation == evaluate(cm.scores[cm.bonafide], spoof, rates)
+    assert study.notes == ("the ASV scores have no A03; t-DCF of these takes the ASV rates over all attacks",)
+    assert list(advice.hardest(study)) == [f"Hardest attack for s: A03, EER {100 * groups[0].value(EER):.1f} %"]
+
+
+def test_a_speaker_stands_alone(scores):
+    cm = scores(content=[line for line in lines() if not (line.startswith("LA_0003") and "spoof" in line)])
+    study = run_study({"s": cm}, by=[SPEAKER], with_intervals=True)
+    groups = {group.name: group for group in study["s"].groups(SPEAKER)}
+    own = cm.speakers == b"LA_0000"
+    expected = evaluate(cm.scores[own & cm.bonafide], cm.scores[own & ~cm.bonafide])
+    assert groups["LA_0000"].evaluation == expected
+    over_trials = intervals.Units("trials", np.arange(np.count_nonzero(own)))
+    influences = intervals.influences(cm.scores[own], cm.bonafide[own], over_trials, {})
+    assert groups["LA_0000"].intervals[EER] == intervals.interval(influences[EER])
+    assert (groups["LA_0003"].evaluation, groups["LA_0003"].n_spoof) == (None, 0)
+
+
+def test_a_codec_stands_alone_and_crosses_with_attacks(scores, file, printed):
+    cm = scores(content=by_codec(), others=["codec"])
+    study = run_study({"s": cm}, by=["attack", "codec"], with_intervals=True)
     system = study["s"]
     assert [group.name for group in system.groups("codec")] == ["alaw", "none", "pooled"]
     codecs = np.array([line.split()[2].encode() for line in by_codec()])
     for group in system.groups("attack", "codec")[:-1]:
         attack, codec = (value.encode() for value in group.values)
-        bonafide = scores.scores[scores.bonafide & (codecs == codec)]
-        spoof = scores.scores[(scores.attacks == attack) & (codecs == codec)]
+        bonafide = cm.scores[cm.bonafide & (codecs == codec)]
+        spoof = cm.scores[(cm.attacks == attack) & (codecs == codec)]
         assert (group.n_bonafide, group.n_spoof) == (len(bonafide), len(spoof)) == (100, 50)
         assert group.evaluation == evaluate(bonafide, spoof)
         assert group.intervals[EER].low <= group.evaluation.eer.value <= group.intervals[EER].high
     eer, min_dcf, cllr = tables.by_group(study)
-    assert (eer.caption, min_dcf.caption, cllr.caption) == tuple(
-        f"s: {name} by attack and codec" for name in ("EER, %", "min DCF", "C_llr")
-    )
-    assert eer.header == [["attack", "alaw", "none", "pooled"]]
-    whole = evaluate(scores.scores[scores.bonafide], scores.scores[~scores.bonafide])
+    captions = [f"s: {name} by attack and codec" for name in ("EER, %", "min DCF", "C_llr")]
+    assert [eer.caption, min_dcf.caption, cllr.caption] == captions
+    assert eer.header == [("attack", "alaw", "none", "pooled")]
     assert [row[0] for row in eer.rows] == ["A07", "A08", "pooled"]
+    whole = evaluate(cm.scores[cm.bonafide], cm.scores[~cm.bonafide])
     assert cllr.rows[-1][-1] == f"{whole.cllr:.2f}"
-    assert eer.rows[0][-1] == f"{100 * system.groups('attack')[0].evaluation.eer.value:.1f}"
-    assert eer.rows[-1][1] == f"{100 * system.groups('codec')[0].evaluation.eer.value:.1f}"
-    _, out = run(capsys, "--cm_score", path, "--by", "codec", "--csv", "-")
-    assert [(row["by"], row["group"]) for row in csv.DictReader(io.StringIO(out))] == [
-        ("codec", "alaw"), ("codec", "none"), ("", "pooled"),
-    ]  # fmt: skip
-
-
-def test_tables_by_columns_of_several_systems(file, capsys):
+    assert eer.rows[0][-1] == f"{100 * system.groups('attack')[0].value(EER):.1f}"
+    assert eer.rows[-1][1] == f"{100 * system.groups('codec')[0].value(EER):.1f}"
+    assert eer.rows[1][2] == f"{100 * system.groups('attack', 'codec')[3].value(EER):.1f}"
+    # Several systems: a table for each figure, or for each system and figure.
     paths = [file("a.txt", by_codec()), file("b.txt", turned(by_codec()))]
-    _, out = run(capsys, "--cm_score", *paths, "--by", "subset")
+    out = printed("--cm_score", *paths, "--by", "Subset")
     for figure in ("EER, %", "min DCF", "C_llr"):
         assert f"{figure} by subset\nsubset" in out
     assert "Hardest subset for a: " in out
-    _, out = run(capsys, "--cm_score", *paths, "--by", "attack", "codec")
+    out = printed("--cm_score", *paths, "--by", "attack", "codec")
     assert "a: EER, % by attack and codec" in out
     assert "b: C_llr by attack and codec" in out
+    rows = list(csv.DictReader(printed("--cm_score", paths[0], "--by", "codec", "--csv", "-").splitlines()))
+    assert [(row["by"], row["group"]) for row in rows] == [("codec", "alaw"), ("codec", "none"), ("", "pooled")]
 
 
-def test_a_column_that_is_blank_for_bona_fide_speech_tells_spoofs_apart(file):
+def test_a_column_that_is_blank_for_bona_fide_speech_tells_spoofs_apart(scores):
     """ASVspoof 2021 DF writes 'bonafide' as the vocoder of bona fide trials."""
-    rng = np.random.default_rng(0)
     vocoders = ["bonafide", "traditional_vocoder", "unknown"]
     content = [
         f"S LA_E_{k} nocodec asvspoof A07 {'spoof' if k % 3 else 'bonafide'} notrim eval {vocoders[k % 3]} - - - - "
-        f"{rng.normal():.3f}\n"
+        f"{k % 7}\n"
         for k in range(60)
     ]
-    path = file(content=content)
-    groups = read_study({"s": path}, by=["vocoder"])["s"].groups("vocoder")
+    groups = run_study({"s": scores(content=content, others=["vocoder"])}, by=["vocoder"])["s"].groups("vocoder")
     assert [(group.name, group.n_bonafide, group.n_spoof) for group in groups] == [
         ("traditional_vocoder", 20, 20), ("unknown", 20, 20), ("pooled", 20, 40),
     ]  # fmt: skip
 
 
-def test_columns_of_asvspoof5_and_of_a_csv(file, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("column", "names"), [("codec", ["-", "C01"]), ("gender", ["F", "M"]), ("attack_tag", ["AC1"])]
+)
+def test_columns_of_asvspoof5(scores, column, names):
     """ASVspoof 5 writes '-' for speech without a codec, which is a condition like any other."""
-    labels = ["bonafide", "spoof"]
-    five = [
+    content = [
         f"E_{k % 7} E_{k} {'FM'[k // 2 % 2]} {('-', 'C01')[k // 4 % 2]} - - {('-', 'AC1')[k % 2]} "
-        f"{('bonafide', 'A17')[k % 2]} {labels[k % 2]} - {k % 5}\n"
+        f"{('bonafide', 'A17')[k % 2]} {LABELS[k % 2]} - {k % 5}\n"
         for k in range(80)
     ]
-    for column, names in (("codec", ["-", "C01"]), ("gender", ["F", "M"]), ("attack_tag", ["AC1"])):
-        groups = read_study({"s": file(content=five)}, by=[column])["s"].groups(column)
-        assert [group.name for group in groups] == [*names, "pooled"]
-    protocol = tmp_path / "own.csv"
-    protocol.write_text(
-        "file,label,room\n"
-        + "".join(f"{k}.wav,{labels[k % 2]},{'hall' if k // 2 % 2 else 'big office'}\n" for k in range(40))
-    )
-    scores = file("own.txt", [f"{k}.wav {k % 7}\n" for k in range(40)])
-    _, out = run(capsys, "--cm_score", scores, "--protocol", protocol, "--by", "room")
-    assert [line.split()[0] for line in out.split("own by room")[1].splitlines()[4:9] if line] == [
+    groups = run_study({"s": scores(content=content, others=[column])}, by=[column])["s"].groups(column)
+    assert [group.name for group in groups] == [*names, "pooled"]
+
+
+def test_columns_of_a_csv(file, printed):
+    rooms = ("big office", "hall")
+    rows = [f"{k}.wav,{LABELS[k % 2]},{rooms[k // 2 % 2]}\n" for k in range(40)]
+    protocol = file("own.csv", ["file,label,room\n", *rows])
+    own, dev = (file(f"{name}.txt", [f"{k}.wav {k % 7}\n" for k in range(40)]) for name in ("own", "dev"))
+    labels = ("--protocol", protocol)
+    out = printed("--cm_score", own, *labels, "--by", "room", "--threshold_from", dev, "--dev", dev)
+    assert [line.split()[0] for line in out.split("own by room")[1].splitlines()[4:8]] == [
         "big%20office", "hall", "------------", "pooled",
     ]  # fmt: skip
+    assert "dev EER" in out
 
 
-def test_columns_of_the_real_recordings_of_2021(shared_data, file, capsys):
+def test_columns_of_the_real_recordings_of_2021(shared_data, file, printed):
     """Its protocol names file and label: there is nothing to break figures down by, and the message says so."""
     protocol = shared_data / "asvspoof2021" / "protocol.csv"
     names = [line.split(",")[0] for line in protocol.read_text().splitlines()[1:]]
-    scores = file(content=[f"{name} {k % 5}\n" for k, name in enumerate(names)])
-    _, out = run(capsys, "--cm_score", scores, "--protocol", protocol)
-    assert "32 trials, 16 bona fide and 16 spoof" in out
+    path = file(content=[f"{name} {k % 5}\n" for k, name in enumerate(names)])
+    assert "32 trials, 16 bona fide and 16 spoof" in printed("--cm_score", path, "--protocol", protocol)
     with pytest.raises(InputError, match=r"protocol\.csv: its trials have no codec, only names; give a protocol"):
-        run(capsys, "--cm_score", scores, "--protocol", protocol, "--by", "codec")
+        printed("--cm_score", path, "--protocol", protocol, "--by", "codec")
+
+
+def test_attacks_are_explained_where_the_trials_are_those_of_asvspoof(scores):
+    """Other corpora have other attacks under the same ids, and names of the same form."""
+    cm = scores()
+    assert set(cm.attacks.tolist()) == {b"", b"A01", b"A02", b"A03"}
+    assert (asvspoof.attacks(cm), asvspoof.data_set(cm)) == ({}, None)
+    evaluated = [line.replace(" A01 ", " A07 ") for line in lines()]
+    assert asvspoof.attacks(scores(content=evaluated))["A07"] == "TTS, WORLD vocoder and GAN"
+    assert asvspoof.attacks(scores(content=[line.replace("LA_E_", "E_") for line in evaluated])) == {}
 
 
 # --- intervals and comparisons
 
 
-@pytest.mark.parametrize(("speakers", "over"), [(5, "5 speakers"), (4, "300 trials")])
-def test_intervals_are_over_trials_where_there_are_too_few_speakers(file, capsys, speakers, over):
-    _, out = run(capsys, "--cm_score", file(speakers=speakers), "--bootstrap")
-    assert f"95 % intervals over {over}" in out
-    assert ("intervals are over trials, for a class has fewer than 5 speakers" in out) == (speakers < 5)
-
-
-def test_too_few_speakers_have_no_interval_over_them(file, capsys):
-    arguments = ["--cm_score", file(speakers=4), "--bootstrap", "--bootstrap_over", "speakers", "--by", "attack"]
-    _, out = run(capsys, *arguments)
-    assert "95 % intervals over" not in out
-    assert "Note: [-] too few speakers for an interval, which needs 5 of either class" in out
+@pytest.mark.parametrize(
+    ("speakers", "over", "shown"),
+    [(5, [], "5 speakers"), (4, [], "300 trials"), (5, ["trials"], "300 trials"), (4, ["speakers"], None)],
+)
+def test_units_of_intervals(file, printed, speakers, over, shown):
+    out = printed("--cm_score", file(speakers=speakers), "--by", "attack", "--intervals", *over)
+    assert (f"95 % intervals over {shown}" in out) == bool(shown)
+    assert ("intervals are over trials, for a class has fewer than 5 speakers" in out) == (speakers < 5 and not over)
+    too_few = "Note: [-] too few speakers for an interval, which needs 5 of either class; --intervals trials gives"
+    assert (too_few in out) == (shown is None)
     pooled = next(line for line in out.splitlines() if line.startswith("pooled"))
-    assert (pooled.count("["), pooled.count("[-]")) == (2, 2)
+    assert (pooled.count("["), pooled.count("[-]")) == (2, 0 if shown else 2)
 
 
-def test_trials_without_speakers_stand_for_themselves(file):
+def test_trials_without_speakers_stand_for_themselves(scores):
     unnamed = ["- " + line.split(" ", 1)[1] for line in lines(seed=1)]
-    scores = {"named": read_cm_scores(file("a.txt")), "unnamed": read_cm_scores(file("b.txt", unnamed))}
-    study = run_study(scores, with_intervals=True)
+    study = run_study({"named": scores("a.txt"), "unnamed": scores("b.txt", unnamed)}, with_intervals=True)
     assert [system.units.over for system in study.systems] == ["speakers", "trials"]
     assert any(note.startswith("unnamed: intervals are over trials, for not every trial names") for note in study.notes)
-    assert {comparison.system for comparison in study.comparisons} == set()
+    assert study.comparisons == ()
     assert any("their files name different speakers" in note for note in study.notes)
 
 
-def test_intervals_do_not_depend_on_the_order_of_lines(file):
-    content = lines(n=120)
-    first = read_cm_scores(file("a.txt", content))
-    turned = read_cm_scores(file("b.txt", content[::-1]))
-    for over in ("speakers", "trials"):
-        a, b = (
-            run_study({"s": scores}, with_intervals=True, intervals_over=over).systems[0].pooled.intervals
-            for scores in (first, turned)
-        )
-        for figure in (EER, MIN_DCF):
-            assert (a[figure].low, a[figure].high) == pytest.approx((b[figure].low, b[figure].high))
+@pytest.mark.parametrize("over", ["speakers", "trials"])
+def test_intervals_do_not_depend_on_the_order_of_lines(scores, over):
+    files = [scores("a.txt", lines(n=120)), scores("b.txt", lines(n=120)[::-1])]
+    a, b = (run_study({"s": cm}, with_intervals=over)["s"].pooled.intervals for cm in files)
+    for figure in (EER, MIN_DCF):
+        assert (a[figure].low, a[figure].high) == pytest.approx((b[figure].low, b[figure].high))
 
 
-def test_a_clear_difference_is_told_from_noise(file):
-    scores = {
-        "base": read_cm_scores(file("a.txt", n=1200)),
-        "same": read_cm_scores(file("b.txt", n=1200, seed=1)),
-        "worse": read_cm_scores(file("c.txt", n=1200, seed=2, noise=6.0)),
+def test_a_clear_difference_is_told_from_noise(scores):
+    files = {
+        "base": scores("a.txt", n=1200),
+        "same": scores("b.txt", n=1200, seed=1),
+        "worse": scores("c.txt", n=1200, seed=2, noise=6.0),
     }
-    study = run_study(scores, LA_EVAL, with_intervals=True)
+    study = run_study(files, LA_EVAL, with_intervals=True)
     assert study.best.name == "base"
     same, worse, *costs = study.comparisons
     assert (same.system, worse.system, worse.reference) == ("same", "worse", "base")
     assert same.interval.low < 0 < same.interval.high
-    assert same.p > 0.05
-    assert worse.p < 0.05
+    assert same.p > 0.05 > worse.p
     assert worse.interval.low > 0
-    assert worse.difference == pytest.approx(
-        study.systems[2].evaluation.eer.value - study.systems[0].evaluation.eer.value
-    )
+    assert worse.difference == study["worse"].evaluation.eer.value - study["base"].evaluation.eer.value
     assert {comparison.figure for comparison in costs} == {MIN_TDCF_2019}
-    best, chance = tables.summary(study)
+    best, chance = advice.summary(study)
     assert best.startswith("base has the lowest EER of 3 systems: ")
     assert chance == f"May be chance: the difference in EER between base and same (p = {same.p:.3f})."
     rows = tables.comparisons(study).rows
     assert [row[0] for row in rows] == ["same", "worse"]
-    assert rows[1][1] == f"{100 * worse.difference:+.2f}"
-    both = run_study({name: scores[name] for name in ("base", "worse")}, with_intervals=True)
-    assert (
-        tables.summary(both)[1] == "Every other system's EER differs from that of base by more than chance (p < 0.05)."
+    low, high = worse.interval.low, worse.interval.high
+    assert rows[1][1:3] == (f"{100 * worse.difference:+.2f}", f"[{100 * low:+.2f}, {100 * high:+.2f}]")
+    both = run_study({name: files[name] for name in ("base", "worse")}, with_intervals=True)
+    assert advice.summary(both)[1] == (
+        "Every other system's EER differs from that of base by more than chance (p < 0.05)."
     )
 
 
-def test_other_trials_are_not_compared(file):
-    scores = {"a": read_cm_scores(file("a.txt")), "b": read_cm_scores(file("b.txt", n=200))}
-    study = run_study(scores, with_intervals=True)
-    assert study.comparisons == ()
-    worse, best = sorted(study.systems, key=lambda system: -system.evaluation.eer.value)
-    assert study.notes == (f"{worse.name} is not compared with {best.name}: their files have different trials",)
-    with pytest.raises(InputError, match="a is not compared with b: their files have different trials"):
-        study.compare("a", "b")
-
-
-def test_trials_with_contradicting_labels_are_not_compared(file):
+def test_files_that_do_not_fit_are_not_compared(scores):
     swap = {"bonafide": "spoof", "spoof": "bonafide"}
     words = [line.split() for line in lines()]
     swapped = [" ".join([*word[:4], swap[word[4]], word[5]]) + "\n" for word in words]
-    one = [" ".join(word) + "\n" for word in words]
-    one[7] = swapped[7]
-    scores = {
-        "a": read_cm_scores(file("a.txt")),
-        "swapped": read_cm_scores(file("b.txt", swapped)),
-        "one": read_cm_scores(file("c.txt", one[::-1])),
-        "turned": read_cm_scores(file("d.txt", lines()[::-1])),
-    }
-    study = run_study(scores, with_intervals=True, reference="a")
+    one = [*lines()[:7], swapped[7], *lines()[8:]]
+    contents = {"a": lines(), "swapped": swapped, "one": one[::-1], "turned": lines()[::-1], "fewer": lines(n=200)}
+    files = {name: scores(f"{name}.txt", content) for name, content in contents.items()}
+    study = run_study(files, with_intervals=True, reference="a")
     assert {comparison.system for comparison in study.comparisons} == {"turned"}
-    assert "swapped is not compared with a: their files give 300 of 300 trials different labels, first LA_E_0" in (
-        study.notes
-    )
-    assert "one is not compared with a: their files give 1 of 300 trials different labels, first LA_E_7" in study.notes
+    for system, problem in (
+        ("swapped", "give 300 of 300 trials different labels, first LA_E_0"),
+        ("one", "give 1 of 300 trials different labels, first LA_E_7"),
+        ("fewer", "have different trials"),
+    ):
+        message = f"{system} is not compared with a: their files {problem}"
+        assert message in study.notes
+        with pytest.raises(InputError, match=message):
+            study.compare(system, "a")
 
 
-def test_the_best_is_chosen_by_the_same_scores(file):
+def test_the_best_is_chosen_by_the_same_scores(scores):
     """A comparison with the best is one of all pairs, each of which could have been it; Holm's method by hand."""
-    files = {name: read_cm_scores(file(f"{name}.txt", seed=k, noise=1 + k / 4)) for k, name in enumerate("abcd")}
+    files = {name: scores(f"{name}.txt", seed=k, noise=1 + k / 4) for k, name in enumerate("abcd")}
     with_best, with_named = (run_study(files, with_intervals=True, reference=name) for name in (None, "d"))
     best = with_best.best.name
     assert best == min(files, key=lambda name: with_best[name].evaluation.eer.value)
@@ -344,15 +342,168 @@ def test_the_best_is_chosen_by_the_same_scores(file):
         found = [comparison for comparison in study.comparisons if comparison.figure == EER]
         assert [comparison.system for comparison in found] == [other for other in files if other != name]
         assert {(comparison.reference, comparison.n_comparisons) for comparison in found} == {(name, n)}
-    pairs = [*itertools.combinations("abcd", 2)]
-    p = {pair: with_best.compare(*pair).p for pair in pairs}
-    for one, other in pairs:
-        assert with_best.compare(other, one).p == pytest.approx(p[one, other])
+    p = {pair: with_best.compare(*pair).p for pair in itertools.combinations("abcd", 2)}
     corrected, largest = {}, 0.0
     for rank, pair in enumerate(sorted(p, key=p.get)):
         corrected[pair] = largest = max(largest, min(1, (6 - rank) * p[pair]))
     for comparison in with_best.comparisons[:3]:
         assert comparison.p == pytest.approx(corrected[tuple(sorted((comparison.system, best)))])
+    assert tables.comparisons(with_best).caption.startswith(f"Compared with {best}, the best: 95 % interval")
+    assert tables.comparisons(with_named).caption.startswith("Compared with d: 95 % interval")
+
+
+def test_no_difference_is_called_none(scores):
+    study = run_study({name: scores() for name in "ab"}, with_intervals=True)
+    assert tables.comparisons(study).rows == [
+        ("b", "+0.0", "[+0.0, +0.0]", "1.000", "+0.00", "[+0.00, +0.00]", "1.000")
+    ]
+    assert advice.summary(study)[1] == "May be chance: the difference in EER between a and b (p = 1.000)."
+
+
+# --- thresholds from elsewhere
+
+
+def test_threshold_of_a_development_set(scores):
+    dev, evaluated = scores("dev.txt", seed=1), scores("eval.txt", seed=2)
+    found = run_study({"s": evaluated}, threshold_from={"s": dev})["s"].applied
+    assert [applied.rule for applied in found] == [EER, MIN_DCF]
+    for applied in found:
+        for cm, rates in (
+            (dev, (applied.expected_p_miss, applied.expected_p_fa)),
+            (evaluated, (applied.p_miss, applied.p_fa)),
+        ):
+            accepted = cm.scores > applied.threshold
+            assert rates == (np.mean(~accepted[cm.bonafide]), np.mean(accepted[~cm.bonafide]))
+        assert applied.dcf == pytest.approx(1.9 * applied.p_miss + applied.p_fa)
+    assert found[0].threshold == metrics.eer(dev.scores[dev.bonafide], dev.scores[~dev.bonafide])[1]
+
+
+def test_a_threshold_has_the_error_rates_of_the_figure_it_belongs_to(file, printed):
+    path = file(content=["a A01 spoof 0\n", "b A01 spoof 1\n", "c - bonafide 2\n", "d - bonafide 3\n"])
+    system = json.loads(printed("--cm_score", path, "--threshold_from", path, "--json", "-"))["systems"][0]
+    assert system["pooled"]["evaluation"]["eer"] == {"value": 0, "threshold": 1, "p_miss": 0, "p_fa": 0}
+    for applied in system["threshold_from"]:
+        assert {applied[name] for name in ("expected_p_miss", "expected_p_fa", "p_miss", "p_fa", "dcf")} == {0}
+    out = printed("--cm_score", path, "--threshold_from", path)
+    assert out.count("1.000000        0.0      0.0        0.0      0.0  0.00") == 2
+
+
+def test_minima_keep_their_error_rates_at_ties(scores):
+    """Scores in steps: what a minimum says of its threshold is what that threshold does."""
+    cm = scores(content=[f"{without_score(line)} {float(line.split()[-1]):.0f}\n" for line in lines()])
+    system = run_study({"s": cm}, threshold_from={"s": cm})["s"]
+    found, applied = system.evaluation.min_dcf, system.applied[1]
+    assert applied.threshold == found.threshold
+    assert (applied.p_miss, applied.p_fa, applied.dcf) == pytest.approx((found.p_miss, found.p_fa, found.value))
+
+
+# --- notes
+
+
+CAUSES = ["bona fide and spoof are swapped, in the models", "the scores' sign is turned"]
+BY_HEART = {
+    "fusion": "the fusion learnt the training files by heart, 60 components over 120 files: train with fewer "
+    "--n_components or --method logistic",
+    "models": "the models learnt the training frames by heart, 64 components over 3000 frames: train with fewer "
+    "--n_components;",
+}
+
+
+@pytest.mark.parametrize(
+    ("models", "cause"),
+    [
+        (ModelsRecord("gmm", "file scores", [60, 60], [120, 280]), BY_HEART["fusion"]),
+        (ModelsRecord("gmm", "features", [64, 64], [90_000, 3_000]), BY_HEART["models"]),
+        (ModelsRecord("gmm", "file scores", [1, 1], [60, 280]), None),
+        (ModelsRecord("logistic", "file scores", [0, 0], [120, 280]), None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--intervals"]])
+def test_hint_at_scores_that_are_worse_than_chance(file, printed, models, cause, options):
+    right, path = file("right.txt"), file(content=turned(lines()))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    write_record(path, ScoreRecord(sha256, "0" * 64, "eval", ["mfcc", "lfcc"], models))
+    assert "worse than chance" not in printed("--cm_score", right, *options)
+    (note,) = [line for line in printed("--cm_score", path, *options).splitlines() if "worse than chance" in line]
+    causes = [cause, *CAUSES] if cause else CAUSES
+    assert note.startswith("Note: scores: EER above 50 %, worse than chance. Likely causes, the likeliest first: (1) ")
+    places = [note.index(f"({k}) {text}") for k, text in enumerate(causes, 1)]
+    assert places == sorted(places)
+    assert f"({len(causes) + 1})" not in note
+    eer = 100 * run_study({"s": read_cm_scores(right)})["s"].evaluation.eer.value
+    assert note.endswith(f"With the scores' sign turned the EER would be about {eer:.1f} %")
+
+
+def test_an_eer_that_is_above_50_by_chance_gets_no_hint(scores):
+    """Scores that tell nothing: half of such sets have an EER above 50 %."""
+    rng = np.random.default_rng(1)
+    content = [f"S{k % 20} U{k} - {('A01 spoof', '- bonafide')[k % 2]} {rng.normal():.4f}\n" for k in range(100)]
+    study = run_study({"s": scores(content=content)})
+    assert 0.5 < study["s"].evaluation.eer.value < 0.6
+    assert study.notes == ()
+
+
+def test_equal_scores_are_no_turned_sign(scores):
+    study = run_study({"s": scores(content=["a - bonafide 1\n", "b A01 spoof 1\n"])})
+    assert study.notes == ("s: all scores are equal, so they tell nothing; ties count against the detector",)
+
+
+# --- the verification system
+
+
+def test_an_asv_system_that_rejects_every_spoof_leaves_the_eer(file, printed):
+    asv = file("asv.txt", [f"A01 {key} {s}\n" for key, s in (("target", 3), ("nontarget", 1), ("spoof", 0))])
+    plain = json.loads(printed("--cm_score", file(), "--json", "-"))["systems"][0]["pooled"]["evaluation"]
+    files = ("--cm_score", file(), file("b.txt", seed=1), "--asv_score", asv)
+    content = json.loads(printed(*files, "--by", "attack", "--json", "-"))
+    assert content["systems"][0]["pooled"]["evaluation"] == plain
+    assert any("rejects every spoof" in note for note in content["notes"])
+    out = printed("--cm_score", file(), "--asv_score", asv)
+    assert f"{100 * plain['eer']['value']:.1f} %" in out
+    assert "100.000 %   spoofs rejected" in out
+    assert "No min t-DCF" in out
+
+
+def test_the_older_suites_asv_file_stands_for_its_rates(capsys, file, tmp_path, printed):
+    absent = tmp_path / "tDCF_python" / "scores" / "ASVspoof2019_LA_eval_asv_scores.txt"
+    assert score_eval.main(["--cm_score", str(file()), "--asv_score", str(absent)]) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith(f"{absent}: no such file; its known error rates are taken (asvspoof2019-la-eval)\n")
+    assert told.out == printed("--cm_score", file(), "--asv_score", LA_EVAL.source)
+    # Where it is there, it is read.
+    there = file(absent.name, ["S U - A01 target 3\n", "S U - A01 nontarget 1\n", "S U - A01 spoof 2\n"])
+    assert LA_EVAL.source not in printed("--cm_score", file(), "--asv_score", there)
+
+
+# --- what is printed and written
+
+
+def test_several_files_make_one_table(file, printed):
+    files = (file("a.txt"), file("b.txt", noise=2))
+    out = printed("--cm_score", *files, "--name", "A", "B", "--asv_score", LA_EVAL.source)
+    assert out.startswith("300 trials, 84 bona fide and 216 spoof; * best\n")
+    head, units, rule, *rows = out.splitlines()[1:6]
+    assert re.split("  +", head) == ["system", "EER", "min t-DCF", "min t-DCF", "min DCF", "act. DCF", "C_llr"]
+    assert units.split() == ["%", "2019", "revisited", "bits"]
+    assert set(rule) == {"-", " "}
+    study = run_study({name: read_cm_scores(path) for name, path in zip("AB", files, strict=True)}, LA_EVAL)
+    for row, system in zip(rows, study.systems, strict=True):
+        found = system.evaluation
+        costs = (found.min_tdcf_2019.value, found.min_tdcf_revisited.value, found.min_dcf.value, found.actual_dcf)
+        expected = [f"{100 * found.eer.value:.1f}", *(f"{cost:.2f}" for cost in (*costs, found.cllr))]
+        assert [word.rstrip("*") for word in row.split()] == [system.name, *expected]
+        assert row.count("*") == (6 if system.name == "A" else 0)
+    assert out.splitlines()[-2].strip("-") == ""
+    assert out.splitlines()[-1].endswith(f"|suite={__version__}")
+    assert "cm=" not in out  # the signatures of the files are in the report
+    # Without ASV scores it says what is missing, and has no column without a value.
+    for some in (files[:1], files):
+        out = printed("--cm_score", *some)
+        assert out.count("For min t-DCF give the ASV system's scores: --asv_score FILE, or asvspoof2019-la-eval") == 1
+        assert "revisited" not in out
+    # Other trials: how many they are stands in the table.
+    assert re.search(r"^a +84 +216 ", printed("--cm_score", files[0], file("c.txt", n=200)), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -368,95 +519,77 @@ def test_systems_are_named_without_their_split(names, expected):
     assert system_names(names) == expected
 
 
-def test_a_study_of_score_files(file):
-    paths = {"a": file("a-dev.txt"), "b": file("b-dev.txt", seed=1)}
-    study = read_study(paths, LA_EVAL.source)
-    assert study["b"].evaluation.min_tdcf(legacy=True).value == study["b"].evaluation.min_tdcf_2019.value
-    assert study["a"].pooled.intervals[EER].low < study["a"].evaluation.eer.value
-    comparison = study.compare("b", "a")
-    assert comparison.difference == study["b"].evaluation.eer.value - study["a"].evaluation.eer.value
-    assert comparison.is_significant == (comparison.p < 0.05)
+def test_the_best_on_dev_is_marked(file, printed):
+    """The table has the EERs on dev beside those on eval, where another one may be the best."""
+    files = (file("a-eval.txt"), file("b-eval.txt", noise=2))
+    dev = (file("a-dev.txt", noise=2), file("b-dev.txt"))
+    out = printed("--cm_score", *files, "--dev", *dev)
+    assert out.startswith("300 trials, 84 bona fide and 216 spoof; best on dev marked; * best\nsystem  dev EER")
+    eers = [100 * run_study({"s": read_cm_scores(path)})["s"].evaluation.eer.value for path in dev]
+    rows = [line.split() for line in out.splitlines()[4:6]]
+    assert [row[:2] for row in rows] == [["a", f"{eers[0]:.1f}"], ["b", f"{eers[1]:.1f}*"]]
+    assert out.count("*") == 2
 
 
-def test_no_difference_is_called_none(file):
-    scores = {name: read_cm_scores(file()) for name in "ab"}
-    study = run_study(scores, with_intervals=True)
-    assert tables.comparisons(study).rows == [
-        ["b", *["+0.0", "[+0.0, +0.0]", "1.000"], "+0.00", "[+0.00, +0.00]", "1.000"]
-    ]
-    assert tables.summary(study)[1] == "May be chance: the difference in EER between a and b (p = 1.000)."
+def test_two_fields_with_a_protocol(file, printed):
+    content = lines()
+    protocol = file("protocol.txt", [without_score(line) + "\n" for line in content])
+    short = file("short.txt", [f"{line.split()[1]} {line.split()[-1]}\n" for line in content[:-1]])
+    expected = printed("--cm_score", file("full.txt", content[:-1]), "--by", "attack", "--name", "s")
+    out = printed("--cm_score", short, "--by", "attack", "--name", "s", "--protocol", protocol)
+    assert out.split("Note:")[0].rstrip() == expected.split("-" * 72)[0].rstrip()
+    assert "1 trials of the protocol have no score" in out
 
 
-# --- thresholds from elsewhere
+def test_json_and_csv_say_what_the_report_says(file, tmp_path, printed):
+    path, out_json, out_csv = file(), tmp_path / "new" / "a.json", tmp_path / "new" / "a.csv"
+    outputs = ("--json", out_json, "--csv", out_csv)
+    printed("--cm_score", path, "--asv_score", LA_EVAL.source, "--by", "attack", "--intervals", *outputs)
+    system = json.loads(out_json.read_text())["systems"][0]
+    cm = read_cm_scores(path)
+    expected = evaluate(cm.scores[cm.bonafide], cm.scores[~cm.bonafide], LA_EVAL.rates)
+    pooled = system["pooled"]
+    assert pooled["evaluation"]["min_tdcf_2019"] == vars(expected.min_tdcf_2019)
+    assert pooled["intervals"]["eer"]["low"] <= expected.eer.value <= pooled["intervals"]["eer"]["high"]
+    rows = list(csv.DictReader(out_csv.read_text().splitlines()))
+    assert [row["group"] for row in rows] == ["A01", "A02", "A03", "pooled"]
+    for column, value in (
+        ("eer", expected.eer.value),
+        ("eer_low", pooled["intervals"]["eer"]["low"]),
+        ("min_dcf_p_fa", expected.min_dcf.p_fa),
+        ("cllr", expected.cllr),
+    ):
+        assert float(rows[-1][column]) == value
+    for part in ("P_spoof:0.05", "C_fa:10", cm.sha256[:12], "trials=84+216", "over:12 speakers", __version__):
+        assert part in system["signature"]
 
 
-def test_threshold_of_a_development_set(file):
-    dev, evaluated = read_cm_scores(file("dev.txt", seed=1)), read_cm_scores(file("eval.txt", seed=2))
-    found = run_study({"s": evaluated}, threshold_from={"s": dev}).systems[0].applied
-    assert [applied.rule for applied in found] == [EER, MIN_DCF]
-    for applied in found:
-        accepted = evaluated.scores > applied.threshold
-        p_miss = np.mean(~accepted[evaluated.bonafide])
-        p_fa = np.mean(accepted[~evaluated.bonafide])
-        assert (applied.p_miss, applied.p_fa) == (p_miss, p_fa)
-        assert applied.dcf == pytest.approx(1.9 * p_miss + p_fa)
-    assert found[0].threshold == metrics.eer(dev.scores[dev.bonafide], dev.scores[~dev.bonafide])[1]
+def test_report_and_pictures(file, tmp_path, capsys):
+    """They say what they are of and what was found; bytes of names that are no UTF-8 are written out."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    names = ["a-eval.txt", "b-eval.txt", os.fsdecode(b"caf\xe9.txt")]
+    files = [str(file(name, seed=k, noise=1 + 2 * k)) for k, name in enumerate(names)]
+    report, plots = tmp_path / "report.html", tmp_path / "plots"
+    assert score_eval.main(["--cm_score", *files, "--report", str(report)]) == 0
+    out, err = capsys.readouterr()
+    assert "report: " in err
+    page = report.read_text(encoding="utf-8")
+    assert f'<p class="soft">{datetime.date.today().isoformat()}; 300 trials, ' in page
+    assert "a has the lowest EER of 3 systems: " in page
+    assert "Compared with a, the best: 95 % interval of the difference, paired; p corrected for 3 comparisons" in page
+    assert "caf\\udce9" in page
+    assert "By attack" in page
+    best = re.search(r"^a +(\S+)\*", out, re.MULTILINE)
+    assert f"<td>a</td><td><b>{best[1]}</b></td>" in page
+    assert page.count("cm=a-eval.txt,sha256:") == 1
+    assert "intervals" not in out.split("-" * 72)[0]  # they and attacks were not asked for
+    assert "by attack" not in out
+    assert score_eval.main(["--cm_score", files[0], "--plot", str(plots)]) == 0
+    assert f"pictures in {plots}: det.png, " in capsys.readouterr().err
+    assert len(list(plots.iterdir())) == 10
 
 
-def test_a_threshold_has_the_error_rates_of_the_figure_it_belongs_to(capsys, file):
-    scores = file(content=["a A01 spoof 0\n", "b A01 spoof 1\n", "c - bonafide 2\n", "d - bonafide 3\n"])
-    _, out = run(capsys, "--cm_score", scores, "--threshold_from", scores, "--json", "-")
-    system = json.loads(out)["systems"][0]
-    assert system["pooled"]["evaluation"]["eer"] == {"value": 0, "threshold": 1, "p_miss": 0, "p_fa": 0}
-    for applied in system["threshold_from"]:
-        rates = (applied[name] for name in ("expected_p_miss", "expected_p_fa", "p_miss", "p_fa", "dcf"))
-        assert [*rates] == [0, 0, 0, 0, 0]
-    _, out = run(capsys, "--cm_score", scores, "--threshold_from", scores)
-    assert out.count("1.000000        0.0      0.0        0.0      0.0  0.00") == 2
-
-
-def test_minima_keep_their_error_rates_at_ties(capsys, file):
-    """Scores in steps: what a minimum says of its threshold is what that threshold does."""
-    content = [f"{' '.join(line.split()[:-1])} {float(line.split()[-1]):.0f}\n" for line in lines()]
-    scores = file(content=content)
-    _, out = run(capsys, "--cm_score", scores, "--threshold_from", scores, "--json", "-")
-    system = json.loads(out)["systems"][0]
-    found, applied = system["pooled"]["evaluation"]["min_dcf"], system["threshold_from"][1]
-    assert (applied["threshold"], applied["p_miss"], applied["p_fa"]) == (
-        found["threshold"], pytest.approx(found["p_miss"]), pytest.approx(found["p_fa"])
-    )  # fmt: skip
-    assert applied["dcf"] == pytest.approx(found["value"])
-
-
-# --- the script
-
-
-def test_an_asv_system_that_rejects_every_spoof_leaves_the_eer(capsys, file):
-    asv = file("asv.txt", [f"A01 {key} {s}\n" for key, s in (("target", 3), ("nontarget", 1), ("spoof", 0))])
-    plain = json.loads(run(capsys, "--cm_score", file(), "--json", "-")[1])["systems"][0]["pooled"]["evaluation"]
-    _, out = run(
-        capsys, "--cm_score", file(), file("b.txt", seed=1), "--asv_score", asv, "--by", "attack", "--json", "-"
-    )
-    content = json.loads(out)
-    assert content["systems"][0]["pooled"]["evaluation"] == plain
-    assert any("rejects every spoof" in note for note in content["notes"])
-    status, out = run(capsys, "--cm_score", file(), "--asv_score", asv)
-    assert status == 0
-    assert f"{100 * plain['eer']['value']:.1f} %" in out
-    assert "100.000 %   spoofs rejected" in out
-    assert "No min t-DCF" in out
-
-
-def test_the_older_suites_asv_file_stands_for_its_rates(capsys, file, tmp_path):
-    absent = tmp_path / "tDCF_python" / "scores" / "ASVspoof2019_LA_eval_asv_scores.txt"
-    scores = file()
-    assert score_eval.main(["--cm_score", str(scores), "--asv_score", str(absent)]) == 0
-    told = capsys.readouterr()
-    assert told.err.startswith(f"{absent}: no such file; its known error rates are taken (asvspoof2019-la-eval)\n")
-    assert told.out == run(capsys, "--cm_score", scores, "--asv_score", "asvspoof2019-la-eval")[1]
-    # Where it is there, it is read.
-    there = file(absent.name, ["S U - A01 target 3\n", "S U - A01 nontarget 1\n", "S U - A01 spoof 2\n"])
-    assert "asvspoof2019-la-eval" not in run(capsys, "--cm_score", scores, "--asv_score", there)[1]
+# --- the process
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-"])
@@ -469,352 +602,77 @@ def test_a_closed_output_is_no_crash(file, tmp_path, redirection):
     assert json.loads(out.read_text())["systems"][0]["name"] == "scores"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_tables_in_any_encoding(file, encoding):
-    done = script("score_eval.py", "--cm_score", file(), env={**os.environ, "PYTHONIOENCODING": encoding})
+def test_tables_in_any_encoding(file):
+    odd = file(os.fsdecode(b"caf\xe9.txt"))
+    done = script("score_eval.py", "--cm_score", odd, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert done.stdout.startswith("caf\\udce9: 300 trials")
 
 
-def test_names_that_are_no_utf8(file, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    odd = tmp_path / os.fsdecode(b"caf\xe9.txt")
-    odd.write_bytes(file().read_bytes())
-    outputs = [tmp_path / os.fsdecode(b"out\xe9" + ending) for ending in (b".json", b".csv", b".html", b"")]
-    options = [word for pair in zip(("--json", "--csv", "--report", "--plot"), outputs, strict=True) for word in pair]
-    done = script("score_eval.py", "--cm_score", odd, *options)
-    assert done.returncode == 0
-    assert "caf\\udce9" in done.stdout
-    content = json.loads(outputs[0].read_text(encoding="utf-8"))
-    assert os.fsencode(content["systems"][0]["cm_score"]) == os.fsencode(odd)
-    for path in outputs[1:3]:
-        assert "caf\\udce9" in path.read_text(encoding="utf-8")
-    assert len(list(outputs[3].iterdir())) == 10
-
-
-def test_several_files_make_one_table(capsys, file):
-    status, out = run(
-        capsys, "--cm_score", file("a.txt"), file("b.txt", seed=1), "--name", "A", "B", "--asv_score", LA_EVAL.source
+def test_a_plain_report_loads_neither_scipy_nor_matplotlib_and_help_no_numpy(file):
+    code = (
+        "import sys, score_eval\n"
+        "score_eval.build_parser().format_help()\n"
+        "assert 'numpy' not in sys.modules\n"
+        "score_eval.main(sys.argv[1:])\n"
+        "assert not {'scipy', 'sklearn', 'matplotlib'}.intersection(sys.modules)\n"
     )
-    assert status == 0
-    header = out.splitlines()[1]
-    for word in ("EER", "min t-DCF", "min DCF", "act. DCF", "C_llr"):
-        assert word in header
-    assert out.startswith("300 trials, 84 bona fide and 216 spoof; * best\n")
-    assert "trials" not in header  # they are the same for all
-    assert "2019" in out
-    assert "revisited" in out
-    assert [line.split()[0] for line in out.splitlines()[4:6]] == ["A", "B"]
-    assert out.count("EER=step") == 1
-    assert out.splitlines()[-1].endswith(f"|suite={__version__}")
-    assert out.splitlines()[-2].strip("-") == ""
+    done = script("-c", code, "--cm_score", file(), "--by", "attack")
+    assert done.returncode == 0, done.stderr
+    assert "higher score = bona fide" in done.stdout
 
 
-def test_without_asv_scores_it_says_what_is_missing(capsys, file):
-    for arguments in ([file("a.txt")], [file("a.txt"), file("b.txt", seed=1)]):
-        status, out = run(capsys, "--cm_score", *arguments)
-        assert status == 0
-        assert out.count("For min t-DCF give the ASV system's scores: --asv_score FILE, or asvspoof2019-la-eval") == 1
-        assert "2019 " not in out.replace("asvspoof2019", "")  # no column without a value
+# --- wrong calls
 
-
-def test_same_file_names_are_told_apart(capsys, file, tmp_path):
-    (tmp_path / "x").mkdir()
-    _, out = run(capsys, "--cm_score", file("a.txt"), file("x/a.txt", seed=1))
-    assert str(tmp_path / "x" / "a.txt") in out
-
-
-def turned(content):
-    return [f"{' '.join(line.split()[:-1])} {-float(line.split()[-1])}\n" for line in content]
-
-
-CAUSES = ["bona fide and spoof are swapped, in the models", "the scores' sign is turned"]
-
-
-@pytest.mark.parametrize("with_intervals", [[], ["--bootstrap"]])
-def test_hint_at_scores_that_are_worse_than_chance(capsys, file, with_intervals):
-    _, out = run(capsys, "--cm_score", file("right.txt"), *with_intervals)
-    assert "worse than chance" not in out
-    eer = 100 * read_study({"s": file("right.txt")})["s"].evaluation.eer.value
-    _, out = run(capsys, "--cm_score", file(content=turned(lines())), *with_intervals)
-    (note,) = [line for line in out.splitlines() if "worse than chance" in line]
-    assert note.startswith("Note: scores: EER above 50 %, worse than chance. Likely causes, the likeliest first: (1) ")
-    places = [note.index(f"({k}) {cause}") for k, cause in enumerate(CAUSES, 1)]
-    assert places == sorted(places)
-    assert "by heart" not in note
-    assert note.endswith(f"With the scores' sign turned the EER would be about {eer:.1f} %")
-
-
-def test_an_eer_that_is_above_50_by_chance_gets_no_hint(capsys, file):
-    """Scores that tell nothing: half of such sets have an EER above 50 %."""
-    rng = np.random.default_rng(1)
-    content = [f"S{k % 20} U{k} - {('A01 spoof', '- bonafide')[k % 2]} {rng.normal():.4f}\n" for k in range(100)]
-    study = read_study({"s": file(content=content)})
-    assert 0.5 < study["s"].evaluation.eer.value < 0.6
-    assert study.notes == ()
-
-
-@pytest.mark.parametrize(
-    ("models", "cause"),
-    [
-        (
-            ModelsRecord("gmm", "file scores", [60, 60], [120, 280]),
-            "the fusion learnt the training files by heart, 60 components over 120 files: train with fewer "
-            "--n_components or --method logistic",
-        ),
-        (
-            ModelsRecord("gmm", "features", [64, 64], [90_000, 3_000]),
-            "the models learnt the training frames by heart, 64 components over 3000 frames: train with fewer "
-            "--n_components",
-        ),
-        (ModelsRecord("gmm", "file scores", [1, 1], [60, 280]), None),
-        (ModelsRecord("logistic", "file scores", [0, 0], [120, 280]), None),
-        (None, None),
-    ],
-)
-def test_a_fusion_that_learnt_its_files_by_heart_is_the_first_cause(capsys, file, models, cause):
-    path = file(content=turned(lines()))
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_record(path, ScoreRecord(sha256, "0" * 64, "eval", ["mfcc", "lfcc"], models))
-    _, out = run(capsys, "--cm_score", path)
-    causes = [cause, *CAUSES] if cause else CAUSES
-    places = [out.index(f"({k}) {text}") for k, text in enumerate(causes, 1)]
-    assert places == sorted(places)
-    assert f"({len(causes) + 1})" not in out
-    assert ("by heart" in out) == bool(cause)
-
-
-def test_equal_scores_are_no_turned_sign(capsys, file):
-    _, out = run(capsys, "--cm_score", file(content=["a - bonafide 1\n", "b A01 spoof 1\n"]))
-    assert "all scores are equal" in out
-    assert "sign" not in out
-
-
-def test_two_fields_with_a_protocol(capsys, file):
-    content = lines()
-    protocol = file("protocol.txt", [" ".join(line.split()[:-1]) + "\n" for line in content])
-    short = file("short.txt", [f"{line.split()[1]} {line.split()[-1]}\n" for line in content[:-1]])
-    full = file("full.txt", content[:-1])
-    _, expected = run(capsys, "--cm_score", full, "--by", "attack", "--name", "s")
-    _, out = run(capsys, "--cm_score", short, "--by", "attack", "--name", "s", "--protocol", protocol)
-    assert out.split("Note:")[0].rstrip() == expected.split("-" * 72)[0].rstrip()
-    assert "1 trials of the protocol have no score" in out
-
-
-def test_json_and_csv_say_what_the_report_says(capsys, file, tmp_path):
-    scores = file()
-    out_json, out_csv = tmp_path / "new" / "a.json", tmp_path / "new" / "a.csv"
-    run(capsys, "--cm_score", scores, "--asv_score", LA_EVAL.source, "--by", "attack", "--bootstrap",
-        "--json", out_json, "--csv", out_csv)  # fmt: skip
-    content = json.loads(out_json.read_text())
-    cm = read_cm_scores(scores)
-    expected = evaluate(cm.scores[cm.bonafide], cm.scores[~cm.bonafide], LA_EVAL.rates)
-    assert expected.min_tdcf_2019
-    pooled = content["systems"][0]["pooled"]
-    assert pooled["evaluation"]["min_tdcf_2019"]["value"] == expected.min_tdcf_2019.value
-    assert pooled["intervals"]["eer"]["low"] <= expected.eer.value <= pooled["intervals"]["eer"]["high"]
-    rows = list(csv.DictReader(io.StringIO(out_csv.read_text())))
-    assert [row["group"] for row in rows] == ["A01", "A02", "A03", "pooled"]
-    assert float(rows[-1]["eer"]) == expected.eer.value
-    assert float(rows[-1]["eer_low"]) == pooled["intervals"]["eer"]["low"]
-    assert content["systems"][0]["signature"].endswith(f"|suite={__version__}")
-
-
-def test_json_on_standard_output(capsys, file):
-    _, out = run(capsys, "--cm_score", file(), "--json", "-")
-    assert json.loads(out)["systems"][0]["name"] == "scores"
-
-
-def test_signature_names_what_moves_a_figure(file):
-    scores = read_cm_scores(file())
-    study = run_study({"s": scores}, LA_EVAL, with_intervals=True)
-    line = study.signature(study.systems[0])
-    for part in ("P_spoof:0.05", "C_fa:10", scores.sha256[:12], "trials=", "over:12 speakers", __version__):
-        assert part in line
+TWO = ["a - bonafide 1\n", "b A01 spoof 0\n"]
 
 
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        (["a - bonafide 1\n"], [], "no spoof trial in it"),
-        (["a A01 spoof 1\n"], [], "no bona fide trial in it"),
+        (["a - bonafide 1\n"], [], r"scores\.txt: no spoof trial in it"),
+        (["a A01 spoof 1\n"], [], r"scores\.txt: no bona fide trial in it"),
         (["a - bonafide nan\n"], [], "not finite"),
         (["a 1\n"], [], "--protocol"),
-        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--by", "speaker"], "no trial names its speaker"),
-        (
-            ["a - bonafide 1\n", "b A01 spoof 0\n"],
-            ["--bootstrap", "--bootstrap_over", "speakers"],
-            "trials that name them",
-        ),
-        (["a - bonafide 1e308\n", "b A01 spoof 0\n"], ["--bootstrap"], "score 1e.308 of a is beyond ±1e.100"),
-        (["a - bonafide 0\n", "b A01 spoof -1e308\n"], ["--json", "-"], "score -1e.308 of b is beyond"),
-        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--name", "x", "y"], "2 names for 1 score files"),
-        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--by", "codec"], "its trials have no codec, only attack; give"),
-        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--by", "attack", "speaker", "label"], "give one column, or two"),
-        (["a - bonafide 1\n", "b A01 spoof 0\n"], ["--threshold_from", "x", "y"], "2 files for 1 systems"),
-        (
-            ["a - bonafide 1\n", "b A01 spoof 0\n"],
-            ["--reference", "x"],
-            "--reference x: no such system; give one of sc",
-        ),
+        (TWO, ["--by", "speaker"], "no trial names its speaker"),
+        (TWO, ["--intervals", "speakers"], "trials that name them"),
+        (TWO, ["--name", "x", "y"], "2 names for 1 score files"),
+        (TWO, ["--by", "codec"], "its trials have no codec, only attack; give"),
+        (TWO, ["--by", "attack", "speaker", "label"], "give one column, or two"),
+        (TWO, ["--threshold_from", "x", "y"], "--threshold_from: 2 files for 1 systems"),
+        (TWO, ["--dev", "x", "y"], "--dev: 2 files for 1 systems"),
+        (TWO, ["--reference", "x"], "--reference x: no such system; give one of scores"),
+        (TWO, ["--threshold_from", "nowhere/dev.txt"], r"nowhere/dev\.txt: no such file"),
+        (TWO, ["--dev", "."], r"\.: is a folder; give a text file"),
+        (TWO, ["--asv_score", "x"], "x: no such file; give asvspoof2019-la-eval, or a file that tDCF_python/scores"),
+        (TWO, ["--asv_score", "."], r"\.: is a folder"),
+        (TWO, ["--json", "a", "--csv", "./a"], "a: this run reads or writes that file already"),
+        (TWO, ["--plot", "scores.txt"], r"scores\.txt: is a file; give the name of a folder for the pictures"),
+        (TWO, ["--report", "."], "is a folder; give the name of a file"),
     ],
 )
-def test_wrong_calls(file, content, arguments, message):
+def test_wrong_calls(file, tmp_path, monkeypatch, content, arguments, message):
+    file(content=content)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        score_eval.main(["--cm_score", str(file(content=content)), *arguments])
+        score_eval.main(["--cm_score", "scores.txt", *arguments])
+    assert os.listdir(tmp_path) == ["scores.txt"]
 
 
-@pytest.mark.parametrize("option", ["--cm_score", "--threshold_from", "--asv_score"])
-def test_files_that_are_not_there_and_folders_say_what_to_give(file, tmp_path, option):
-    absent = tmp_path / "scores" / "asv.txt"
-    arguments = ["--cm_score", str(file())] if option != "--cm_score" else []
-    is_asv = option == "--asv_score"
-    known = r"give asvspoof2019-la-eval, or a file that tDCF_python/scores/README\.md names$"
-    with pytest.raises(
-        InputError, match=known if is_asv else "no such file; gmm_test.py writes score files$"
-    ) as caught:
-        score_eval.main([*arguments, option, str(absent)])
-    assert str(caught.value).startswith(f"{absent}: no such file; ")
-    with pytest.raises(InputError, match=known if is_asv else r"give score files, .*/\*\.txt for instance$") as caught:
-        score_eval.main([*arguments, option, str(tmp_path)])
-    assert str(caught.value).startswith(f"{tmp_path}: is a folder; ")
-
-
-@pytest.mark.parametrize("number", ["-1", "x", "1.5"])
-def test_numbers_after_bootstrap_are_integers_from_0_on(file, capsys, number):
+@pytest.mark.parametrize("options", [["--intervals", "9"], ["--legacy", "perhaps"], ["--json", "-", "--csv", "-"]])
+def test_options_that_do_not_parse(options):
     with pytest.raises(SystemExit, match="2"):
-        score_eval.main(["--cm_score", str(file()), "--bootstrap", number])
-    assert f"argument --bootstrap: {number!r} is no integer from 0 on" in capsys.readouterr().err
+        score_eval.main(["--cm_score", "scores.txt", *options])
 
 
-def test_numbers_of_old_commands_make_no_difference(file, capsys):
-    plain, *others = (
-        run(capsys, "--cm_score", file(), *options)[1]
-        for options in (["--bootstrap"], ["--bootstrap", "10", "--seed", "3"], [], ["--bootstrap", "0"])
-    )
-    assert plain == others[0] != others[1] == others[2]
-
-
-@pytest.mark.parametrize("source", ["cm.txt", "asv.txt", "protocol.txt", "dev.txt"])
+@pytest.mark.parametrize("source", ["cm.txt", "asv.txt", "protocol.txt", "dev.txt", "threshold.txt"])
 def test_what_is_read_is_not_written_over(file, tmp_path, source):
-    content = lines(n=60)
-    asv = [f"A01 {key} {score}\n" for key, score in (("target", 3), ("nontarget", 0), ("spoof", 1), ("target", 2))]
-    arguments = ["--cm_score", file("cm.txt", content), "--asv_score", file("asv.txt", asv)]
-    arguments += ["--protocol", file("protocol.txt", [" ".join(line.split()[:-1]) + "\n" for line in content])]
-    arguments += ["--threshold_from", file("dev.txt", content), "--plot", tmp_path / "plots"]
+    options = {"--cm_score": "cm.txt", "--protocol": "protocol.txt", "--dev": "dev.txt", "--asv_score": "asv.txt"}
+    options["--threshold_from"] = "threshold.txt"
+    arguments = [str(word) for option, name in options.items() for word in (option, file(name))]
     (tmp_path / "other name.txt").symlink_to(tmp_path / source)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for option, name in (("--report", source), ("--json", source), ("--csv", "other name.txt")):
         with pytest.raises(InputError, match=rf"{name}: this run reads or writes that file already"):
-            score_eval.main([*map(str, arguments), option, str(tmp_path / name)])
+            score_eval.main([*arguments, option, str(tmp_path / name)])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--json", "a", "--csv", "./a"], "a: two outputs of this name"),
-        (["--report", "a", "--plot", "a"], "a: two outputs of this name"),
-        (["--plot", "scores.txt"], r"scores\.txt: is a file; give the name of a folder for the pictures"),
-        (["--report", "folder"], "folder: is a folder; give the name of a file"),
-    ],
-)
-def test_names_for_outputs_are_looked_at_before_any_work(file, tmp_path, monkeypatch, options, message):
-    file()
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=message):  # nothing has been read yet: the other file's absence is not told
-        score_eval.main(["--cm_score", "scores.txt", "absent.txt", *options])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "scores.txt"]
-
-
-def test_the_script(file):
-    done = script("score_eval.py", "--cm_score", file())
-    assert done.returncode == 0, done.stderr
-    assert "EER" in done.stdout
-    missing = script("score_eval.py", "--cm_score", "nowhere.txt")
-    assert missing.returncode == 2
-    assert missing.stderr.count("\n") == 1
-    assert "nowhere.txt" in missing.stderr
-
-
-def test_help_needs_no_numpy():
-    code = "import sys, score_eval; score_eval.build_parser().format_help(); sys.exit('numpy' in sys.modules)"
-    assert script("-c", code).returncode == 0
-    assert "higher score = bona fide" in score_eval.build_parser().format_help().replace("\n" + " " * 24, " ")
-
-
-def test_plain_report_loads_neither_scipy_nor_matplotlib(file):
-    code = (
-        "import sys, score_eval; score_eval.main(sys.argv[1:]); "
-        "sys.exit('scipy' in sys.modules or 'matplotlib' in sys.modules)"
-    )
-    assert script("-c", code, "--cm_score", file(), "--by", "attack").returncode == 0
-
-
-@needs_la
-def test_known_figures_by_attack():
-    """A17 is the attack that B01 and the ASV system both miss; figures counted with sorted lists."""
-    scores = read_cm_scores(CM_FILE)
-    groups = {group.name: group for group in run_study({"B01": scores}, by=[ATTACK])["B01"].groups(ATTACK)}
-    bonafide = np.sort(scores.scores[scores.bonafide])
-    for attack in ("A10", "A17"):
-        spoof = np.sort(scores.scores[scores.attacks == attack.encode()])
-        p_miss = np.searchsorted(bonafide, spoof, "right") / len(bonafide)
-        p_fa = 1 - np.arange(1, len(spoof) + 1) / len(spoof)
-        at = np.argmin(np.abs(p_miss - p_fa))
-        expected = (p_miss[at] + p_fa[at]) / 2
-        found = groups[attack].evaluation
-        assert found
-        assert found.eer.value == pytest.approx(expected, abs=1 / len(spoof))
-
-
-def test_scores_are_a_value():
-    empty = np.zeros(2, "S1")
-    scores = CmScores("x", "0", np.array([b"a", b"b"]), np.array([1.0, 0.0]), np.array([True, False]), empty, empty)
-    assert run_study({"s": scores}).systems[0].evaluation.eer.value == 0
-
-
-# --- what is known of the data
-
-
-@needs_la
-def test_attacks_of_asvspoof_2019_are_explained(capsys):
-    _, out = run(capsys, "--cm_score", CM_FILE, "--by", "attack")
-    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("A")}
-    assert rows["A07"].endswith("TTS, WORLD vocoder and GAN")
-    assert rows["A17"].endswith("VC, waveform filtering")
-    assert asvspoof.data_set(read_cm_scores(CM_FILE)) == "ASVspoof 2019 LA, eval"
-
-
-def test_attacks_of_other_corpora_are_not_explained(file):
-    """They have other attacks under the same ids, and names of the same form."""
-    scores = read_cm_scores(file())
-    assert set(scores.attacks.tolist()) == {b"", b"A01", b"A02", b"A03"}
-    assert asvspoof.attacks(scores) == {}
-    as_in_2019 = read_cm_scores(file(content=[line.replace(" A01 ", " A07 ") for line in lines()]))
-    assert asvspoof.attacks(as_in_2019)["A07"] == "TTS, WORLD vocoder and GAN"
-    elsewhere = read_cm_scores(
-        file(content=[line.replace(" A01 ", " A07 ").replace("LA_E_", "E_") for line in lines()])
-    )
-    assert asvspoof.attacks(elsewhere) == {}
-    assert asvspoof.data_set(scores) is None
-
-
-def test_the_report_says_what_it_is_of_and_what_it_found(file, tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    names = ["a-eval.txt", "b-eval.txt", "c-eval.txt"]
-    files = [file(name, seed=k, noise=1 + 2 * k) for k, name in enumerate(names)]
-    outputs = ["--report", tmp_path / "report.html", "--plot", tmp_path / "plots"]
-    assert score_eval.main([str(word) for word in ("--cm_score", *files, *outputs)]) == 0
-    out, err = capsys.readouterr()
-    assert f"report: {tmp_path / 'report.html'}\n" in err
-    assert f"pictures in {tmp_path / 'plots'}: det.png, " in err
-    page = (tmp_path / "report.html").read_text()
-    assert f'<p class="soft">{datetime.date.today().isoformat()}; 300 trials, ' in page
-    assert "a has the lowest EER of 3 systems: " in page
-    assert "Compared with a, the best: 95 % interval of the difference, paired; p corrected for 3 comparisons" in page
-    best = re.search(r"^a +(\S+)\*", out, re.MULTILINE)
-    assert best
-    assert f"<td>a</td><td><b>{best[1]}</b></td>" in page
-    assert page.count("cm=a-eval.txt,sha256:") == 1
-    assert "cm=" not in out  # signatures of the files are in the report

@@ -1,22 +1,149 @@
-"""What the development set says about each fusion: whether it beats its members, and what to do about it."""
+"""What a result says, in sentences: the best system, what may be chance, what is wrong, what dev says of fusions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from countermeasure.evaluation.results import Comparison, Study, SystemResult
+import numpy as np
+
+from countermeasure.evaluation.results import ATTACK, Comparison, Group, Study, SystemResult
+from countermeasure.evaluation.tables import LEVEL_NAME, NO_INTERVAL, decimals, number, p_value, percent
 from countermeasure.lists import names
 from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record
+from tDCF_python import intervals, metrics
+from tDCF_python.defaults import FEWEST_SPEAKERS
+from tDCF_python.evaluation import EER
+
+# -- results -----------------------------------------------------------------------------------------
 
 
-def sentences(dev: Study) -> Iterator[str]:
-    """Yield a sentence for each system that is a fusion of others.
+def summary(study: Study) -> list[str]:
+    """Return a sentence on the best system, and one on the differences that may be chance."""
+    if len(study.systems) == 1:
+        return []
+    best = study.best.pooled
+    digits = decimals([best])
+    sentence = f"{study.best.name} has the lowest EER of {len(study.systems)} systems: "
+    sentence += percent(study.best.evaluation.eer.value, digits)
+    interval = best.intervals.get(EER)
+    if interval and interval.low is not None and interval.high is not None:
+        low, high = (number(end, EER, max(digits - 1, 1)) for end in (interval.low, interval.high))
+        sentence += f" ({LEVEL_NAME} interval {low} to {high})"
+    found = [one for one in study.comparisons if one.figure == EER]
+    return [f"{each}." for each in (sentence, _on_chance(found)) if each]
+
+
+def _on_chance(found: Sequence[Comparison]) -> str:
+    if not found:
+        return ""
+    doubtful = ", ".join(f"{one.system} (p = {p_value(one.p)})" for one in found if not one.is_significant)
+    if doubtful:
+        return f"May be chance: the difference in EER between {found[0].reference} and {doubtful}"
+    return f"Every other system's EER differs from that of {found[0].reference} by more than chance (p < 0.05)"
+
+
+def hardest(study: Study) -> Iterator[str]:
+    """Yield a line on each system's group with the highest EER, by one column."""
+
+    def eer(group: Group) -> float:
+        return group.value(EER) or 0
+
+    for system in study.systems if len(study.by) == 1 else ():
+        if groups := [group for group in system.groups(*study.by)[:-1] if group.evaluation]:
+            worst = max(groups, key=eer)
+            yield (
+                f"Hardest {study.by[0]} for {system.name}: {worst.name}, EER {percent(eer(worst), decimals([worst]))}"
+            )
+
+
+# -- notes -------------------------------------------------------------------------------------------
+
+
+def notes(study: Study, over: str | None = None) -> Iterator[str]:
+    """Yield what a reader has to know about these results; `over`: the units of intervals that were asked for."""
+    for system in study.systems:
+        yield from _notes_on_scores(system)
+        attacks = [group.values[0] for group in system.parts if group.by == (ATTACK,)]
+        if study.asv and study.rates and (unknown := [name for name in attacks if name not in study.asv.attack_p_miss]):
+            yield f"the ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates over all attacks"
+    yield from _notes_on_units(study.systems, over)
+
+
+def _notes_on_scores(system: SystemResult) -> Iterator[str]:
+    if np.ptp(system.scores.scores) == 0:
+        yield f"{system.name}: all scores are equal, so they tell nothing; ties count against the detector"
+    elif _is_worse_than_chance(system):
+        causes = "; ".join(f"({number}) {cause}" for number, cause in enumerate(_causes(system.scores.models), 1))
+        turned = percent(1 - system.evaluation.eer.value, decimals([system.pooled]))
+        yield (
+            f"{system.name}: EER above 50 %, worse than chance. Likely causes, the likeliest first: {causes}. With the "
+            f"scores' sign turned the EER would be about {turned}"
+        )
+    if system.scores.unscored:
+        yield f"{system.name}: {system.scores.unscored:,} trials of the protocol have no score and are not counted"
+
+
+def _is_worse_than_chance(system: SystemResult) -> bool:
+    """Return whether the interval of an EER above 50 % leaves 50 % out."""
+    if system.evaluation.eer.value <= 0.5:
+        return False
+    found = system.pooled.intervals.get(EER)
+    if not found:
+        scores = system.scores
+        units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide)
+        found = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
+    return found.low is not None and found.low > 0.5
+
+
+def _causes(models: ModelsRecord | None) -> Iterator[str]:
+    """Yield why scores may tell the classes the wrong way round, the likeliest first."""
+    if models and models.has_few_rows and (n_components := models.scarcest[1]) > 1:
+        rows = "files" if models.kind == "file scores" else "frames"
+        of_fusion = models.kind != "features"
+        yield (
+            f"the {'fusion' if of_fusion else 'models'} learnt the training {rows} by heart, {n_components} "
+            f"components over {models.scarcest[0]} {rows}: train with fewer --n_components"
+            f"{' or --method logistic' * of_fusion}"
+        )
+    yield "bona fide and spoof are swapped, in the models (--model_path_bon takes bon.gmm) or in the labels"
+    yield "the scores' sign is turned; higher must mean bona fide"
+
+
+def _notes_on_units(systems: Sequence[SystemResult], over: str | None) -> Iterator[str]:
+    """Yield what there is to say of intervals over trials, or over too few units, once for all systems."""
+
+    def of(some: Sequence[str]) -> str:
+        return f"{', '.join(some)}: " if len(some) < len(systems) else ""
+
+    over_trials = [system for system in systems if system.units and system.units.over == intervals.TRIALS]
+    if over_trials and over is None:
+        unnamed = any((system.scores.speakers == b"").any() for system in over_trials)
+        why = "not every trial names its speaker" if unnamed else f"a class has fewer than {FEWEST_SPEAKERS} speakers"
+        yield (
+            f"{of([system.name for system in over_trials])}intervals are over trials, for {why}; they say nothing of "
+            "other speakers and are likely too narrow"
+        )
+    reasons: dict[str, list[str]] = {}
+    for system in systems:
+        every = [found.reason for group in (system.pooled, *system.parts) for found in group.intervals.values()]
+        for reason in dict.fromkeys(filter(None, every)):
+            reasons.setdefault(reason, []).append(system.name)
+    for reason, some in reasons.items():
+        hint = "; --intervals trials gives those over trials" if intervals.SPEAKERS in reason else ""
+        yield f"{of(some)}{NO_INTERVAL} {reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
+
+
+# -- the development set -----------------------------------------------------------------------------
+
+
+def on_fusions(dev: Study) -> Iterator[str]:
+    """Yield a sentence for each system that is a fusion of others: whether it beats them, and what to do about it.
 
     Parameters
     ----------
     dev : Study
-        With intervals. What a system is made of is told by the records beside the score files; one without is
-        passed over.
+        Of a development set, with intervals. What a system is made of is told by the records beside the score files;
+        one without is passed over.
     """
     records = {system.name: read_record(system.scores.path, system.scores.sha256) for system in dev.systems}
     for system in dev.systems:
@@ -41,16 +168,19 @@ def _members(name: str, records: dict[str, ScoreRecord | None]) -> list[str]:
 def _verdict(found: Comparison, system: SystemResult) -> str:
     if not found.difference:
         return f"{found.system}: as good as its best member {found.reference} on dev. "
+    digits = metrics.decimals(system.pooled.n_bonafide, system.pooled.n_spoof)
     low, high = found.interval.low, found.interval.high
     if low is None or high is None:
         interval = found.interval.reason
     else:
         over = f" over {system.units.over}" if system.units else ""
-        interval = f"95 % interval{over} {100 * low:+.1f} to {100 * high:+.1f}"
-    points = f"its EER is {100 * abs(found.difference):.1f} points {'lower' if found.difference < 0 else 'higher'}"
+        interval = f"{LEVEL_NAME} interval{over} {number(low, EER, digits, '+')} to {number(high, EER, digits, '+')}"
+    better, lower = ("better", "lower") if found.difference < 0 else ("worse", "higher")
     perhaps = "" if found.is_significant else "perhaps "
-    better = "better" if found.difference < 0 else "worse"
-    return f"{found.system}: {perhaps}{better} than its best member {found.reference} on dev, {points} ({interval}). "
+    return (
+        f"{found.system}: {perhaps}{better} than its best member {found.reference} on dev, its EER is "
+        f"{number(abs(found.difference), EER, digits)} points {lower} ({interval}). "
+    )
 
 
 def _what_to_do(found: Comparison, models: ModelsRecord | None) -> str:
@@ -61,6 +191,5 @@ def _what_to_do(found: Comparison, models: ModelsRecord | None) -> str:
         n_rows, n_components = models.scarcest
         n = f"{n_components} component{'s' * (n_components > 1)}"
         advice = f"Too few files for a file-level mixture: {n_rows:,} rows for {n}. "
-    if models and models.method == "gmm":
-        return f"{advice}Use {found.reference} alone, or fuse with --method logistic."
-    return f"{advice}Use {found.reference} alone."
+    logistic = ", or fuse with --method logistic" if models and models.method == "gmm" else ""
+    return f"{advice}Use {found.reference} alone{logistic}."

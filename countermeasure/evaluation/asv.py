@@ -15,21 +15,11 @@ from tDCF_python.defaults import LA_EVAL_NAME
 
 @dataclass(frozen=True)
 class AsvSystem:
-    """A verification system's error rates, overall and attack by attack.
-
-    Attributes
-    ----------
-    rates : AsvRates
-        Its operating point.
-    attack_p_miss : mapping from attack to float
-        Fraction of each attack's spoofs that it rejects by itself at that point; empty if unknown.
-    source : str
-        Where the rates come from, for the signature of a result.
-    """
+    """A verification system's error rates, overall and attack by attack."""
 
     rates: metrics.AsvRates
-    attack_p_miss: Mapping[str, float]
-    source: str
+    attack_p_miss: Mapping[str, float]  # fraction of each attack's spoofs that it rejects by itself; empty if unknown
+    source: str  # where the rates come from, for the signature of a result
 
     def against(self, attack: str) -> metrics.AsvRates:
         """Return the error rates when all spoofs are of one attack.

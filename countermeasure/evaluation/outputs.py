@@ -8,22 +8,21 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 from html import escape
-from itertools import combinations
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
 from countermeasure import __version__, cli
-from countermeasure.errors import InputError
-from countermeasure.evaluation import drawing, plots, tables
+from countermeasure.evaluation import advice, drawing, plots, tables, text
 from countermeasure.evaluation.asvspoof import data_set
 from countermeasure.evaluation.results import Group, Study, SystemResult
 from countermeasure.evaluation.tables import FIGURES, Table, percent
 from countermeasure.files import refuse_overwriting, replace_when_whole
+from tDCF_python.metrics import COSTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,56 +48,64 @@ _CAPTIONS = {
 }
 
 
-def check(
-    inputs: Iterable[PathLike],
-    plot: str | None = None,
-    report: str | None = None,
-    json: str | None = None,
-    csv: str | None = None,
-) -> None:
-    """Refuse names for what is to be written, before anything is worked out.
+@dataclass(frozen=True)
+class Outputs:
+    """What a result is to be written to: options of ``score_eval.py`` of the same names."""
 
-    Raises
-    ------
-    InputError
-        When a name is that of an input, of another output or of a folder; for pictures, that of a file.
-    """
-    inputs = list(inputs)
-    files = [path for path in (report, json, csv) if path and path != _STDOUT]
-    for path in files:
-        refuse_overwriting(path, *inputs)
-    for one, other in combinations([*files, *([plot] if plot else [])], 2):
-        if os.path.realpath(one) == os.path.realpath(other) and one != os.devnull:
-            raise InputError(f"{one}: two outputs of this name; choose another one for one of them")
-    if plot:
-        drawing.check_folder(plot)
+    plot: str | None = None  # a folder
+    report: str | None = None
+    json: str | None = None  # a file, or - to print it
+    csv: str | None = None
+
+    @property
+    def is_illustrated(self) -> bool:
+        """Whether there will be pictures."""
+        return bool(self.plot or self.report)
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether JSON or CSV takes the place of the text."""
+        return _STDOUT in (self.json, self.csv)
+
+    def check(self, inputs: Iterable[PathLike]) -> None:
+        """Refuse names for what is to be written, before anything is worked out.
+
+        Raises
+        ------
+        InputError
+            When a name is that of an input, of another output or of a folder; for pictures, that of a file.
+        """
+        taken = list(inputs)
+        for path in (self.report, self.json, self.csv):
+            if path and path != _STDOUT:
+                refuse_overwriting(path, *taken)
+                taken.append(path)
+        if self.plot:
+            drawing.check_folder(self.plot)
+
+    def write(self, study: Study) -> None:
+        """Write what is asked for, and say what was written."""
+        pictures = plots.pictures(study) if self.is_illustrated else {}
+        if self.plot:
+            paths = drawing.save_all(pictures, self.plot)
+            names = ", ".join(path.name for path in paths if path.suffix == ".png")
+            cli.log(f"pictures in {self.plot}: {names}; each as .svg, too")
+        if self.report:
+            _write(self.report, to_html(study, pictures))
+            cli.log(f"report: {self.report}")
+        if self.json:
+            _write(self.json, to_json(study))
+        if self.csv:
+            _write(self.csv, to_csv(study))
 
 
-def write(
-    study: Study, plot: str | None = None, report: str | None = None, json: str | None = None, csv: str | None = None
-) -> None:
-    """Write what the options of these names ask for, and say what was written."""
-    pictures = plots.pictures(study) if plot or report else {}
-    if plot:
-        paths = drawing.save_all(pictures, plot)
-        names = ", ".join(path.name for path in paths if path.suffix == ".png")
-        cli.log(f"pictures in {plot}: {names}; each as .svg, too")
-    if report:
-        _write(report, to_html(study, pictures))
-        cli.log(f"report: {report}")
-    if json:
-        _write(json, to_json(study))
-    if csv:
-        _write(csv, to_csv(study))
-
-
-def _write(path: str, text: str) -> None:
+def _write(path: str, content: str) -> None:
     """Write a text, or print it where the path is ``-``."""
     if path == _STDOUT:
-        sys.stdout.write(text)
+        sys.stdout.write(content)
         return
     with replace_when_whole(path, text=True) as f:
-        f.write(text)
+        f.write(content)
 
 
 def to_json(study: Study) -> str:
@@ -107,7 +114,7 @@ def to_json(study: Study) -> str:
         "suite": __version__,
         "legacy": study.legacy,
         "by": study.by,
-        "costs": asdict(study.costs),
+        "costs": asdict(COSTS),
         "asv": asdict(study.asv) if study.asv else None,
         "systems": [
             {
@@ -169,39 +176,37 @@ def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
     attacks = shown.pop("attacks", "")
     sections = {
         "Results": [
-            _list(tables.summary(study)),
+            _list(advice.summary(study)),
             _table(tables.systems(study)),
             f"<p>{escape(_verification(study))}</p>",
         ],
         "How sure": [_table(tables.intervals(study)), _table(tables.comparisons(study))],
-        f"By {' and '.join(study.by)}": [attacks, *map(_table, tables.by_group(study)), _list(tables.worst(study))],
+        f"By {' and '.join(study.by)}": [attacks, *map(_table, tables.by_group(study)), _list(advice.hardest(study))],
         "At thresholds set elsewhere": [_table(tables.applied(study))],
         "Notes": [_list(study.notes)],
         "Pictures": [f'<div class="pictures">{"".join(shown.values())}</div>' if shown else ""],
     }
     known = {name for system in study.systems if (name := data_set(system.scores))}
     about = [date.today().isoformat(), *(known if len(known) == 1 else ()), tables.trials(study)]
+    results = [f'<p class="soft">{escape("; ".join(about))}</p>']
+    for title, body in sections.items():
+        if any(body):
+            results += [f"<section><h2>{escape(title)}</h2>", *filter(None, body), "</section>"]
     return template.substitute(
         names=escape(", ".join(system.name for system in study.systems)),
-        results="\n".join([f'<p class="soft">{escape("; ".join(about))}</p>', *_sections(sections)]),
+        results="\n".join(results),
         signatures="\n".join(f"<p><code>{escape(study.signature(system))}</code></p>" for system in study.systems),
     )
 
 
-def _sections(bodies: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    for title, body in bodies.items():
-        if any(body):
-            yield "\n".join([f"<section><h2>{escape(title)}</h2>", *filter(None, body), "</section>"])
-
-
 def _list(texts: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    items = "".join(f"<li>{escape(each)}</li>" for each in texts)
     return f"<ul>{items}</ul>" if items else ""
 
 
 def _verification(study: Study) -> str:
     if study.asv is None:
-        return tables.WITHOUT_ASV
+        return text.WITHOUT_ASV
     rates = study.asv.rates
     return (
         f"Speaker verification system ({study.asv.source}): EER {percent(rates.eer, 3)} at threshold "
@@ -214,13 +219,15 @@ def _table(table: Table | None) -> str:
     if table is None:
         return ""
     header = "".join(f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in cells)}</tr>" for cells in table.header)
-    last = len(table.rows) - 1
     body = []
     for row, cells in enumerate(table.rows):
-        words = [f"<b>{escape(cell)}</b>" if (row, k) in table.best else escape(cell) for k, cell in enumerate(cells)]
+        words = [
+            f"<b>{escape(cell)}</b>" if row in column.best else escape(cell)
+            for cell, column in zip(cells, table.columns, strict=True)
+        ]
         if cells[0] in table.about:
             words[0] += f' <span class="soft">{escape(table.about[cells[0]])}</span>'
-        kind = ' class="total"' if table.total and row == last else ""
+        kind = ' class="total"' if table.total and row == len(table.rows) - 1 else ""
         body.append(f"<tr{kind}>{''.join(f'<td>{word}</td>' for word in words)}</tr>")
     return (
         f'<div class="table"><h3>{escape(table.caption)}</h3><div class="wide"><table>'

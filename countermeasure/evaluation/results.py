@@ -15,7 +15,7 @@ from countermeasure.trials.score_files import CmScores
 from tDCF_python import intervals
 from tDCF_python.evaluation import EER, Evaluation, tdcf_problem
 from tDCF_python.intervals import LEVEL, Influence, Interval, Units
-from tDCF_python.metrics import AsvRates, Costs, Point
+from tDCF_python.metrics import COSTS, AsvRates, Point
 
 POOLED = "pooled"
 ATTACK = "attack"
@@ -27,24 +27,15 @@ NO_INTERVAL = "[-]"  # beside a figure; a note tells the reason
 class Group:
     """The figures of all trials, or of those with given values in one or two columns.
 
-    Attributes
-    ----------
-    by, values : tuple of str
-        The columns, ``('attack', 'codec')`` for instance, and the group's values in them; empty for all trials.
-    n_bonafide, n_spoof : int
-        An attack's spoofs stand against all bona fide trials, a codec's or a speaker's against its own.
-    evaluation : Evaluation or None
-        None where a class is empty.
-    intervals : mapping from a figure's name in `Evaluation` to Interval
-        Empty where none were asked for.
+    An attack's spoofs stand against all bona fide trials, a codec's or a speaker's against its own.
     """
 
-    by: tuple[str, ...]
-    values: tuple[str, ...]
+    by: tuple[str, ...]  # the columns, ('attack', 'codec') for instance
+    values: tuple[str, ...]  # the group's values in them
     n_bonafide: int
     n_spoof: int
-    evaluation: Evaluation | None
-    intervals: Mapping[str, Interval]
+    evaluation: Evaluation | None  # None where a class is empty
+    intervals: Mapping[str, Interval]  # by a figure's name in `Evaluation`; empty where none were asked for
 
     @property
     def name(self) -> str:
@@ -59,74 +50,36 @@ class Group:
 
 @dataclass(frozen=True)
 class AppliedThreshold:
-    """A threshold that one set of scores gave, and the error rates of another at it.
+    """A threshold that one set of scores gave, and the error rates of another, the evaluated one, at it."""
 
-    Attributes
-    ----------
-    rule : {'eer', 'min_dcf'}
-        The figure whose threshold it is.
-    threshold : float
-    expected_p_miss, expected_p_fa : float
-        Error rates on the set that gave the threshold.
-    p_miss, p_fa : float
-        Error rates on the evaluated set.
-    dcf : float
-        Normalised DCF on the evaluated set.
-    source, sha256 : str
-        The file that gave the threshold.
-    """
-
-    rule: str
+    rule: str  # whose threshold it is: 'eer' or 'min_dcf'
     threshold: float
-    expected_p_miss: float
+    expected_p_miss: float  # on the set that gave it
     expected_p_fa: float
-    p_miss: float
+    p_miss: float  # on the evaluated set
     p_fa: float
-    dcf: float
-    source: str
+    dcf: float  # normalised, on the evaluated set
+    source: str  # the file that gave it
     sha256: str
 
 
 @dataclass(frozen=True)
 class SystemResult:
-    """All results of one system.
-
-    Attributes
-    ----------
-    name : str
-    scores : CmScores
-        What was evaluated.
-    evaluation : Evaluation
-        Figures of all trials.
-    pooled : Group
-        The same, with their intervals.
-    parts : tuple of Group
-        By each column that was asked for; with two columns, by both together, too.
-    applied : tuple of AppliedThreshold
-    units : Units or None
-        What intervals are over.
-    influences : mapping from a figure's name to Influence
-        Of the pooled figures.
-    """
+    """All results of one system."""
 
     name: str
     scores: CmScores
-    evaluation: Evaluation
-    pooled: Group
-    parts: tuple[Group, ...]
+    evaluation: Evaluation  # of all trials
+    pooled: Group  # the same, with intervals
+    parts: tuple[Group, ...]  # by each column that was asked for; with two columns, by both together, too
     applied: tuple[AppliedThreshold, ...]
-    units: Units | None
-    influences: Mapping[str, Influence] = field(repr=False)
+    units: Units | None  # what intervals are over
+    influences: Mapping[str, Influence] = field(repr=False)  # of the pooled figures, by name
 
     def groups(self, *by: str) -> tuple[Group, ...]:
         """Return the groups by these columns, the pooled one last; none if they were not asked for."""
         groups = tuple(group for group in self.parts if group.by == by)
         return (*groups, self.pooled) if groups else ()
-
-    def worst(self, by: str) -> Group | None:
-        """Return the group by one column with the highest EER."""
-        groups = [group for group in self.groups(by)[:-1] if group.evaluation]
-        return max(groups, key=lambda group: group.value(EER) or 0, default=None)
 
     def mismatch(self, other: SystemResult) -> str | None:
         """Return why two systems cannot be compared trial by trial; None where they can."""
@@ -147,30 +100,15 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether a system differs from a reference by more than chance.
-
-    Attributes
-    ----------
-    reference, system : str
-        Names of the two.
-    figure : str
-        What is compared, by its name in `Evaluation`.
-    difference : float
-        `system` minus `reference`; below 0, `system` is better.
-    interval : Interval
-    p : float
-        Two-sided, corrected for the number of comparisons; 1 where there is no interval.
-    n_comparisons : int
-        How many comparisons of this figure were made, or could have been where the reference is the best of all.
-    """
+    """Whether a system differs from a reference by more than chance."""
 
     reference: str
     system: str
-    figure: str
-    difference: float
+    figure: str  # by its name in `Evaluation`
+    difference: float  # `system` minus `reference`; below 0, `system` is better
     interval: Interval
-    p: float
-    n_comparisons: int = 1
+    p: float  # two-sided, corrected for the number of comparisons; 1 where there is no interval
+    n_comparisons: int = 1  # of this figure that were made, or could have been where the reference is the best of all
 
     @property
     def is_significant(self) -> bool:
@@ -180,33 +118,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Study:
-    """Results of several systems.
-
-    Attributes
-    ----------
-    systems : tuple of SystemResult
-    by : tuple of str
-        The columns that figures are broken down by.
-    comparisons : tuple of Comparison
-        Every other system against one: the best, or the one asked for.
-    asv : AsvSystem or None
-    legacy : bool
-        Which t-DCF is meant where only one is shown.
-    costs : Costs
-    notes : tuple of str
-        What a reader has to know about these results.
-    dev : Study or None
-        Of the same systems on a development set, by which to choose among them.
-    """
+    """Results of several systems."""
 
     systems: tuple[SystemResult, ...]
-    by: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]
+    by: tuple[str, ...]  # the columns that figures are broken down by
+    comparisons: tuple[Comparison, ...]  # every other system with one: the best, or the one asked for
     asv: AsvSystem | None
-    legacy: bool
-    costs: Costs
-    notes: tuple[str, ...]
-    dev: Study | None = None
+    legacy: bool  # which t-DCF is meant where only one is shown
+    notes: tuple[str, ...]  # what a reader has to know about these results
+    dev: Study | None = None  # of the same systems on a development set, by which to choose among them
 
     def __getitem__(self, name: str) -> SystemResult:
         """Return the system of this name."""
@@ -239,26 +159,25 @@ class Study:
         one, other = self[reference], self[system]
         if problem := one.mismatch(other):
             raise InputError(f"{system} is not compared with {reference}: their files {problem}")
-        interval, p = intervals.compare(one.influences[figure], other.influences[figure])
-        difference = (other.pooled.value(figure) or 0) - (one.pooled.value(figure) or 0)
-        return Comparison(reference, system, figure, difference, interval, p)
+        first, second = one.influences[figure], other.influences[figure]
+        interval, p = intervals.compare(first, second)
+        return Comparison(reference, system, figure, second.value - first.value, interval, p)
 
     def signature(self, system: SystemResult | None = None) -> str:
         """Return one line with everything that can move a system's figures, or those of all systems."""
-        c, units = self.costs, (system or self.systems[0]).units
+        c, units = COSTS, (system or self.systems[0]).units
+        if len(self.systems) == 1:
+            system = self.systems[0]
         parts = [
             "EER=step",
             f"t-DCF=2019+revisited,shown:{'2019' if self.legacy else 'revisited'}" if self.asv else None,
             f"DCF=ASVspoof5,P_spoof:{c.p_spoof:g},P_tar:{c.p_target:g},P_non:{c.p_nontarget:g},"
             f"C_miss:{c.c_miss:g},C_fa:{c.c_fa:g}",
             f"asv={self.asv.source}" if self.asv else None,
+            f"cm={Path(system.scores.path).name},sha256:{system.scores.sha256[:12]}" if system else None,
+            f"trials={system.pooled.n_bonafide}+{system.pooled.n_spoof}" if system else None,
+            f"threshold_from=sha256:{system.applied[0].sha256[:12]}" if system and system.applied else None,
+            f"intervals=Korn-Graubard,over:{len(units)} {units.over}" if units else None,
+            f"suite={__version__}",
         ]
-        if system or len(self.systems) == 1:
-            system = system or self.systems[0]
-            parts += [
-                f"cm={Path(system.scores.path).name},sha256:{system.scores.sha256[:12]}",
-                f"trials={system.pooled.n_bonafide}+{system.pooled.n_spoof}",
-                f"threshold_from=sha256:{system.applied[0].sha256[:12]}" if system.applied else None,
-            ]
-        parts += [f"intervals=Korn-Graubard,over:{len(units)} {units.over}" if units else None, f"suite={__version__}"]
         return "|".join(part for part in parts if part)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
+from countermeasure import cli
 from countermeasure.errors import InputError
+from countermeasure.evaluation import advice
 from countermeasure.evaluation.asv import AsvSystem
 from countermeasure.evaluation.results import (
     ATTACK,
-    NO_INTERVAL,
     SPEAKER,
     AppliedThreshold,
     Comparison,
@@ -20,15 +21,12 @@ from countermeasure.evaluation.results import (
     Study,
     SystemResult,
 )
-from countermeasure.trials.score_files import Bools, CmScores, ModelsRecord
+from countermeasure.trials.score_files import Bools, CmScores
 from tDCF_python import intervals, metrics
-from tDCF_python.defaults import FEWEST_SPEAKERS
 from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, evaluate, tdcf_name, tdcf_problem
 from tDCF_python.intervals import Influence, Units
-from tDCF_python.metrics import COSTS, Floats, percent
+from tDCF_python.metrics import Floats
 
-# Sums and pictures of larger scores would overflow.
-_LARGEST_SCORE = 1e100
 _BLANK = (b"", b"-", b"bonafide")
 
 
@@ -38,11 +36,9 @@ def run_study(
     *,
     legacy: bool = True,
     by: Sequence[str] = (),
-    with_intervals: bool = False,
-    intervals_over: str | None = None,
+    with_intervals: bool | str = False,
     threshold_from: Mapping[str, CmScores] | None = None,
     reference: str | None = None,
-    watch: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> Study:
     """Evaluate systems, each on its own and every other one against the best.
 
@@ -55,21 +51,18 @@ def run_study(
         Which t-DCF is compared, and shown where only one is: that of 2019 (legacy) or the revisited one.
     by : sequence of str
         Columns to break the figures down by, one or two: ``'attack'``, ``'speaker'``, or any of `CmScores.others`.
-    with_intervals : bool
-        Give intervals and comparisons.
-    intervals_over : {'speakers', 'trials'}, optional
-        By default speakers, where every trial names one and either class has enough of them.
+    with_intervals : bool, 'speakers' or 'trials'
+        Give intervals and comparisons, over these units; True: over speakers where every trial names one and either
+        class has enough of them, else over trials.
     threshold_from : mapping from system to CmScores, optional
         Scores, of a development set for instance, whose thresholds are applied.
     reference : str, optional
         The system that others are compared with, instead of the one with the lowest EER.
-    watch : callable, optional
-        Yields the systems' names that it is given; a place for a progress bar.
 
     Raises
     ------
     InputError
-        When a system has no trial of a class or a score beyond ±1e100, when groups are asked for that
+        When a system has no trial of a class, when groups are asked for that
         no trial names, intervals over speakers where not every trial names one, or no system is the reference.
     """
     if reference not in (None, *systems):
@@ -77,23 +70,19 @@ def run_study(
     if len(by) > 2:
         raise InputError(f"--by {' '.join(by)}: give one column, or two for a table of one by the other")
     problem = tdcf_problem(asv.rates) if asv else None
-    usable = None if problem else asv
+    over = with_intervals if isinstance(with_intervals, str) else None
     results = []
-    for name in watch(list(systems)):
+    for name in cli.progress(systems, len(systems), "evaluating", "systems"):
         scores = systems[name]
-        _refuse_unusable(scores)
+        _refuse_one_class(scores)
         units = None
         if with_intervals:
-            units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, intervals_over)
+            units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, over)
         applied = _applied(scores, threshold_from[name]) if threshold_from else ()
-        results.append(_system(name, scores, usable, by, units, applied))
-    study = Study(tuple(results), tuple(by), (), asv, legacy, COSTS, ())
-    comparisons, not_compared = _compared(study, reference, (EER, tdcf_name(legacy) if usable else MIN_DCF))
-    notes = [note for result in results for note in _notes(result, usable)]
-    notes += _notes_on_units(results, intervals_over)
-    notes += not_compared
-    if problem:
-        notes.append(problem)
+        results.append(_system(name, scores, None if problem else asv, by, units, applied))
+    study = Study(tuple(results), tuple(by), (), asv, legacy, ())
+    comparisons, not_compared = _compared(study, reference)
+    notes = [*advice.notes(study, over), *not_compared, *([problem] if problem else [])]
     return replace(study, comparisons=tuple(comparisons), notes=tuple(dict.fromkeys(notes)))
 
 
@@ -107,21 +96,19 @@ def _system(
 ) -> SystemResult:
     """Evaluate one system, over all trials and group by group."""
     pooled, influences = _group((), (), scores, np.ones(len(scores.scores), bool), asv, units)
-    if pooled.evaluation is None:  # `_refuse_unusable` has seen to that
-        raise InputError(f"{scores.path}: a class is empty")
-    members = [[(value, trials) for value, trials in _members(scores, column)] for column in by]
+    members = [dict(_members(scores, column)) for column in by]
     parts = [
         _group((column,), (value,), scores, trials, asv, units)[0]
         for column, of_column in zip(by, members, strict=True)
-        for value, trials in of_column
+        for value, trials in of_column.items()
     ]
     if len(by) > 1:
         parts += [
             _group(tuple(by), (one, other), scores, trials & others, asv, units)[0]
-            for one, trials in members[0]
-            for other, others in members[1]
+            for (one, trials), (other, others) in product(*(of_column.items() for of_column in members))
         ]
-    return SystemResult(name, scores, pooled.evaluation, pooled, tuple(parts), applied, units, influences)
+    evaluation = evaluate(*_classes(scores), asv.rates if asv else None)
+    return SystemResult(name, scores, evaluation, pooled, tuple(parts), applied, units, influences)
 
 
 def _group(
@@ -158,7 +145,7 @@ def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
     A column in which all bona fide trials are blank tells spoofs apart, as attacks do: each value's spoofs stand
     against all bona fide trials. Else a value's trials of both classes stand alone.
     """
-    values = {ATTACK: scores.attacks, SPEAKER: scores.speakers}.get(column, scores.others.get(column, np.array([b""])))
+    values = {ATTACK: scores.attacks, SPEAKER: scores.speakers, **scores.others}[column]
     if np.isin(values, _BLANK).all():
         raise InputError(f"{scores.path}: no trial names its {column}; leave out --by {column}")
     is_of_spoofs = bool(np.isin(values[scores.bonafide], _BLANK).all())
@@ -169,14 +156,13 @@ def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
 
 
 def _applied(scores: CmScores, source: CmScores) -> tuple[AppliedThreshold, ...]:
-    _refuse_unusable(source)
-    (bonafide, spoof), (source_bonafide, source_spoof) = _classes(scores), _classes(source)
-    found = evaluate(source_bonafide, source_spoof)
+    _refuse_one_class(source)
+    found = evaluate(*_classes(source))
     applied = []
     for rule, point in ((EER, found.eer), (MIN_DCF, found.min_dcf)):
         # Recounted on both sets by the same rule, for the two to be compared.
-        expected = metrics.rates_at(point.threshold, source_bonafide, source_spoof)
-        seen = metrics.rates_at(point.threshold, bonafide, spoof)
+        expected = metrics.rates_at(point.threshold, *_classes(source))
+        seen = metrics.rates_at(point.threshold, *_classes(scores))
         cost = metrics.dcf()(*seen)
         applied.append(AppliedThreshold(rule, point.threshold, *expected, *seen, cost, source.path, source.sha256))
     return tuple(applied)
@@ -186,7 +172,7 @@ def _classes(scores: CmScores) -> tuple[Floats, Floats]:
     return scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
 
 
-def _compared(study: Study, named: str | None, figures: Sequence[str]) -> tuple[list[Comparison], list[str]]:
+def _compared(study: Study, named: str | None) -> tuple[list[Comparison], list[str]]:
     """Return every system's comparison with one, and why some are not compared.
 
     The best system was chosen by the same scores: every pair of systems could have become a comparison with it, and
@@ -194,8 +180,8 @@ def _compared(study: Study, named: str | None, figures: Sequence[str]) -> tuple[
     """
     reference = study[named] if named else study.best
     others, notes = [], []
-    for system in study.systems:
-        if system is reference or system.units is None or reference.units is None:
+    for system in study.systems if reference.units else ():
+        if system is reference:
             continue
         if problem := reference.mismatch(system):
             notes.append(f"{system.name} is not compared with {reference.name}: their files {problem}")
@@ -205,7 +191,7 @@ def _compared(study: Study, named: str | None, figures: Sequence[str]) -> tuple[
     if not named:
         pairs += combinations(others, 2)
     found = []
-    for figure in figures:
+    for figure in (EER, tdcf_name(study.legacy) if study.rates else MIN_DCF):
         compared = [study.compare(*pair, figure) for pair in pairs]
         p_values = intervals.holm([comparison.p for comparison in compared])
         found += [
@@ -216,80 +202,7 @@ def _compared(study: Study, named: str | None, figures: Sequence[str]) -> tuple[
     return found, notes
 
 
-def _refuse_unusable(scores: CmScores) -> None:
+def _refuse_one_class(scores: CmScores) -> None:
     for label, present in (("bona fide", scores.bonafide), ("spoof", ~scores.bonafide)):
         if not present.any():
             raise InputError(f"{scores.path}: no {label} trial in it; error rates need both classes")
-    largest = int(np.abs(scores.scores).argmax())
-    if abs(scores.scores[largest]) > _LARGEST_SCORE:
-        raise InputError(
-            f"{scores.path}: score {scores.scores[largest]:g} of {scores.utterances[largest].decode()} is beyond "
-            f"±{_LARGEST_SCORE:g}; look at the detector that gave it"
-        )
-
-
-def _notes_on_units(results: Sequence[SystemResult], asked_for: str | None) -> Iterator[str]:
-    """Yield what there is to say of intervals over trials, or over too few units, once for all systems."""
-    over_trials = [result.name for result in results if result.units and result.units.over == intervals.TRIALS]
-    if over_trials and asked_for is None:
-        unnamed = any((result.scores.speakers == b"").any() for result in results if result.name in over_trials)
-        why = "not every trial names its speaker" if unnamed else f"a class has fewer than {FEWEST_SPEAKERS} speakers"
-        yield (
-            f"{_of(over_trials, results)}intervals are over trials, for {why}; they say nothing of other speakers and "
-            "are likely too narrow"
-        )
-    reasons: dict[str, list[str]] = {}
-    for found in results:
-        every = (one.reason for group in (found.pooled, *found.parts) for one in group.intervals.values() if one.reason)
-        for reason in dict.fromkeys(every):
-            reasons.setdefault(reason, []).append(found.name)
-    for reason, names in reasons.items():
-        hint = "; --bootstrap_over trials gives those over trials" if intervals.SPEAKERS in reason else ""
-        yield f"{_of(names, results)}{NO_INTERVAL} {reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
-
-
-def _of(names: Sequence[str], results: Sequence[SystemResult]) -> str:
-    return f"{', '.join(names)}: " if len(names) < len(results) else ""
-
-
-def _notes(result: SystemResult, asv: AsvSystem | None) -> Iterator[str]:
-    if np.ptp(result.scores.scores) == 0:
-        yield f"{result.name}: all scores are equal, so they tell nothing; ties count against the detector"
-    elif _is_worse_than_chance(result):
-        causes = "; ".join(f"({number}) {cause}" for number, cause in enumerate(_causes(result.scores.models), 1))
-        turned = percent(1 - result.evaluation.eer.value, result.pooled.n_bonafide, result.pooled.n_spoof)
-        yield (
-            f"{result.name}: EER above 50 %, worse than chance. Likely causes, the likeliest first: {causes}. With the "
-            f"scores' sign turned the EER would be about {turned}"
-        )
-    if result.scores.unscored:
-        yield f"{result.name}: {result.scores.unscored:,} trials of the protocol have no score and are not counted"
-    attacks = (group.values[0] for group in result.parts if group.by == (ATTACK,))
-    if unknown := [attack for attack in attacks if asv and attack not in asv.attack_p_miss]:
-        yield f"the ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates over all attacks"
-
-
-def _is_worse_than_chance(result: SystemResult) -> bool:
-    """Return whether the interval of an EER above 50 % leaves 50 % out."""
-    if result.evaluation.eer.value <= 0.5:
-        return False
-    found = result.pooled.intervals.get(EER)
-    if not found:
-        scores = result.scores
-        units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide)
-        found = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
-    return found.low is not None and found.low > 0.5
-
-
-def _causes(models: ModelsRecord | None) -> Iterator[str]:
-    """Yield why scores may tell the classes the wrong way round, the likeliest first."""
-    if models and models.has_few_rows and (n_components := models.scarcest[1]) > 1:
-        rows = "files" if models.kind == "file scores" else "frames"
-        of_fusion = models.kind != "features"
-        yield (
-            f"the {'fusion' if of_fusion else 'models'} learnt the training {rows} by heart, {n_components} "
-            f"components over {models.scarcest[0]} {rows}: train with fewer --n_components"
-            f"{' or --method logistic' * of_fusion}"
-        )
-    yield "bona fide and spoof are swapped, in the models (--model_path_bon takes bon.gmm) or in the labels"
-    yield "the scores' sign is turned; higher must mean bona fide"
