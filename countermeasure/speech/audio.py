@@ -17,8 +17,7 @@ from countermeasure.speech.lengths import check_length
 from countermeasure.speech.places import is_recording
 
 _TRIAL_SUFFIXES = (".flac", ".wav")
-# Samples of a stream that are read at once.
-_PIECE = 1 << 18
+_PIECE = 1 << 18  # samples that are read at once
 # Floats may exceed 1 by rounding and dither: one step of 8 bits. More comes from another scale, mostly 16-bit integers.
 _LARGEST_FLOAT = 1 + 2**-7
 
@@ -65,14 +64,8 @@ def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
     raise InputError(f"{place}: {'no such file' if Path(place).suffix else 'neither .flac nor .wav is there'}")
 
 
-def read(path: str | os.PathLike[str], content: bytes = b"") -> Recording:
+def read(path: str | os.PathLike[str]) -> Recording:
     """Read a recording of any format that libsndfile knows; several channels become their mean.
-
-    Parameters
-    ----------
-    path : path
-    content : bytes
-        Of the file, where the caller has read it: most FLAC files are then decoded from it, and faster.
 
     Raises
     ------
@@ -80,19 +73,9 @@ def read(path: str | os.PathLike[str], content: bytes = b"") -> Recording:
         When the file is missing, no audio, empty, cut short or damaged, or holds samples that are not
         finite or, as floats, beyond -1 to 1.
     """
-    header = flac.read_header(content)
-    if header and (samples := flac.decode(content, header)) is not None:
-        # What wraps around becomes the lowest number: only where it is there libsndfile need be asked.
-        md5_matches = None
-        if samples.min() == -1 and _libsndfile_refuses(path):
-            checksum = flac.Checksum(header)
-            checksum.add(samples)
-            md5_matches = checksum.matches()
-        return Recording(_mean_of_channels(samples), header.rate, header.n_channels, md5_matches)
     with stream(path) as found:
-        pieces = list(found.pieces)
-        signal = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        return Recording(signal, found.rate, found.n_channels, found.md5_matches)
+        signal = np.concatenate(list(found.pieces))
+    return Recording(signal, found.rate, found.n_channels, found.md5_matches)
 
 
 class Stream:
@@ -100,62 +83,19 @@ class Stream:
 
     Attributes
     ----------
-    pieces : iterator of array [n], float32
-        The samples in order, as those of `Recording`. Raises as `read` does, at the end where the file is cut short.
     rate : int
         Sampling rate in Hz.
     n_channels : int
+    pieces : iterator of array [n], float32
+        The samples in order, as those of `Recording`. Raises as `read` does, at the end where the file is cut short.
     md5_matches : bool or None
         As that of `Recording`, once all pieces were read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], file: Any):
-        self.rate: int = file.samplerate
-        self.n_channels: int = file.channels
+    def __init__(self, rate: int, n_channels: int):
+        self.rate, self.n_channels = rate, n_channels
+        self.pieces: Iterator[NDArray[np.float32]] = iter(())
         self.md5_matches: bool | None = None
-        self.pieces = self._pieces(path, file)
-
-    def _pieces(self, path: str | os.PathLike[str], file: Any) -> Iterator[NDArray[np.float32]]:
-        import soundfile
-
-        n = 0
-        is_float = file.subtype in ("FLOAT", "DOUBLE")
-        try:
-            # Not `file.blocks`, which trusts the promised length.
-            while len(samples := file.read(_PIECE, dtype="float32", always_2d=True)):
-                _check_values(path, samples, n, is_float)
-                yield _mean_of_channels(samples)
-                n += len(samples)
-        except soundfile.SoundFileError as error:
-            yield from self._rest_by_miniaudio(path, n, error)
-            return
-        if n < file.frames:
-            raise InputError(f"{path}: is cut short ({n:,} of {file.frames:,} samples); copy it again")
-        if not n:
-            raise InputError(f"{path}: holds no samples")
-
-    def _rest_by_miniaudio(
-        self, path: str | os.PathLike[str], n_before: int, error: Exception
-    ) -> Iterator[NDArray[np.float32]]:
-        """Yield what follows the first samples of a FLAC file that libsndfile refuses; raise where it is damaged."""
-        header = _flac_header(path)
-        if header is None:
-            raise error
-        if not flac.miniaudio():
-            raise InputError(
-                f"{path}: cannot be read as audio ({_reason(error)}); copy it again. If it is whole, as the files of "
-                "ASVspoof 2021 are that libsndfile refuses, `pip install miniaudio`, which reads them"
-            )
-        n, checksum = 0, flac.Checksum(header)
-        with open(path, "rb") as file:
-            for samples in flac.pieces(file, header):
-                checksum.add(samples)
-                if n + len(samples) > n_before:
-                    yield _mean_of_channels(samples[max(0, n_before - n) :])
-                n += len(samples)
-        if n != header.n_samples:
-            raise error
-        self.md5_matches = checksum.matches()
 
 
 @contextlib.contextmanager
@@ -167,44 +107,51 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
     InputError
         As `read`.
     """
-    with _opened(path) as file:
-        yield Stream(path, file)
-
-
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open an audio file, and make errors from now on the caller's."""
     import soundfile
 
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: {'is a folder without recordings' if os.path.isdir(path) else 'no such file'}")
     try:
-        if not os.path.isfile(path):
-            raise InputError(f"{path}: {'is a folder without recordings' if os.path.isdir(path) else 'no such file'}")
+        header = flac.read_header(path)
+        if header and flac.miniaudio():
+            found = Stream(header.rate, header.n_channels)
+            found.pieces = _flac_pieces(path, header, found)
+            yield found
+            return
         check_length(path)
         with soundfile.SoundFile(os.fsencode(path)) as file:  # a name is bytes, and need not be UTF-8
-            yield file
+            found = Stream(file.samplerate, file.channels)
+            found.pieces = _pieces(path, file)
+            yield found
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except soundfile.SoundFileError as error:
+        hint = "or convert it to FLAC"
+        if header:
+            hint = (
+                "if it is whole, as the files of ASVspoof 2021 are that libsndfile refuses, `pip install miniaudio`, "
+                "which reads them"
+            )
+        reason = getattr(error, "error_string", str(error)).rstrip(".")  # without the file's name
+        raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again, {hint}") from None
+
+
+def _flac_pieces(path: str | os.PathLike[str], header: flac.Header, found: Stream) -> Iterator[NDArray[np.float32]]:
+    n, is_full = 0, False
+    for samples in flac.pieces(path, header):
+        is_full |= samples.min() == -1
+        n += len(samples)
+        yield _mean_of_channels(samples)
+    if n != header.n_samples:
         raise InputError(
-            f"{path}: cannot be read as audio ({_reason(error)}); copy it again, or convert it to FLAC"
-        ) from None
-
-
-def _reason(error: Exception) -> str:
-    """Return what libsndfile says, without the file's name."""
-    return getattr(error, "error_string", str(error)).rstrip(".")
-
-
-def _flac_header(path: str | os.PathLike[str]) -> flac.Header | None:
-    try:
-        with open(path, "rb") as file:
-            return flac.read_header(file.read(flac.HEADER_SIZE))
-    except OSError:
-        return None
+            f"{path}: is cut short or damaged ({n:,} of {header.n_samples:,} samples can be decoded); copy it again"
+        )
+    # What wraps around becomes the lowest number: only where it is there libsndfile need be asked.
+    if is_full and _libsndfile_refuses(path):
+        found.md5_matches = flac.md5_matches(path, header)
 
 
 def _libsndfile_refuses(path: str | os.PathLike[str]) -> bool:
-    """Tell whether libsndfile ends with an error where miniaudio has decoded the whole file."""
     import soundfile
 
     try:
@@ -216,17 +163,25 @@ def _libsndfile_refuses(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def _check_values(path: str | os.PathLike[str], samples: NDArray[np.float32], n_before: int, is_float: bool) -> None:
-    if not np.isfinite(samples).all():
-        place = n_before + np.flatnonzero(~np.isfinite(samples).all(axis=1))[0]
-        raise InputError(f"{path}: sample {place} is not a finite number")
-    if is_float and np.abs(samples).max() > _LARGEST_FLOAT:
-        beyond = np.abs(samples).max(axis=1)
-        place = np.flatnonzero(beyond > _LARGEST_FLOAT)[0]
-        raise InputError(
-            f"{path}: sample {n_before + place} is {beyond[place]:.6g} in size, but floats go from -1 to 1; divide by "
-            "32768 if they are 16-bit values, else lower the level"
-        )
+def _pieces(path: str | os.PathLike[str], file: Any) -> Iterator[NDArray[np.float32]]:
+    n = 0
+    is_float = file.subtype in ("FLOAT", "DOUBLE")
+    # Not `file.blocks`, which trusts the promised length.
+    while len(samples := file.read(_PIECE, dtype="float32", always_2d=True)):
+        if not np.isfinite(samples).all():
+            place = n + np.flatnonzero(~np.isfinite(samples).all(axis=1))[0]
+            raise InputError(f"{path}: sample {place} is not a finite number")
+        if is_float and (largest := np.abs(samples).max()) > _LARGEST_FLOAT:
+            raise InputError(
+                f"{path}: holds a sample of {largest:.6g}, but floats go from -1 to 1; divide by 32768 if they are "
+                "16-bit values, else lower the level"
+            )
+        yield _mean_of_channels(samples)
+        n += len(samples)
+    if n < file.frames:
+        raise InputError(f"{path}: is cut short ({n:,} of {file.frames:,} samples); copy it again")
+    if not n:
+        raise InputError(f"{path}: holds no samples")
 
 
 def _mean_of_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from countermeasure.errors import InputError
 
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
-_CHUNKS_AT_MOST = 10_000  # a damaged file may seem to have any number of empty ones
 # Programs that write to a pipe cannot know the length and leave about the largest one there.
 _UNKNOWN_32 = 0x7FFFFF00
 
@@ -59,15 +57,13 @@ def check_length(path: str | os.PathLike[str]) -> None:
     InputError
         When the file holds fewer bytes of samples than it says, or, Ogg, lacks its last page.
     """
-    with Path(path).open("rb") as file:
+    with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         mark = file.read(4)
-        if mark == b"OggS":
-            if not _has_last_page(file, size):
-                raise InputError(f"{path}: is cut short (its last page is missing); copy it again, or convert it")
-            return
+        if mark == b"OggS" and not _has_last_page(file, size):
+            raise InputError(f"{path}: is cut short (its last page is missing); copy it again, or convert it")
         start, length = _samples_of(file, mark, size)
-    if start + length > size:
+    if length < _UNKNOWN_32 and start + length > size:
         raise InputError(f"{path}: is cut short ({size - start:,} of {length:,} bytes of samples); copy it again")
 
 
@@ -75,28 +71,21 @@ def _samples_of(file: BinaryIO, mark: bytes, size: int) -> tuple[int, int]:
     """Return where a file's samples begin and their length in bytes; (0, 0) where it does not say."""
     if mark in (b".snd", b"dns."):  # AU
         head = file.read(8)
-        start, length = struct.unpack(">II" if mark == b".snd" else "<II", head) if len(head) == 8 else (0, 0)
-        return (start, length) if length < _UNKNOWN_32 else (0, 0)
+        return struct.unpack(">II" if mark == b".snd" else "<II", head) if len(head) == 8 else (0, 0)
     if mark not in _FORMATS:
         return 0, 0
-    chunks = _FORMATS[mark]
-    place, long = chunks.start, None
-    for _ in range(_CHUNKS_AT_MOST):
-        file.seek(min(place, size))
-        head = file.read(chunks.head.size)
-        if len(head) < chunks.head.size:
-            break
-        name, length = chunks.head.unpack(head)
-        length -= chunks.n_counted
-        place += chunks.head.size
-        is_unknown = length < 0 or (chunks.head.size == 8 and length >= _UNKNOWN_32)
-        if name.startswith(chunks.samples):
-            return (place, long) if is_unknown and long is not None else (0, 0) if is_unknown else (place, length)
-        if length < 0:
-            break
-        if name == b"ds64" and len(lengths := file.read(16)) == 16:  # of RF64, where 32 bits are too few
-            long = int.from_bytes(lengths[8:], "little")
-        place += -(-length // chunks.alignment) * chunks.alignment
+    start, layout, n_counted, alignment, samples = _FORMATS[mark]
+    long = None
+    file.seek(start)
+    while len(found := file.read(layout.size)) == layout.size:
+        name, length = layout.unpack(found)
+        start, length = file.tell(), length - n_counted
+        if name.startswith(samples):
+            return start, length if long is None else long
+        if name == b"ds64":  # of RF64, where 32 bits are too few
+            file.seek(8, os.SEEK_CUR)
+            long = int.from_bytes(file.read(8), "little")
+        file.seek(min(start + max(-(-length // alignment) * alignment, 0), size))
     return 0, 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from countermeasure import compute, versions
@@ -14,7 +14,6 @@ from countermeasure.features import features
 from countermeasure.files import refuse_overwriting, replace_when_whole
 from countermeasure.lists import names, provenance
 from countermeasure.lists.unfinished import Recording, UnfinishedList, remove_unfinished
-from countermeasure.options import SPLITS
 from countermeasure.stages.recordings import Source
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import read_protocol
@@ -79,57 +78,40 @@ def extract(
         When an argument is wrong, when recordings cannot be used (unless `skip_bad`), and when they
         differ in sampling rate.
     """
-    _check_arguments(data_split, data_path, ftype, dtype)
+    for name in ftype:
+        features.window(name)  # raises for a type that is not there
+    if not Path(data_path).is_dir():
+        raise InputError(f"{data_path}: no such folder; give the one with the recordings (.flac or .wav)")
     lists = [_List(Path(output_path), data_split, name, dtype) for name in dict.fromkeys(ftype)]
-    for path in (path for each in lists for path in (each.path, provenance.path_of(each.path), each.skipped_path)):
-        refuse_overwriting(path, label_path)
+    for each in lists:
+        for path in (each.path, provenance.path_of(each.path), each.skipped_path):
+            refuse_overwriting(path, label_path)
     trials = read_protocol(label_path, protocol_format, protocol_subset)
     if trials.note:
         log(trials.note)
     if trials.is_blind:
         log(f"{label_path}: no line has a label: a blind set, good for scoring and not for training")
-    n_jobs = n_jobs or _worthwhile_jobs(len(trials) * len(lists))
+    n_jobs = n_jobs or max(1, min(compute.n_cores(), len(trials) * len(lists) // _FEATURES_PER_PROCESS))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(compute.workers(n_jobs, dask, processes=True))
         # As it was typed, for messages, unless other machines are to find it.
         folder = Path(data_path).absolute() if workers.are_elsewhere else Path(data_path)
         source = Source(folder, trials, workers)
-        wanted = lists if restart else _without_finished(lists, source, skip_bad)
+        wanted = lists if restart else [each for each in lists if not each.is_finished(source, skip_bad)]
         unfinished = {
             each: stack.enter_context(UnfinishedList(each.path, each.identity(source), restart)) for each in wanted
         }
         if unfinished:
-            n_found = max(one.n_found for one in unfinished.values())
-            digests = source.digests(n_found)
+            digests = source.digests(max(one.n_found for one in unfinished.values()))
             for one in unfinished.values():
                 one.resume(digests, with_problems=skip_bad)
                 if one.recordings:
                     log(f"{one.path}: going on after {len(one.recordings):,} recordings of an earlier run")
             _fill(unfinished, source)
-            _report(unfinished, source, skip_bad)
+            _report(source, next(iter(unfinished.values())).recordings, skip_bad)
             for each, one in unfinished.items():
                 each.finish(source, one)
     return [each.path for each in lists]
-
-
-def _worthwhile_jobs(n_features: int) -> int:
-    return max(1, min(compute.n_cores(), n_features // _FEATURES_PER_PROCESS))
-
-
-def _check_arguments(data_split: str, data_path: str | os.PathLike[str], ftype: Sequence[str], dtype: str) -> None:
-    if data_split not in SPLITS:
-        raise InputError(f"no split {data_split!r}; give one of {' '.join(SPLITS)}")
-    if dtype not in features.DTYPES:
-        raise InputError(f"no dtype {dtype!r}; give one of {' '.join(features.DTYPES)}")
-    if not ftype:
-        raise InputError(f"no feature type; give some of {' '.join(features.names())}")
-    for name in ftype:
-        features.window(name)  # raises for a type that is not there
-    if not Path(data_path).is_dir():
-        raise InputError(f"{data_path}: no such folder; give the one with the recordings (.flac or .wav)")
-
-
-# -- lists -------------------------------------------------------------------------------------------
 
 
 class _List:
@@ -144,23 +126,32 @@ class _List:
         """Return what an unfinished list must have in common with this one, but for its recordings."""
         return [self.name, self.dtype, versions.COMPARED, source.protocol_sha256]
 
-    def is_current(self, record: provenance.Record, source: Source, skip_bad: bool) -> bool:
-        """Tell whether a finished list is the one to be made, as far as that is seen without its recordings."""
-        return (
-            [record.feature["type"], record.dtype] == [self.name, self.dtype]
-            and not versions.differences(record.versions, versions.COMPARED)
-            and record.split == self.split
-            and record.feature == features.settings(self.name, record.sampling_rate)
-            and record.protocol_sha256 == source.protocol_sha256
-            and (skip_bad or not record.skipped)
-            and self.path.is_file()
-            and provenance.matches(self.path, record)
-        )
+    def is_finished(self, source: Source, skip_bad: bool) -> bool:
+        """Tell whether the list is there, made from the same recordings with the same settings, and say so."""
+        record = None
+        with contextlib.suppress(InputError):  # a damaged record says nothing
+            record = provenance.read(self.path)
+        if (
+            not record
+            or [record.split, record.feature["type"], record.dtype] != [self.split, self.name, self.dtype]
+            or versions.differences(record.versions, versions.COMPARED)
+            or record.feature != features.settings(self.name, record.sampling_rate)
+            or record.protocol_sha256 != source.protocol_sha256
+            or (record.skipped and not skip_bad)
+            or not self.path.is_file()
+            or not provenance.matches(self.path, record)
+            or record.audio_sha256 != provenance.combined_sha256(source.digests(len(source.trials)))
+        ):
+            return False
+        log(f"{self.path}: is there, made from the same recordings with the same settings")
+        remove_unfinished(self.path)
+        return True
 
     def finish(self, source: Source, unfinished: UnfinishedList) -> None:
         """Write the list and what stands beside it."""
         recordings = list(zip(source.trials, unfinished.recordings, strict=True))
-        kept = [(trial, recording) for trial, recording in recordings if not recording.problem]
+        skipped = [(trial, one) for trial, one in recordings if one.problem]
+        kept = [(trial, one) for trial, one in recordings if not one.problem]
         rate = kept[0][1].rate
         padded = [trial for trial, one in kept if features.is_padded(self.name, one.n_samples, rate)]
         list_sha256, index = unfinished.finish()
@@ -171,10 +162,10 @@ class _List:
             sampling_rate=rate,
             dtype=self.dtype,
             protocol_sha256=source.protocol_sha256,
-            audio_sha256=provenance.combined_sha256(recording.sha256 for _, recording in recordings),
+            audio_sha256=provenance.combined_sha256(one.sha256 for _, one in recordings),
             list_sha256=list_sha256,
             versions=versions.current(),
-            skipped=[trial.utterance for trial, recording in recordings if recording.problem],
+            skipped=[trial.utterance for trial, _ in skipped],
             padded=[trial.utterance for trial in padded],
             mixed_down=[trial.utterance for trial, one in kept if one.n_channels > 1],
             wrong_md5=[trial.utterance for trial, one in kept if one.md5_matches is False],
@@ -183,7 +174,10 @@ class _List:
             n_frames=unfinished.n_frames,
             index=index,
         )
-        self._write_skipped(recordings)
+        self.skipped_path.unlink(missing_ok=True)
+        if skipped:
+            with replace_when_whole(self.skipped_path, text=True) as f:
+                f.writelines(f"{trial.utterance} {one.problem}\n" for trial, one in skipped)
         provenance.write(self.path, record)  # the last step that can fail before the list takes its name
         unfinished.publish()
         if padded:
@@ -191,62 +185,36 @@ class _List:
         held = "a row each" if features.window(self.name) is None else f"{sum(record.n_frames):,} frames"
         log(f"{self.path}: {len(kept):,} recordings, {held}")
 
-    def _write_skipped(self, recordings: Iterable[tuple[Trial, Recording]]) -> None:
-        lines = [f"{trial.utterance} {recording.problem}\n" for trial, recording in recordings if recording.problem]
-        if not lines:
-            self.skipped_path.unlink(missing_ok=True)
-            return
-        with replace_when_whole(self.skipped_path, text=True) as f:
-            f.writelines(lines)
-
-
-def _without_finished(lists: list[_List], source: Source, skip_bad: bool) -> list[_List]:
-    """Return the lists that are not there yet, or were made from something else."""
-    wanted = []
-    for each in lists:
-        record = None
-        with contextlib.suppress(InputError):  # a damaged record says nothing
-            record = provenance.read(each.path)
-        if (
-            record
-            and each.is_current(record, source, skip_bad)
-            and record.audio_sha256 == provenance.combined_sha256(source.digests(len(source.trials)))
-        ):
-            log(f"{each.path}: is there, made from the same recordings with the same settings")
-            remove_unfinished(each.path)
-        else:
-            wanted.append(each)
-    return wanted
-
 
 def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
     """Compute what the lists lack."""
-    trials = source.trials
-    n_known = {each.name: len(one.recordings) for each, one in lists.items()}
-    first = min(n_known.values())
-    wanted = [[name for name, n in n_known.items() if place >= n] for place in range(first, len(trials))]
-    known = (zip(trials, one.recordings, strict=False) for one in lists.values())
-    before = next(((trial, one.rate) for pair in known for trial, one in pair if not one.problem), None)
-    results = source.results(trials[first:], wanted, "extracting", next(iter(lists)).dtype)
-    for trial, types, result in zip(trials[first:], wanted, results, strict=True):
-        recording = result.recording
+    known = max((one.recordings for one in lists.values()), key=len)
+    good = ((trial.utterance, one.rate) for trial, one in zip(source.trials, known, strict=False) if not one.problem)
+    before = next(good, None)
+    first = min(len(one.recordings) for one in lists.values())
+    trials = source.trials[first:]
+    wanted = [
+        [each.name for each, one in lists.items() if len(one.recordings) <= place]
+        for place in range(first, len(source.trials))
+    ]
+    results = source.results(trials, wanted, "extracting", next(iter(lists)).dtype)
+    for trial, types, (recording, found) in zip(trials, wanted, results, strict=True):
         if not recording.problem:
-            before = before or (trial, recording.rate)
-            if recording.rate != before[1]:
-                others = f"{before[0].utterance} at {before[1]} Hz"
+            utterance, rate = before = before or (trial.utterance, recording.rate)
+            if recording.rate != rate:
                 raise InputError(
-                    f"{trial.utterance} is sampled at {recording.rate} Hz, but {others}; "
+                    f"{trial.utterance} is sampled at {recording.rate} Hz, but {utterance} at {rate} Hz; "
                     "a list has one sampling rate: resample the recordings or split the protocol; "
                     "what was computed is kept for the next run"
                 )
         for each, one in lists.items():
             if each.name in types:
-                one.add(result.of_type(each.name), result.found.get(each.name), trial.label)
+                one.add(recording, found.get(each.name), trial.label)
     for one in lists.values():
         one.end_part()
 
 
-def _report(lists: dict[_List, UnfinishedList], source: Source, skip_bad: bool) -> None:
+def _report(source: Source, recordings: Sequence[Recording], skip_bad: bool) -> None:
     """Say what was found out about the recordings.
 
     Raises
@@ -254,31 +222,29 @@ def _report(lists: dict[_List, UnfinishedList], source: Source, skip_bad: bool) 
     InputError
         When some cannot be used and that is not allowed, or when none can.
     """
-    recordings = list(zip(source.trials, next(iter(lists.values())).recordings, strict=True))
-    if mixed_down := [trial for trial, one in recordings if one.n_channels > 1]:
+    pairs = list(zip(source.trials, recordings, strict=True))
+    if mixed_down := [trial for trial, one in pairs if one.n_channels > 1]:
         log(f"several channels, of which the mean is taken: {_named(mixed_down)}")
-    if refused := [trial for trial, one in recordings if one.md5_matches is not None]:
-        n_wrong = sum(one.md5_matches is False for _, one in recordings)
+    if refused := [trial for trial, one in pairs if one.md5_matches is not None]:
+        n_wrong = sum(one.md5_matches is False for one in recordings)
         other = f"; {n_wrong:,} of them do not have the MD5 that they state, see the record" if n_wrong else ""
         log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {_named(refused)}{other}")
-    by_list = [[one.problem for one in unfinished.recordings] for unfinished in lists.values()]
-    first = (next(filter(None, of_one), None) for of_one in zip(*by_list, strict=True))  # of the lists' problems
-    problems = [(trial, problem) for trial, problem in zip(source.trials, first, strict=True) if problem]
+    problems = [one.problem for one in recordings if one.problem]
     if not problems:
         return
     share = f"{len(problems):,} of {len(recordings):,} recordings cannot be used"
-    if any(map(all, by_list)):
-        is_elsewhere = not any(one.sha256 for _, one in recordings)
+    if len(problems) == len(recordings):
+        is_elsewhere = not any(one.sha256 for one in recordings)
         question = f" is {source.data_path} their folder?" if is_elsewhere else ""
-        raise InputError(f"{share};{question} first: {problems[0][1]}")
-    for _, problem in problems[:_REASONS_AT_MOST]:
-        log(str(problem))
+        raise InputError(f"{share};{question} first: {problems[0]}")
+    for problem in problems[:_REASONS_AT_MOST]:
+        log(problem)
     if len(problems) > _REASONS_AT_MOST:
         log(f"… and {len(problems) - _REASONS_AT_MOST:,} more")
     if not skip_bad:
         raise InputError(
-            f"{share}: {_named([trial for trial, _ in problems])}; fix them, or leave them out with --skip_bad; "
-            "what was computed is kept for the next run"
+            f"{share}: {_named([trial for trial, one in pairs if one.problem])}; fix them, or leave them out with "
+            "--skip_bad; what was computed is kept for the next run"
         )
     log(f"{share} and are left out")
 
