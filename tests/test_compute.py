@@ -65,7 +65,14 @@ class Counted:
 
 # -- both kinds ------------------------------------------------------------------------------------
 
-KINDS = pytest.mark.parametrize(("n_jobs", "processes"), [(1, True), (2, True), (1, False), (2, False)])
+
+@pytest.fixture(scope="module", params=[(1, False), (2, False), (2, True)], ids=["here", "threads", "processes"])
+def some(request):
+    """Workers of one kind."""
+    n_jobs, processes = request.param
+    with workers(n_jobs, processes=processes) as some:
+        some.n_jobs, some.are_processes = n_jobs, processes
+        yield some
 
 
 def test_n_cores_is_what_this_process_may_use(monkeypatch):
@@ -74,108 +81,80 @@ def test_n_cores_is_what_this_process_may_use(monkeypatch):
     assert n_cores() == 1
 
 
-@pytest.mark.parametrize("processes", [True, False])
-@pytest.mark.parametrize("n_jobs", [1, 3])
-def test_results_come_in_the_tasks_order(n_jobs, processes):
-    with workers(n_jobs, processes=processes) as some:
-        results = list(some.map(slow_at_first, range(8)))
+def test_results_come_in_the_tasks_order(some):
+    results = list(some.map(slow_at_first, range(8)))
     assert [i for i, _ in results] == list(range(8))
     found = {process for _, process in results}
-    assert (os.getpid() in found) is (n_jobs == 1 or not processes)
-    assert len(found) <= n_jobs
+    assert (os.getpid() in found) is not some.are_processes
+    assert len(found) <= some.n_jobs
+    assert list(some.map(fail_at_three, [])) == []
 
 
-@KINDS
-def test_nothing_is_nothing(n_jobs, processes):
-    with workers(n_jobs, processes=processes) as some:
-        assert list(some.map(fail_at_three, [])) == []
-
-
-@KINDS
-def test_only_a_few_tasks_are_taken_ahead(n_jobs, processes):
+def test_only_a_few_tasks_are_taken_ahead(some):
     tasks = Counted()
-    with workers(n_jobs, processes=processes) as some:
-        results = some.map(abs, tasks)
-        for i in range(20):
-            assert next(results) == i
-            time.sleep(0.005)  # for others to run ahead, if they would
-            assert tasks.taken <= i + 1 + 2 * n_jobs
-        results.close()  # comes back, though the tasks have no end
+    results = some.map(abs, tasks)
+    for i in range(20):
+        assert next(results) == i
+        time.sleep(0.005)  # for others to run ahead, if they would
+        assert tasks.taken <= i + 1 + 2 * some.n_jobs
+    results.close()  # comes back, though the tasks have no end
 
 
-@KINDS
-def test_an_error_comes_through_in_its_place(n_jobs, processes):
-    with workers(n_jobs, processes=processes) as some:
-        results = some.map(fail_at_three, range(100))
-        assert [next(results) for _ in range(3)] == [0, 1, 2]
-        with pytest.raises(ValueError, match=r"^three$"):
-            next(results)
-        assert list(results) == []
-        # Others find the workers as they were.
-        assert list(some.map(abs, [-1, -2])) == [1, 2]
+def test_an_error_comes_through_in_its_place(some):
+    results = some.map(fail_at_three, range(100))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"^three$") as caught:
+        next(results)
+    assert list(results) == []
+    if some.are_processes:  # where in the other process it happened
+        assert 'raise ValueError("three")' in str(caught.value.__cause__)
+    assert list(some.map(abs, [-1, -2])) == [1, 2]  # others find the workers as they were
 
 
-def test_an_error_of_the_tasks_comes_through():
-    def tasks():
-        yield 1
-        raise KeyError("tasks")
-
-    with workers(2, processes=True) as some, pytest.raises(KeyError, match="tasks"):
-        list(some.map(abs, tasks()))
+def test_an_error_of_the_tasks_comes_through(some):
+    with pytest.raises(ZeroDivisionError):
+        list(some.map(abs, (1 / i for i in (1, 0))))
 
 
-@KINDS
-def test_every_worker_computes_with_one_thread(n_jobs, processes):
-    before = blas_threads(None)
-    alive = threading.active_count()
-    with workers(n_jobs, processes=processes) as some:
-        assert list(some.map(blas_threads, range(4))) == [1] * 4
-    assert blas_threads(None) == before
-    assert threading.active_count() == alive
-
-
-@KINDS
-def test_results_do_not_depend_on_the_workers(n_jobs, processes):
-    with workers(n_jobs, processes=processes) as some:
-        found = [array.tobytes() for array in some.map(products, range(12))]
+def test_results_do_not_depend_on_the_workers(some):
+    assert list(some.map(blas_threads, range(4))) == [1] * 4
+    found = [array.tobytes() for array in some.map(products, range(12))]
     with threadpool_limits(1):  # a product's last bits may depend on the number of BLAS threads
         assert found == [products(seed).tobytes() for seed in range(12)]
 
 
+def test_threads_work_at_once_and_leave_nothing_behind():
+    before, alive = blas_threads(None), threading.active_count()
+    meeting = threading.Barrier(3, timeout=20)
+
+    def meet(i):
+        meeting.wait()  # passed only by three together
+        time.sleep(0.02 * (2 - i % 3))
+        return i
+
+    with workers(3) as threads:
+        assert list(threads.map(meet, range(9))) == list(range(9))
+    assert (blas_threads(None), threading.active_count()) == (before, alive)
+
+
 # -- processes -------------------------------------------------------------------------------------
-
-
-def test_a_killed_process_is_told():
-    with (
-        workers(2, processes=True) as some,
-        pytest.raises(ChildProcessError, match=r"ended from outside.*--n_jobs"),
-    ):
-        list(some.map(die_at_three, range(100)))
 
 
 def unpicklable(_):
     return lambda: None
 
 
-def test_a_result_that_cannot_be_sent_is_told_and_ends_nothing():
+def test_a_result_that_cannot_be_sent_is_told_and_ends_nothing_but_a_kill_ends_all():
     with workers(2, processes=True) as some:
         with pytest.raises((AttributeError, PicklingError), match="unpicklable"):
             list(some.map(unpicklable, [0]))
-        assert list(some.map(abs, [-1, -2, -3])) == [1, 2, 3]
-
-
-def test_an_error_says_where_in_the_other_process_it_happened():
-    with workers(2, processes=True) as some, pytest.raises(ValueError, match=r"^three$") as caught:
-        list(some.map(fail_at_three, [3]))
-    assert 'raise ValueError("three")' in str(caught.value.__cause__)
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for processes where Linux shows them")
-def test_no_process_is_left():
-    with workers(2, processes=True) as some:
         results = some.map(own_id, range(1000))
         found = {next(results) for _ in range(4)}
-    assert not [worker for worker in found if os.path.exists(f"/proc/{worker}")]
+        results.close()
+        with pytest.raises(ChildProcessError, match=r"ended from outside.*--n_jobs"):
+            list(some.map(die_at_three, range(100)))
+    if os.path.isdir("/proc"):
+        assert not [worker for worker in found if os.path.exists(f"/proc/{worker}")]
 
 
 def test_ctrl_c_ends_all_processes_quietly(tmp_path):
@@ -246,18 +225,3 @@ def test_processes_end_with_a_killed_parent(tmp_path):
     while any(os.path.exists(f"/proc/{worker}") for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [worker for worker in workers if os.path.exists(f"/proc/{worker}")]
-
-
-# -- threads ---------------------------------------------------------------------------------------
-
-
-def test_threads_work_at_once_and_in_order():
-    meeting = threading.Barrier(3, timeout=20)
-
-    def meet(i):
-        meeting.wait()  # passed only by three together
-        time.sleep(0.02 * (2 - i % 3))
-        return i
-
-    with workers(3) as threads:
-        assert list(threads.map(meet, range(9))) == list(range(9))
