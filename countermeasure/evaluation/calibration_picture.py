@@ -37,14 +37,13 @@ def draw(systems: Sequence[Drawn]) -> Figure:
 def _draw_scores(axes: Axes, system: Drawn, best: Calibration) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    low, high = drawing.score_axis(axes, (system.bonafide, system.spoof), (), False)
+    low, high = drawing.score_axis(axes, system, 5)
     finite = [-1.5, *best.llrs[np.isfinite(best.llrs)], 1.5]
     bottom, top = float(min(finite)), float(max(finite))
     margin = 0.1 * (top - bottom)
     bottom, top = bottom - margin, top + margin
-    shown = drawing.within(best.scores, low, high)
-    llrs = np.clip(best.llrs[shown], bottom - margin, top + margin)  # what is infinite leaves the panel
-    axes.plot(*drawing.thinned(best.scores[shown], llrs, 2000), color=_LEAST, label=_BEST)
+    llrs = np.clip(best.llrs, bottom - margin, top + margin)  # what is infinite leaves the panel
+    axes.plot(best.scores, llrs, color=_LEAST, label=_BEST)
     axes.plot((low, high), (low, high), color=_ACTUAL, linestyle="--", label=_AS_THEY_ARE)
     axes.set(title=system.name, xlabel="score", ylabel="log-likelihood ratio, nats", ylim=(bottom, top))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=drawing.STEPS))

@@ -43,8 +43,8 @@ def draw(systems: Sequence[Drawn], cost_name: str) -> Figure:
     axes = figure.add_subplot()
     handles, least = [], low
     for system in systems:
-        curve = drawing.thinned(place(system.curve.p_fa), place(system.curve.p_miss), 1000)
-        (line,) = axes.plot(*curve, color=system.colour, linestyle=system.line)
+        rates = (place(system.curve.p_fa), place(system.curve.p_miss))
+        (line,) = axes.plot(*rates, color=system.colour, linestyle=system.line)
         least_cost = f"{cost_name} {system.cheapest.value:.{system.digits + 1}f}"
         line.set_label(f"{system.name}: EER {percent(system.eer.value, system.digits)}, {least_cost}")
         handles.append(line)

@@ -35,7 +35,6 @@ PAPER = "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 2)))
 BONAFIDE_COLOUR, SPOOF_COLOUR = COLOURS[0], COLOURS[1]
-FORMATS = ("png", "svg")
 STEPS = (1, 2, 5, 10)  # of an axis' numbers, times a power of ten
 EER_MARK: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "", "clip_on": False, "zorder": 4}
 COST_MARK: dict[str, Any] = EER_MARK | {"marker": "D", "markersize": 8, "mfc": "none", "mew": 1.4}
@@ -54,6 +53,7 @@ _LOOK = {
     "hatch.linewidth": 0.6,
     "lines.linewidth": 1.6,
     "savefig.dpi": 200,
+    "path.simplify_threshold": 0.4,  # pixels: curves of many trials stay small files
     "svg.fonttype": "path",  # the same letters on every machine
     "svg.hashsalt": "tDCF_python",  # the same file from the same scores
     "text.parse_math": False,  # a $ in a name is a $
@@ -63,7 +63,7 @@ _LONGEST_NAME = 34  # letters; a longer one loses its middle
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the pictures need of one system."""
+    """What the pictures need of one system, and how its lines look."""
 
     result: SystemResult
     name: str
@@ -78,7 +78,7 @@ class Drawn:
 
 
 def drawn(k: int, result: SystemResult, cost_name: str, digits: int) -> Drawn:
-    """Return what the pictures need of the system at place `k`, and how its lines look."""
+    """Return what the pictures need of the system at place `k`."""
     scores, name = result.scores, result.name
     bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
     return Drawn(
@@ -96,31 +96,22 @@ def drawn(k: int, result: SystemResult, cost_name: str, digits: int) -> Drawn:
     )
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a picture, in the format that the path's ending names.
-
-    Raises
-    ------
-    InputError
-        When the ending names no format.
-    """
-    kind = Path(path).suffix.lstrip(".").lower()
-    if kind not in (*FORMATS, "pdf"):
-        raise InputError(f"{path}: a picture's name ends in .png, .svg or .pdf")
-    with replace_when_whole(path) as f:
-        write(figure, f, kind)
-
-
 def write(figure: Figure, file: IO[bytes], kind: str) -> None:
-    """Write a picture of the format `kind` into an open file; the same picture gives the same bytes."""
+    """Write a picture as PNG, SVG or PDF into an open file; the same picture gives the same bytes."""
     with house_style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks are shown as boxes
         figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture in the format that the path's ending names."""
+    with replace_when_whole(path) as f:
+        write(figure, f, path.suffix.lstrip(".").lower())
+
+
 def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> list[Path]:
     """Write pictures into a folder, each as PNG and as SVG, and return their paths."""
-    paths = [Path(folder) / f"{name}.{kind}" for name in figures for kind in FORMATS]
+    paths = [Path(folder) / f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
     for path in paths:
         save(figures[path.stem], path)
     return paths
@@ -192,36 +183,20 @@ def legend_below(figure: Figure, axes_of_panels: Sequence[Axes], columns: int) -
     figure.legend([*entries.values()], [*entries], loc="outside lower center", ncols=columns)
 
 
-def score_axis(axes: Axes, classes: Sequence[Floats], points: Sequence[float], is_wide: bool) -> tuple[float, float]:
-    """Let an axis show the range of scores where most of each class lies, and return its ends.
-
-    Parameters
-    ----------
-    axes : Axes
-    classes : sequence of ndarray, shape [n_trials]
-        Scores of each class. The axis shows at least the middle 80 % of each, and beyond them the middle 99 % as far
-        as twice the width of these 80 %, so that a few far scores do not leave the others a single line.
-    points : sequence of float
-        Shown as well where the axis grows by a quarter at most.
-    is_wide : bool
-        Whether there is room for more than a few numbers.
-    """
+def score_axis(axes: Axes, system: Drawn, n_numbers: int) -> tuple[float, float]:
+    """Let an axis show the range where most scores of each class lie, with few numbers; return its ends."""
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-    ends = np.array([_most(scores) for scores in classes])
-    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    ends = [_most(scores) for scores in (system.bonafide, system.spoof)]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     largest = max(abs(low), abs(high))
     if high - low <= 1e-6 * largest:  # a few digits could not tell its numbers apart
         low, high = low - max(0.5, 1e-3 * largest), high + max(0.5, 1e-3 * largest)
-    room = 0.25 * (high - low)
-    near = [point for point in points if low - room <= point <= high + room]
-    low, high = min([low, *near]), max([high, *near])
     margin = 0.02 * (high - low)
     low, high = low - margin, high + margin
     axes.set_xlim(low, high)
     digits = math.log10(max(abs(low), abs(high)) / (high - low))  # of a number before those that tell two apart
-    n_intervals = (8 if is_wide else 5) - round(min(max(digits, 0), 3))
-    axes.xaxis.set_major_locator(MaxNLocator(n_intervals, steps=STEPS))
+    axes.xaxis.set_major_locator(MaxNLocator(n_numbers - round(min(max(digits, 0), 3)), steps=STEPS))
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_powerlimits((-3, 5))
     axes.xaxis.set_major_formatter(formatter)
@@ -229,39 +204,10 @@ def score_axis(axes: Axes, classes: Sequence[Floats], points: Sequence[float], i
 
 
 def _most(scores: Floats) -> tuple[float, float]:
-    """Return the ends of the range where most scores lie, see `score_axis`."""
+    """Return the ends of the middle 99 %, as far as they lie within twice the width of the middle 80 % from these.
+
+    So a few far scores do not leave the others a single line.
+    """
     least, tenth, ninth, most = (float(v) for v in np.quantile(scores, (0.005, 0.1, 0.9, 0.995)))
     reach = 2 * (ninth - tenth)
     return (max(least, tenth - reach), min(most, ninth + reach)) if reach else (least, most)
-
-
-def point_beyond(axes: Axes, point: float, height: float) -> None:
-    """Name a score beyond the ends of an axis at the edge nearest to it, at a height from 0 to 1."""
-    low, high = axes.get_xlim()
-    if low <= point <= high:
-        return
-    is_left = point < low
-    axes.annotate(
-        (f"◂ {point:.3g}" if is_left else f"{point:.3g} ▸").replace("-", "−"),
-        (0 if is_left else 1, height),
-        (2 if is_left else -2, 0),
-        "axes fraction",
-        textcoords="offset points",
-        ha="left" if is_left else "right",
-        va="center",
-        fontsize=7,
-    )
-
-
-def within(x: Floats, low: float, high: float) -> slice:
-    """Return which values of an ascending array lie within an axis, and one beyond each end for a line to reach it."""
-    begin, end = np.searchsorted(x, (low, high))
-    return slice(max(int(begin) - 1, 0), int(end) + 1)
-
-
-def thinned(x: Floats, y: Floats, steps: int) -> tuple[Floats, Floats]:
-    """Return a curve without the points that fall on the one before, on a grid of so many steps."""
-    grid = [np.floor((v - v.min()) / max(np.ptp(v), 1e-300) * steps) for v in (x, y)]
-    keep = np.ones(len(x), bool)
-    keep[1:-1] = (np.diff(grid[0])[:-1] != 0) | (np.diff(grid[1])[:-1] != 0)
-    return x[keep], y[keep]

@@ -17,16 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-# The curve is a mean over this many seconds, of longer recordings over this share of them: single frames jump.
-_SMOOTH_S = 0.25
-_SMOOTH_SHARE = 1 / 150
-# Columns of the spectrogram at most; there are fewer pixels.
-_COLUMNS = 2400
-# More single frames than these are but a grey area.
-_FRAMES = 4000
+_SMOOTH_S, _SMOOTH_SHARE = 0.25, 1 / 150  # the curve is a mean over this time, in long recordings over this share
 _SPECTRUM_S = 0.025
+_COLUMNS = 2400  # of the spectrogram at most; there are fewer pixels
 _DYNAMIC_DB = 80
-_MINUTES_FROM_S = 180
+_FRAMES = 4000  # more single frames than these are but a grey area
 
 
 def check(path: str | os.PathLike[str]) -> None:
@@ -46,44 +41,28 @@ def draw(
     window: Window,
     threshold: float | None,
 ) -> None:
-    """Draw the frames of a recording.
+    """Draw the LLR of each frame of a recording, ``[n_frames]``, above the spectrogram of the signal as it was scored.
 
-    Parameters
-    ----------
-    path : path of a PNG, SVG or PDF
-    title : str
-    signal : array [n_samples]
-        As it was scored.
-    rate : int
-        Sampling rate in Hz.
-    frames : array [n_frames]
-        LLR of each frame.
-    window : Window
-        Of these frames.
-    threshold : float or None
-        For their mean; None where the recording is judged by another score.
+    The threshold is for their mean; None where the recording is judged by another score.
     """
     with drawing.house_style():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9, 5), layout="constrained")
+        figure = drawing.figure_of(9, 5)
         grid = figure.add_gridspec(2, 2, height_ratios=(1, 1.2), width_ratios=(1, 0.018))
         above, below, bar = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (1, 1)))
         duration = len(signal) / rate
-        unit, unit_name = (60, "min") if duration > _MINUTES_FROM_S else (1, "s")
         length, hop = (n / rate for n in window.samples(rate))
         time = np.arange(len(frames)) * hop + length / 2
         n_smooth = max(1, round(max(_SMOOTH_S, duration * _SMOOTH_SHARE) / hop))
-        _draw_llr(above, time / unit, frames, n_smooth, f"mean over {n_smooth * hop:.2g} s", threshold)
-        image = _draw_spectrogram(below, signal, rate, unit)
+        _draw_llr(above, time, frames, n_smooth, f"mean over {n_smooth * hop:.2g} s", threshold)
+        image = _draw_spectrogram(below, signal, rate)
         figure.colorbar(image, cax=bar, label="level below the loudest, dB")
         bar.grid(False)
         for axes in (above, below):
-            axes.set_xlim(0, duration / unit)
+            axes.set_xlim(0, duration)
         above.tick_params(labelbottom=False)
-        below.set_xlabel(f"time, {unit_name}")
+        below.set_xlabel("time, s")
         figure.suptitle(os.fsencode(title).decode(errors="replace"), fontsize=10, parse_math=False)
-        drawing.save(figure, path)
+        drawing.save(figure, Path(path))
 
 
 def _draw_llr(
@@ -94,7 +73,8 @@ def _draw_llr(
     label: str,
     threshold: float | None,
 ) -> None:
-    smooth = _moving_mean(frames, n_smooth)
+    around = np.ones(min(n_smooth, len(frames)))
+    smooth = np.convolve(frames, around, "same") / np.convolve(np.ones(len(frames)), around, "same")
     line = 0.0 if threshold is None else threshold
     shown = frames if len(frames) <= _FRAMES else smooth
     if shown is frames:
@@ -115,28 +95,18 @@ def _draw_llr(
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
 
 
-def _moving_mean(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Return the mean of the `n` values around each one, fewer at the ends."""
-    n = min(n, len(x))
-    sums = np.concatenate([[0.0], np.cumsum(x)])
-    begin = np.maximum(np.arange(len(x)) - n // 2, 0)
-    end = np.minimum(np.arange(len(x)) - n // 2 + n, len(x))
-    return (sums[end] - sums[begin]) / (end - begin)
-
-
-def _draw_spectrogram(axes: Axes, signal: NDArray[np.float32], rate: int, unit: int) -> AxesImage:
+def _draw_spectrogram(axes: Axes, signal: NDArray[np.float32], rate: int) -> AxesImage:
     length = int(_SPECTRUM_S * rate)
     signal = np.pad(signal, (length // 2, length))  # so that a column lies at its middle
     hop = max(length // 5, (len(signal) - length) // _COLUMNS)
     columns = np.lib.stride_tricks.sliding_window_view(signal, length)[::hop]
     spectra = np.abs(np.fft.rfft(columns * np.hanning(length), 2 * length)).astype(np.float32)
     level = 20 * np.log10(np.maximum(spectra, 1e-9))
-    extent = (-hop / 2 / rate / unit, (len(columns) - 0.5) * hop / rate / unit, 0, rate / 2000)
     image = axes.imshow(
         level.T - level.max(),
         origin="lower",
         aspect="auto",
-        extent=extent,
+        extent=(-hop / 2 / rate, (len(columns) - 0.5) * hop / rate, 0, rate / 2000),
         cmap="magma",
         vmin=-_DYNAMIC_DB,
         vmax=0,

@@ -39,7 +39,7 @@ _CAPTIONS = {
     "det": "Detection error trade-off. The closer to the lower left, the better; the grey line is where both error "
     "rates are equal.",
     "histograms": "Scores of both classes and the thresholds of the two operating points. Scores beyond the picture "
-    "are counted at its edge.",
+    "are counted at its edge, thresholds beyond it are not drawn.",
     "cost": "Cost over the threshold; the number above a picture is its minimum.",
     "calibration": "Left: what a score says as a log-likelihood ratio (the best map that never falls, PAV) and what it "
     "claims to say (broken line). Right: error rate over the prior, normalised by that of a constant answer. The gap "

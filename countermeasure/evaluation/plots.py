@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from countermeasure.evaluation.results import Group, Study
 
 _PANEL = {True: (5.4, 3.0), False: (3.2, 2.3)}  # width and height in inches, of a single one and of several
+_THRESHOLD: dict[str, Any] = {"color": INK, "linewidth": 1.1, "label": "threshold of the EER"}
 
 
 def pictures(study: Study) -> dict[str, Figure]:
@@ -64,8 +65,8 @@ def _histograms(systems: Sequence[Drawn], cost_name: str) -> Figure:
             share = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores)
             axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.3)
             axes.stairs(100 * share, edges, color=colour, linestyle=line, linewidth=1.2, label=name)
-        _mark(axes, system.eer.threshold, "-", "threshold of the EER", 0.95)
-        _mark(axes, system.cheapest.threshold, ":", f"of {cost_name}", 0.85)
+        axes.axvline(system.eer.threshold, **_THRESHOLD)
+        axes.axvline(system.cheapest.threshold, **_THRESHOLD | {"linestyle": ":", "label": f"of {cost_name}"})
         axes.set(title=system.name, xlabel="score (higher = bona fide)")
         axes.set_ylim(bottom=0)
     drawing.legend_below(figure, panels, 4 if len(panels) > 4 else 2)
@@ -75,26 +76,17 @@ def _histograms(systems: Sequence[Drawn], cost_name: str) -> Figure:
 def _cost(systems: Sequence[Drawn], cost: LinearCost, name: str) -> Figure:
     figure, panels = _score_panels(systems, f"normalised {name}")
     for system, axes in zip(systems, panels, strict=True):
-        low, high = axes.get_xlim()
         thresholds, values = system.curve.thresholds, cost(system.curve.p_miss, system.curve.p_fa)
-        shown = drawing.within(thresholds, low, high)
-        curve = drawing.thinned(thresholds[shown], values[shown], 1000)
-        axes.plot(*curve, color=COLOURS[0], label=f"normalised {name}")
+        axes.plot(thresholds, values, color=COLOURS[0], label=f"normalised {name}")
         axes.axhline(1, color=INK, linewidth=0.9, linestyle="--", label="cost of a constant answer")
-        _mark(axes, system.eer.threshold, "-", "threshold of the EER", 0.95)
-        at = system.cheapest
-        axes.plot(np.clip(at.threshold, low, high), at.value, color=COLOURS[0], label="minimum", **COST_MARK)
-        drawing.point_beyond(axes, at.threshold, 0.08)
+        axes.axvline(system.eer.threshold, **_THRESHOLD)
+        at, (low, high) = system.cheapest, axes.get_xlim()
+        if low <= at.threshold <= high:
+            axes.plot(at.threshold, at.value, color=COLOURS[0], label="minimum", **COST_MARK)
         axes.set(title=f"{system.name}\nminimum {at.value:.{system.digits + 1}f}", xlabel="threshold (score)")
-        axes.set_ylim(0, min(max(1.25, float(values[shown].max()) * 1.05), 2.0))
+        axes.set_ylim(0, 2 if values[(thresholds > low) & (thresholds < high)].max(initial=0) > 1.2 else 1.25)
     drawing.legend_below(figure, panels, 4 if len(panels) > 4 else 2)
     return figure
-
-
-def _mark(axes: Axes, threshold: float, line: str, label: str, height: float) -> None:
-    """Draw a threshold, or name it at the edge that it lies beyond."""
-    axes.axvline(threshold, color=INK, linewidth=1.1, linestyle=line, label=label)
-    drawing.point_beyond(axes, threshold, height)
 
 
 def _score_panels(systems: Sequence[Drawn], label: str) -> tuple[Figure, list[Axes]]:
@@ -102,8 +94,7 @@ def _score_panels(systems: Sequence[Drawn], label: str) -> tuple[Figure, list[Ax
     n = len(systems)
     figure, panels = drawing.panels(n, drawing.columns_for(n), *_PANEL[n == 1], below=0.5)
     for system, axes in zip(systems, panels, strict=True):
-        thresholds = (system.eer.threshold, system.cheapest.threshold)
-        drawing.score_axis(axes, (system.bonafide, system.spoof), thresholds, n == 1)
+        drawing.score_axis(axes, system, 8 if n == 1 else 5)
     drawing.label_left(panels, label)
     return figure, panels
 
