@@ -1,6 +1,5 @@
 """Dask: a scheduler and two workers as processes of their own, on the loopback interface."""
 
-import argparse
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import compute, options, versions
+from countermeasure import compute, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, trainer
 from countermeasure.lists.rows import ListFile
@@ -237,28 +236,6 @@ def is_there(group):
     except ProcessLookupError:
         return False
     return True
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--dask", "somewhere"), "'somewhere' is neither tcp://HOST:PORT"),
-        (("--dask", "local:0"), "'local:0': local:N takes from 1 to"),
-        (("--dask", "local:257"), "local:N takes from 1 to"),
-        (("--dask", "tcp://"), "'tcp://' is neither"),
-        (("--dask", "tcp://node1:99999"), "'tcp://node1:99999' is neither"),
-        (("--dask", "gopher://node1:8786"), "is neither tcp://HOST:PORT"),
-        (("--dask", "local:2", "--n_jobs", "2"), "not allowed with argument"),
-    ],
-)
-def test_an_address_that_is_none_is_refused(capsys, arguments, message):
-    parser = argparse.ArgumentParser()
-    options.add_workers(parser)
-    for known in ("tcp://node1:8786", "tls://[::1]:65535", "local:256", "local:1"):
-        assert parser.parse_args(["--dask", known]).dask == known
-    with pytest.raises(SystemExit):
-        parser.parse_args(arguments)
-    assert message in capsys.readouterr().err
 
 
 def test_without_dask_the_caller_is_told_what_to_install(monkeypatch):

@@ -318,18 +318,3 @@ def test_continuing_into_the_same_folder_is_refused(data, trained):
 def test_an_empty_name_of_a_folder_is_refused(data):
     with pytest.raises(InputError, match="--model_path is empty"):
         training.train(data, "", SMALL)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        *((name, -1, f"--{name} -1: must be a number from") for name in ("max_iter", "tol", "reg_covar", "seed")),
-        ("n_components", 0, "--n_components 0: must be a number from 1 on"),
-        ("tol", float("nan"), "--tol nan"),
-        ("var_floor", 1.5, "from 0 to 1"),
-        ("em", "online", "--em online: must be one of incremental, batch"),
-    ],
-)
-def test_options_out_of_range_are_refused(name, value, message):
-    with pytest.raises(InputError, match=message):
-        TrainingOptions(**{name: value})

@@ -1,0 +1,70 @@
+import argparse
+
+import pytest
+
+from countermeasure import options
+from countermeasure.errors import InputError
+from countermeasure.options import LogisticOptions, TrainingOptions
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *((name, -1, f"--{name} -1: must be a number from") for name in ("max_iter", "tol", "reg_covar", "seed")),
+        ("n_components", 0, "--n_components 0: must be a number from 1 on"),
+        ("tol", float("nan"), "--tol nan"),
+        ("var_floor", 1.5, "from 0 to 1"),
+        ("em", "online", "--em online: must be one of incremental, batch"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, value, message):
+    with pytest.raises(InputError, match=message):
+        TrainingOptions(**{name: value})
+
+
+@pytest.mark.parametrize("l2", [0, -1, float("inf"), float("nan")])
+def test_penalties_that_are_none_are_refused(l2):
+    with pytest.raises(InputError, match="--l2 .*: must be a number above 0"):
+        LogisticOptions(l2)
+
+
+@pytest.mark.parametrize("n_components", [64, None])
+def test_a_fusions_arguments_are_the_options_of_its_method(n_components):
+    parser = argparse.ArgumentParser()
+    options.add_fusion_training_arguments(parser, n_components)
+
+    def parsed(*arguments):
+        settings = vars(parser.parse_args(["--model_path", "m", *arguments]))
+        return options.fusion_options(settings), settings
+
+    found, rest = parsed("--tol", "0.1", "--em", "batch", "--restart")
+    assert found == TrainingOptions(n_components, tol=0.1, em="batch")
+    assert rest == {
+        "model_path": "m", "load_model_path": None, "log": None, "restart": True, "n_jobs": None, "dask": None,
+    }  # fmt: skip
+    assert parsed("--method", "logistic", "--l2", "2")[0] == LogisticOptions(2)
+    assert parsed("--method", "logistic", "--n_jobs", "1")[1]["n_jobs"] == 1
+    with pytest.raises(SystemExit):
+        parsed("--n_jobs", "0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dask", "somewhere"), "'somewhere' is neither tcp://HOST:PORT"),
+        (("--dask", "local:0"), "'local:0': local:N takes from 1 to"),
+        (("--dask", "local:257"), "local:N takes from 1 to"),
+        (("--dask", "tcp://"), "'tcp://' is neither"),
+        (("--dask", "tcp://node1:99999"), "'tcp://node1:99999' is neither"),
+        (("--dask", "gopher://node1:8786"), "is neither tcp://HOST:PORT"),
+        (("--dask", "local:2", "--n_jobs", "2"), "not allowed with argument"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(capsys, arguments, message):
+    parser = argparse.ArgumentParser()
+    options.add_workers(parser)
+    for known in ("tcp://node1:8786", "tls://[::1]:65535", "local:256", "local:1"):
+        assert parser.parse_args(["--dask", known]).dask == known
+    with pytest.raises(SystemExit):
+        parser.parse_args(arguments)
+    assert message in capsys.readouterr().err
