@@ -42,7 +42,6 @@ def test_base_models_are_trained_on_features_of_frames(tmp_path, kind, feature, 
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("options", [SMALL, LogisticOptions()])
 @pytest.mark.parametrize(
     ("whole_files", "kind", "feature", "message"),
     [
@@ -55,18 +54,19 @@ def test_base_models_are_trained_on_features_of_frames(tmp_path, kind, feature, 
         (True, "features", "silence", None),
     ],
 )
-def test_fusions_are_trained_on_scores_of_their_level(tmp_path, whole_files, kind, feature, message, options):
+def test_fusions_are_trained_on_scores_of_their_level(tmp_path, whole_files, kind, feature, message):
     n_rows = 1 if whole_files else 5
     own = "file scores" if whole_files else "frame scores"
     write_list(tmp_path / "lists" / "a-bon-train.pkl", own, n_rows=n_rows)
     write_list(tmp_path / "lists" / "b-train.pkl", kind, feature=feature, n_rows=n_rows, n_columns=2)
-    if message:
-        with pytest.raises(InputError, match=message):
-            training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files)
-        assert not (tmp_path / "model").exists()
-    else:
-        training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files)
-        assert (tmp_path / "model" / "sp.gmm").exists()
+    for options in (SMALL, LogisticOptions()):
+        if message:
+            with pytest.raises(InputError, match=message):
+                training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files)
+            assert not (tmp_path / "model").exists()
+        else:
+            training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files, restart=True)
+            assert (tmp_path / "model" / "sp.gmm").exists()
 
 
 def test_halves_of_two_trainings_are_refused(tmp_path):
@@ -107,12 +107,31 @@ def test_silence_among_frame_scores_is_refused_by_name(tmp_path, with_record):
         training.train_fusion(tmp_path / "lists", tmp_path / "model", SMALL)
 
 
-def test_a_setting_that_one_side_has_and_the_other_has_not_is_named(tmp_path):
-    options = {"n_columns": 3}
-    data = write_list(tmp_path / "train.pkl", "features", **options)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"feature": {"type": "mfcc", "more": None}}, "mfcc features with more None, but the models had more None"),
+        ({"feature": {"type": "lfcc"}}, "lfcc features, but the models were trained on mfcc; give the models"),
+        ({"sampling_rate": 8000}, "from recordings at 8000 Hz, but the models of .* were trained on 16000 Hz"),
+        ({"kind": "frame scores"}, "holds frame scores, but the models of .* were trained on features"),
+        ({"model": {"training_id": "other"}}, "scores of other models than those the fusion of"),
+    ],
+)
+def test_what_differs_from_the_training_is_named(tmp_path, change, message):
+    data = write_list(tmp_path / "train.pkl", "features", n_columns=3)
     training.train(data, tmp_path / "model", SMALL)
-    record = provenance.read(data)
-    assert record is not None
-    provenance.write(data, replace(record, feature={**record.feature, "more": None}))
-    with pytest.raises(InputError, match="with more None"):
+    provenance.write(data, replace(provenance.read(data), **change))
+    with pytest.raises(InputError, match=message):
         scoring.write_frame_scores("train", data, tmp_path / "model", "mfcc", tmp_path / "scores")
+
+
+def test_a_fusion_is_given_the_columns_it_was_trained_on(tmp_path):
+    for column in ("a", "b"):
+        write_list(tmp_path / "train" / f"{column}-bon-train.pkl", "frame scores")
+    training.train_fusion(tmp_path / "train", tmp_path / "model", SMALL)
+    for columns, message in (("a", "lacks b-bon;"), ("ac", "lacks b-bon and has c-bon besides"), ("abc", "has c-bon")):
+        folder = tmp_path / columns
+        for column in columns:
+            write_list(folder / f"{column}-bon-eval.pkl", "frame scores", split="eval")
+        with pytest.raises(InputError, match=f"{folder}: {message}.* the model was trained on a-bon, b-bon, and"):
+            scoring.write_file_scores("eval", folder, tmp_path / "model", "x", tmp_path / "scores")

@@ -36,13 +36,7 @@ def m_step(statistics, parameters, floor=0.0):
     return update(statistics, parameters, floor)
 
 
-def test_log_likelihoods_are_those_of_scikit_learn(frames, rng):
-    parameters = seeds(frames, 16, rng)
-    ours = kernel(parameters).log_likelihoods(frames)
-    np.testing.assert_allclose(ours, reference(parameters).score_samples(frames), atol=2e-5)
-
-
-@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3, 1e9])
+@pytest.mark.parametrize("spread", [1e-3, 1e9])
 def test_likelihoods_of_training_hold_for_components_of_any_width(rng, spread):
     """Those of the E-step, in float32; components wider than the data come with a large ``--reg_covar``."""
     frames = rng.normal(size=(3000, 60)).astype(np.float32)
@@ -61,14 +55,6 @@ def test_statistics_are_the_sums_over_scikit_learns_responsibilities(frames, rng
         statistics.sums, np.hstack([x**2, x, np.ones((len(x), 1))]).T @ shares, rtol=1e-4, atol=1e-3
     )
     assert statistics.n_frames == len(frames)
-
-
-def test_one_component_is_mean_and_variance_of_the_data(frames):
-    start = Parameters(np.ones(1), np.zeros((1, 5)), np.ones((1, 5)))
-    result = m_step(e_step(frames, start), start)
-    np.testing.assert_allclose(result.means[0], frames.mean(axis=0, dtype=np.float64), atol=1e-6)
-    np.testing.assert_allclose(result.variances[0], frames.var(axis=0, dtype=np.float64), rtol=1e-5)
-    assert result.weights[0] == 1
 
 
 def test_the_log_likelihood_never_falls_without_a_floor(frames, rng):
@@ -98,13 +84,6 @@ def test_statistics_of_other_shapes_do_not_add_up():
         Statistics.zero(3, 5) + Statistics.zero(4, 5)
 
 
-def test_no_frames_give_no_statistics(rng):
-    parameters = Parameters(np.ones(2) / 2, np.zeros((2, 3)), np.ones((2, 3)))
-    statistics = e_step(np.empty((0, 3), np.float32), parameters)
-    assert statistics.n_frames == 0
-    assert not statistics.sums.any()
-
-
 def test_a_component_without_frames_stays_where_it_is_and_is_never_nan(frames):
     start = Parameters(np.array([0.5, 0.5]), np.array([np.zeros(5), np.full(5, 1e3)]), np.ones((2, 5)))
     result = m_step(e_step(frames, start), start)
@@ -124,14 +103,7 @@ def test_the_floor_holds_variances_up(rng):
     assert parameters.variances.min() == pytest.approx(1e-2)
 
 
-def test_far_frames_keep_finite_log_likelihoods(rng):
-    parameters = Parameters(np.ones(2) / 2, rng.normal(size=(2, 4)), np.full((2, 4), 1e-3))
-    far = np.full((3, 4), 1e4, np.float32)
-    values = kernel(parameters).log_likelihoods(far)
-    np.testing.assert_allclose(values, reference(parameters).score_samples(far.astype(np.float64)), rtol=1e-5)
-
-
-@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("spread", [0.3, 10.0])
 def test_frames_that_the_mixture_does_not_expect_count_as_scikit_learn_has_them(rng, spread):
     """Likelihoods far below and far above the mixture's own reach beyond what float32 holds unshifted."""
     parameters = seeds(rng.normal(size=(500, 24)), 32, rng)

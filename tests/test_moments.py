@@ -34,17 +34,16 @@ def divided(monkeypatch, n_rows):
     monkeypatch.setattr(Table, "parts", lambda self, items, n=None: parts(self, items, n_rows))
 
 
-@pytest.mark.parametrize("n_jobs", [1, 3])
-@pytest.mark.parametrize("n_rows", [1, 30, 4096])
+@pytest.mark.parametrize("n_rows", [1, 30])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_standardisation_is_mean_and_deviation_of_all_rows(tmp_path, rng, monkeypatch, dtype, n_rows, n_jobs):
+def test_standardisation_is_mean_and_deviation_of_all_rows(tmp_path, rng, monkeypatch, dtype, n_rows):
     """Sums of squares in float32 would lose everything at an offset of 10⁴."""
     scale, offset = [1, 100, 1e-4, 0.5], [1e4, -1e5, 0, 3]
     arrays = [(rng.normal(size=(n, 4)) * scale + offset).astype(dtype) for n in LENGTHS]
     data = write_list(tmp_path / "a.pkl", arrays)
     divided(monkeypatch, n_rows)
     items = np.array([0, 1, 3, 6])
-    with Table([data]) as table, workers(n_jobs) as some:
+    with Table([data]) as table, workers(2) as some:
         standard = standardisation(table, items, some)
     rows = np.concatenate([arrays[i] for i in items]).astype(np.float64)
     np.testing.assert_allclose(standard.mean, rows.mean(axis=0), rtol=1e-6, atol=1e-9)
@@ -54,14 +53,13 @@ def test_standardisation_is_mean_and_deviation_of_all_rows(tmp_path, rng, monkey
     np.testing.assert_allclose(standardised.std(axis=0), 1, rtol=1e-4)
 
 
-@pytest.mark.parametrize("value", [0, 0.1, -12345.678, 3e-7])
-@pytest.mark.parametrize("n_rows", [7, 4096])
+@pytest.mark.parametrize("value", [0, -12345.678, 3e-7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, value, n_rows, dtype):
+def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, value, dtype):
     for array in arrays:
         array[:, 2] = value
     data = write_list(tmp_path / "a.pkl", [array.astype(dtype) for array in arrays])
-    divided(monkeypatch, n_rows)
+    divided(monkeypatch, 7)
     with Table([data]) as table, workers(1) as some:
         standard = standardisation(table, np.arange(len(arrays)), some)
     assert standard.mean[2] == pytest.approx(value)
@@ -69,16 +67,7 @@ def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, val
     assert (standard.scale[[0, 1, 3]] != 1).all()
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        [np.nan, 0],
-        [np.inf, 0],
-        [np.inf, -np.inf],
-        [1e200, 0],  # finite, but its square is not
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("wrong", [[np.nan, 0], [np.inf, -np.inf], [1e200, 0]], ids=str)  # no square in float32
 def test_values_that_are_no_numbers_are_refused_with_their_item(tmp_path, arrays, wrong):
     arrays = [array.astype(np.float64) for array in arrays]
     arrays[4][[3, 9], 1] = wrong

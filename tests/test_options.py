@@ -24,7 +24,7 @@ def test_options_out_of_range_are_refused(name, value, message):
 
 @pytest.mark.parametrize("l2", [0, -1, float("inf"), float("nan")])
 def test_penalties_that_are_none_are_refused(l2):
-    with pytest.raises(InputError, match="--l2 .*: must be a number above 0"):
+    with pytest.raises(InputError, match=r"--l2 .*: must be a number above 0"):
         LogisticOptions(l2)
 
 
