@@ -1,15 +1,21 @@
 """Start scripts quickly, many times, and stop or end them at a chosen moment or under a chosen limit.
 
-A server imports everything heavy once and forks for each run, so that a run takes a tenth of a
-second. The forked process executes the script's own source as ``__main__``. A run is a series of
-steps: its changes to the file system, and its openings of files for writing.
+A server imports everything heavy once and forks for each run, so that a run takes a tenth of a second. The forked
+process executes the script's own source as ``__main__``. A run is a series of steps: its changes to the file system,
+and its openings of files for writing.
 """
 
+import contextlib
 import gc
+import importlib
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +42,7 @@ class Launcher:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
         )
         return self
 
@@ -48,9 +54,8 @@ class Launcher:
     def run(self, folder, name, *arguments, **options):
         """Run ``NAME.py ARGUMENTS`` in a folder until it ends or stops.
 
-        Options: `kill_at` (a step, before which the process kills itself), `stop_at` (a step, before which
-        it stops until `resume`), `largest_file` (bytes that a file may have), `kill_when_full` (whether more
-        kill it), `uid`.
+        Options: `kill_at` (a step, before which the process kills itself), `stop_at` (a step, before which it stops
+        until `resume`), `largest_file` (bytes that a file may have), `kill_when_full` (whether more kill it).
         """
         return self._ask(folder=str(folder), name=name, arguments=[str(word) for word in arguments], **options)
 
@@ -71,9 +76,6 @@ _CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os
 
 def _serve() -> dict[str, Any] | None:
     """Work on jobs; return one in each forked process, None at the end."""
-    import signal
-    import tempfile
-
     running: dict[int, Any] = {}
     for line in sys.stdin:
         job = json.loads(line)
@@ -97,30 +99,19 @@ def _serve() -> dict[str, Any] | None:
 
 def _watch(pid, running):
     """Wait until a process ends or stops."""
-    import signal
-    import threading
-
     timer = threading.Timer(SECONDS, os.kill, (pid, signal.SIGKILL))
     timer.start()
     _, status = os.waitpid(pid, os.WUNTRACED)
     timer.cancel()
     said, steps = (os.pread(stream.fileno(), 1 << 20, 0) for stream in running[pid])
-    stopped = os.WIFSTOPPED(status)
-    if not stopped:
-        for stream in running.pop(pid):
-            stream.close()
-    code = None if stopped else os.waitstatus_to_exitcode(status)
+    code = None if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
     return {"status": code, "stderr": said.decode(errors="replace"), "steps": len(steps), "pid": pid}
 
 
-def _prepare(job) -> tuple[Any, str]:
-    """Put a forked process into a job's place; return the script's code and path."""
-    import resource
-    import signal
-
+def _run(job):
+    """Be the script, in a forked process."""
     path = str(ROOT / f"{job['name']}.py")
-    with open(path, encoding="utf-8") as f:
-        code = compile(f.read(), path, "exec")
+    code = compile(Path(path).read_text(encoding="utf-8"), path, "exec")
     os.chdir(job["folder"])
     sys.argv = [path, *job["arguments"]]
     number = 0
@@ -141,41 +132,28 @@ def _prepare(job) -> tuple[Any, str]:
     if job.get("largest_file") is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL if job.get("kill_when_full") else signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"],) * 2)
-    if job.get("uid") is not None:
-        os.setgroups([])
-        os.setresgid(job["uid"], job["uid"], job["uid"])
-        os.setresuid(job["uid"], job["uid"], job["uid"])
-    return code, path
+    try:
+        exec(code, {"__name__": "__main__", "__file__": path, "__builtins__": __builtins__})
+        status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else ended.code is not None
+    sys.stderr.flush()
+    os._exit(status)  # taking the interpreter apart would take longer than most runs
 
 
 def _import_all():
-    """Import what the scripts import late, which a process that became nobody may not be able to find."""
-    import contextlib
-    import importlib
-
-    from countermeasure import versions
-
-    for path in [*ROOT.glob("countermeasure/**/*.py"), *ROOT.glob("tDCF_python/*.py")]:
-        if not path.stem.startswith("__"):
-            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    """Import what the scripts import late."""
+    names = [path.relative_to(ROOT).with_suffix("").parts for path in ROOT.glob("countermeasure/**/[!_]*.py")]
     heavy = ("sklearn.mixture", "soundfile", "soxr", "tqdm", "spafe.fbanks.mel_fbanks", "scipy.signal", "scipy.special")
-    for name in (*heavy, "matplotlib.pyplot", "csv", "email.parser", "encodings.utf_8_sig"):
+    for name in (*map(".".join, names), "tDCF_python.metrics", *heavy, "csv", "email.parser"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    versions.current()
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     _import_all()
     gc.freeze()  # or each fork would copy all memory when it first collects garbage
     started = _serve()
     if started:
-        source, file_name = _prepare(started)
-        sys.path.insert(0, str(ROOT))
-        try:
-            exec(source, {"__name__": "__main__", "__file__": file_name, "__builtins__": __builtins__})
-            code = 0
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else ended.code is not None
-        sys.stderr.flush()
-        os._exit(code)  # taking the interpreter apart would take longer than most runs
+        _run(started)

@@ -1,9 +1,9 @@
 """Give damaged files to the scripts that read them, with little time, little memory and a watch on what runs.
 
-    python -m faults.worker KIND COUNT WORKPLACE
+    python -m faults.worker COUNT WORKPLACE
 
-prints for each mutant of a good file, or each hostile pickle where COUNT is 0, a JSON list: its name, and
-'accepted', 'refused', or what must not happen.
+prints, for so many mutants of each kind of file and for each hostile pickle, a JSON list: the kind, the mutant's name,
+and 'accepted', 'refused', or what must not happen.
 """
 
 import contextlib
@@ -36,8 +36,6 @@ SAMPLES = {
     "record": "data/eval/eval-lfcc.pkl.json",
     "checkpoint": f"unfinished/{CHECKPOINT}",
 }
-SCORE = dict(zip(*[iter(writers.WRITERS["gmm_test"])] * 2, strict=True))
-TRAIN = ["--data_path", "data/train/train-lfcc.pkl", *writers.SMALL]
 _RUNS_CODE = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "socket.connect")
 watching = False
 ran: list[str] = []
@@ -49,21 +47,21 @@ class Hang(BaseException):
 
 def call(kind, path, folder):
     """Return the script that reads a kind of file, and its arguments; outputs go into `folder`."""
-    out = ["--output_path", folder / "out.txt"]
+    out = folder / "out.txt"
     if kind in ("cm", "asv"):
-        scores = {"cm": SAMPLES["cm"], "asv": SAMPLES["asv"]} | {kind: path}
-        arguments = ["--cm_score", scores["cm"], "--asv_score", scores["asv"], "--json", folder / "out.txt"]
-        return "score_eval", arguments
+        scores = {"cm": SAMPLES["cm"], "asv": SAMPLES["asv"], kind: path}
+        return "score_eval", ["--cm_score", scores["cm"], "--asv_score", scores["asv"], "--json", out]
     if kind == "checkpoint":
         (folder / "model").mkdir()
         path.rename(folder / "model" / CHECKPOINT)
-        return "gmm_train_recur", [*TRAIN, "--model_path", folder / "model"]
+        return "gmm_train_recur", [*writers.TRAIN, "--model_path", folder / "model"]
     if kind == "record":
         shutil.copy(SAMPLES["list"], folder / "list.pkl")
         path.rename(folder / "list.pkl.json")
         path = folder / "list.pkl"
     option = {"model": "--model_path_bon", "protocol": "--label_path"}.get(kind, "--data_path")
-    return "gmm_test", [word for pair in (SCORE | {option: path, "--output_path": out[1]}).items() for word in pair]
+    given = writers.SCORE | {option: path, "--output_path": out}
+    return "gmm_test", [word for pair in given.items() for word in pair]
 
 
 def outcome(kind, content):
@@ -106,28 +104,25 @@ def _hang(number, frame):
     raise Hang
 
 
-def limit():
-    """Watch this process, and limit its memory."""
+def main(count, workplace):
+    """Try mutants and hostile pickles."""
+    os.chdir(workplace)
+    signal.signal(signal.SIGPROF, _hang)
+    good = {kind: Path(path).read_bytes() for kind, path in SAMPLES.items()}
+    for kind, content in good.items():
+        print(json.dumps([kind, "the good file", outcome(kind, content)]))  # which imports what reading needs
     sys.addaudithook(_watch)
     if Path("/proc/self/statm").exists():
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + (MEGABYTES << 20),) * 2)
-
-
-def main(kind, count, workplace):
-    """Try mutants, or hostile pickles."""
-    os.chdir(workplace)
-    signal.signal(signal.SIGPROF, _hang)
-    good = Path(SAMPLES[kind]).read_bytes()
-    print(json.dumps(["the good file", outcome(kind, good)]))  # which imports what reading needs
-    limit()
-    for number in range(int(count)):
-        content, mutator = mutant(kind, number, good)
-        print(json.dumps([f"{number}: {mutator}", outcome(kind, content)]))
-    if count == "0":
-        for name, piece in {**hostile.RUN, **hostile.BAD}.items():
-            for how, content in hostile.whole(piece).items():
-                print(json.dumps([f"{name}, {how}", outcome(kind, content)]))
+    for kind, content in good.items():
+        for number in range(int(count)):
+            damaged, mutator = mutant(kind, number, content)
+            print(json.dumps([kind, f"{number}: {mutator}", outcome(kind, damaged)]))
+    for name, piece in {**hostile.RUN, **hostile.BAD}.items():
+        for how, content in hostile.whole(piece).items():
+            for kind in ("list", "model"):
+                print(json.dumps([f"hostile {kind}", f"{name}, {how}", outcome(kind, content)]))
 
 
 if __name__ == "__main__":
