@@ -65,7 +65,7 @@ def test_recordings_are_16_khz_mono_flac_of_a_few_seconds_and_not_clipped(data_s
         assert 0 < np.abs(soundfile.read(path)[0]).max() <= 0.95 + 1 / 32768
 
 
-def test_same_seed_gives_same_bytes_for_any_number_of_processes(data_set, tmp_path):
+def test_same_sizes_give_same_bytes_for_any_number_of_processes(data_set, tmp_path):
     assert make(tmp_path, "--n_jobs", "1", "--n_bonafide", *map(str, SIZES)).returncode == 0
     names = [str(path.relative_to(data_set)) for path in data_set.rglob("*") if path.is_file()]
     assert len(names) == 2 * sum(SIZES) + 4
@@ -95,7 +95,7 @@ def test_another_data_set_in_the_folder_is_not_touched(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 
 
-@pytest.mark.parametrize("options", [("--seed", "-1"), ("--n_bonafide", "1", "0", "1"), ("--n_jobs", "0")])
+@pytest.mark.parametrize("options", [("--n_bonafide", "1", "0", "1"), ("--n_jobs", "0")])
 def test_numbers_out_of_range_are_refused(tmp_path, options):
     done = make(tmp_path / "new", *options)
     assert done.returncode == 2
@@ -113,7 +113,7 @@ def spectrum(signal):
 def test_spoofs_say_what_the_speaker_says(name):
     speaker = voice.draw_speaker(np.random.default_rng(0))
     said = voice.speak(speaker, 1.5, np.random.default_rng(1))
-    spoof = attacks.ATTACKS[name].spoof(speaker, 1.5, np.random.default_rng(1))
+    spoof = attacks.ATTACKS[name](speaker, 1.5, np.random.default_rng(1))
     assert len(spoof) == len(said)
     assert np.mean(spoof**2) == pytest.approx(1)
     assert not np.array_equal(spoof, said)

@@ -51,7 +51,7 @@ def draw(
         above, below, bar = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (1, 1)))
         duration = len(signal) / rate
         length, hop = (n / rate for n in window.samples(rate))
-        time = np.arange(len(frames)) * hop + length / 2
+        time = np.arange(len(frames), dtype=np.float64) * hop + length / 2
         n_smooth = max(1, round(max(_SMOOTH_S, duration * _SMOOTH_SHARE) / hop))
         _draw_llr(above, time, frames, n_smooth, f"mean over {n_smooth * hop:.2g} s", threshold)
         image = _draw_spectrogram(below, signal, rate)

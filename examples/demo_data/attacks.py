@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 import scipy.signal
 from numpy.typing import NDArray
 
-from examples.demo_data.voice import HOP, RATE, Signal, Speaker, filter_by_steps, rfft, speak, unit_rms, upsample
+from examples.demo_data.voice import HOP, N_FFT, RATE, Signal, Speaker, filter_by_steps, speak, unit_rms, upsample
 
 _STFT_SIZE, _STFT_HOP = 512, 128  # samples
 _LPC_ORDER = 18
@@ -33,7 +32,7 @@ def linear_prediction(target: Speaker, seconds: float, rng: np.random.Generator)
     for row, r in zip(coefficients, autocorrelation, strict=True):
         row[1:] = scipy.linalg.solve_toeplitz(r[:-1], -r[1:])
     gain = np.sqrt(np.maximum(np.einsum("ij,ij->i", coefficients, autocorrelation), 0))
-    envelopes = gain[:, None] / rfft(coefficients)
+    envelopes = gain[:, None] / np.fft.rfft(coefficients, N_FFT)
     return unit_rms(filter_by_steps(envelopes, _excitation(frames, len(speech), rng)))
 
 
@@ -113,16 +112,9 @@ def splicing(target: Speaker, seconds: float, rng: np.random.Generator) -> Signa
     return unit_rms(output[: len(speech)])
 
 
-class Attack(NamedTuple):
-    """A way of spoofing; `spoof` says something in the voice of a speaker, `is_seen` in the training data, too."""
-
-    description: str
-    spoof: Callable[[Speaker, float, np.random.Generator], Signal]
-    is_seen: bool = True
-
-
-ATTACKS = {
-    "A01": Attack("linear prediction, excited by pulses and noise", linear_prediction),
-    "A02": Attack("mel spectrogram, inverted by Griffin-Lim", mel_inversion),
-    "A03": Attack("splices of the target's other utterances", splicing, is_seen=False),
+ATTACKS: dict[str, Callable[[Speaker, float, np.random.Generator], Signal]] = {
+    "A01": linear_prediction,
+    "A02": mel_inversion,
+    "A03": splicing,  # only in eval
 }
+UNSEEN = ("A03",)

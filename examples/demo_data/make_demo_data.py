@@ -6,8 +6,7 @@
 
 No human voice is in it: the 'bona fide' speech comes from a source-filter model of a voice, the
 spoofs are such speech after a vocoder. Error rates on it show that the pipeline works, no more.
-The same seed and sizes give the same files for any --n_jobs; a folder that holds them already is
-left as it is.
+The same sizes give the same files for any --n_jobs; a folder that holds them already is left as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Split(NamedTuple):
     name: str
     ending: str
     n_speakers: int
-    n_bonafide: int
+    n_bonafide: int  # and as many spoofs
 
     def protocol(self, folder: Path) -> Path:
         """Return the path of the CM protocol."""
@@ -51,13 +50,8 @@ class Utterance(NamedTuple):
     seed: tuple[int, ...]
 
 
-SPLITS = (
-    Split("train", "trn", n_speakers=10, n_bonafide=100),
-    Split("dev", "trl", n_speakers=6, n_bonafide=20),
-    Split("eval", "trl", n_speakers=12, n_bonafide=100),
-)
-SPOOFS_PER_BONAFIDE = 1
-VERSION = 3  # to be raised whenever the same seed would give other signals
+SPLITS = (Split("train", "trn", 10, 100), Split("dev", "trl", 6, 20), Split("eval", "trl", 12, 100))
+VERSION = 3  # to be raised whenever the signals change
 ABOUT = "demo_data.json"
 
 
@@ -66,41 +60,37 @@ def build_parser() -> argparse.ArgumentParser:
     sizes = [split.n_bonafide for split in SPLITS]
     parser = cli.parser(__doc__)
     parser.add_argument("--output_path", required=True, metavar="DIR", type=Path, help="folder of the data set")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="whole number from 0 on (default: 0)")
     parser.add_argument(
         "--n_bonafide",
         type=options.positive,
         nargs=3,
         default=sizes,
         metavar=("TRAIN", "DEV", "EVAL"),
-        help=f"bona fide utterances a split; {SPOOFS_PER_BONAFIDE} spoofs come with each "
-        f"(default: {' '.join(map(str, sizes))})",
+        help=f"bona fide utterances a split; as many spoofs come with them (default: {' '.join(map(str, sizes))})",
     )
     options.add_n_jobs(parser, "processes")
     return parser
 
 
-def make_demo_data(output_path: Path, seed: int, n_bonafide: Sequence[int], n_jobs: int | None = None) -> None:
+def make_demo_data(output_path: Path, n_bonafide: Sequence[int], n_jobs: int | None = None) -> None:
     """Write the data set, unless it is there already.
 
     Raises
     ------
     InputError
-        When the seed is negative, and when the folder holds protocols of another origin.
+        When the folder holds protocols of another origin.
     """
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must be 0 or more")
-    about = {"generator": VERSION, "seed": seed, "n_bonafide": list(n_bonafide), "whole": True}
-    foreign = [split.protocol(output_path) for split in SPLITS if split.protocol(output_path).exists()]
+    about = {"generator": VERSION, "n_bonafide": list(n_bonafide), "whole": True}
+    there = [split.protocol(output_path) for split in SPLITS if split.protocol(output_path).exists()]
     if (output_path / ABOUT).is_file():
-        if json.loads((output_path / ABOUT).read_text(encoding="utf-8")) == about and len(foreign) == len(SPLITS):
-            cli.log(f"{output_path}: holds this data set already (seed {seed}); nothing to do")
+        if json.loads((output_path / ABOUT).read_text(encoding="utf-8")) == about and len(there) == len(SPLITS):
+            cli.log(f"{output_path}: holds this data set already; nothing to do")
             return
-    elif foreign:
-        raise InputError(f"{foreign[0]}: of a data set that this script did not make; choose another folder")
+    elif there:
+        raise InputError(f"{there[0]}: of a data set that this script did not make; choose another folder")
 
-    _write_about(output_path, {**about, "whole": False})
-    plan = {split: list(_plan(split, n, seed, output_path)) for split, n in zip(SPLITS, n_bonafide, strict=True)}
+    _write(output_path / ABOUT, json.dumps(about | {"whole": False}))
+    plan = {split: list(_plan(split, n, output_path)) for split, n in zip(SPLITS, n_bonafide, strict=True)}
     everything = [utterance for utterances in plan.values() for utterance in utterances]
     for folder in {utterance.path.parent for utterance in everything}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,32 +99,29 @@ def make_demo_data(output_path: Path, seed: int, n_bonafide: Sequence[int], n_jo
         for _ in cli.progress(done, len(everything), "synthesis", "utterances"):
             pass
     for split, utterances in plan.items():
-        with files.replace_when_whole(split.protocol(output_path), text=True) as f:
-            f.writelines(utterance.line + "\n" for utterance in utterances)
-    _write_about(output_path, about)
-    cli.log(
-        f"{output_path}: {len(everything)} utterances of SYNTHETIC speech; one in {1 + SPOOFS_PER_BONAFIDE} bona fide"
-    )
+        _write(split.protocol(output_path), "\n".join(utterance.line for utterance in utterances))
+    _write(output_path / ABOUT, json.dumps(about))
+    cli.log(f"{output_path}: {len(everything)} utterances of SYNTHETIC speech; one in 2 bona fide")
 
 
-def _write_about(folder: Path, about: dict[str, object]) -> None:
-    with files.replace_when_whole(folder / ABOUT, text=True) as f:
-        f.write(json.dumps(about) + "\n")
+def _write(path: Path, text: str) -> None:
+    with files.replace_when_whole(path, text=True) as f:
+        f.write(text + "\n")
 
 
-def _plan(split: Split, n_bonafide: int, seed: int, folder: Path) -> Iterator[Utterance]:
+def _plan(split: Split, n_bonafide: int, folder: Path) -> Iterator[Utterance]:
     """Yield a split's utterances in the order of its protocol, bona fide first."""
     import numpy as np
 
-    from examples.demo_data.attacks import ATTACKS
+    from examples.demo_data.attacks import ATTACKS, UNSEEN
     from examples.demo_data.voice import draw_speaker
 
     place = SPLITS.index(split)
     first_speaker = 1 + sum(other.n_speakers for other in SPLITS[:place])
-    rng = np.random.default_rng([seed, place])
+    rng = np.random.default_rng([0, place])
     speakers = [draw_speaker(rng) for _ in range(split.n_speakers)]
-    attacks = [name for name, attack in ATTACKS.items() if attack.is_seen or split.name == "eval"]
-    labels = [None] * n_bonafide + rng.permutation(np.resize(attacks, n_bonafide * SPOOFS_PER_BONAFIDE)).tolist()
+    attacks = [name for name in ATTACKS if name not in UNSEEN or split.name == "eval"]
+    labels = [None] * n_bonafide + rng.permutation(np.resize(attacks, n_bonafide)).tolist()
     numbers = 1 + rng.permutation(len(labels))  # a low number is no sign of either class
     for i, (number, attack) in enumerate(zip(numbers, labels, strict=True)):
         name = f"LA_{split.name[0].upper()}_{number:07d}"  # the real ids start above a million
@@ -143,7 +130,7 @@ def _plan(split: Split, n_bonafide: int, seed: int, folder: Path) -> Iterator[Ut
             f"LA_{first_speaker + i % len(speakers):04d} {name} - " + (f"{attack} spoof" if attack else "- bonafide"),
             speakers[i % len(speakers)],
             attack,
-            (seed, place, i, 1),
+            (0, place, i, 1),
         )
 
 
@@ -155,7 +142,7 @@ def _write_recording(utterance: Utterance) -> None:
     from examples.demo_data.voice import RATE, record, speak
 
     rng = np.random.default_rng(utterance.seed)
-    say = ATTACKS[utterance.attack].spoof if utterance.attack else speak
+    say = ATTACKS[utterance.attack] if utterance.attack else speak
     signal = record(say(utterance.speaker, rng.uniform(1.4, 2.4), rng), rng)
     soundfile.write(utterance.path, signal, RATE, subtype="PCM_16")
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 import scipy.ndimage
 import scipy.signal
 from numpy.typing import NDArray
 
 RATE = 16000  # Hz
 HOP = 160  # samples, 10 ms: the step of formants, levels and pitch
-_N_FFT = 1280  # samples; the narrowest formant (40 Hz) has fallen by 76 dB after so many
+N_FFT = 1280  # samples; the narrowest formant (40 Hz) has fallen by 76 dB after so many
+_Z = np.exp(-2j * np.pi * np.fft.rfftfreq(N_FFT))  # z⁻¹ on the unit circle
 _OVERSAMPLING = 4  # a glottal pulse ends in a step, which aliases audibly if drawn at RATE
 
 Signal = NDArray[np.float64]
@@ -116,15 +116,14 @@ def speak(speaker: Speaker, seconds: float, rng: np.random.Generator) -> Signal:
     # Breath is strongest while the glottis is open, and is heard between the pulses too.
     source = unit_rms(pulses) * voicing + speaker.breath * breath * rng.normal(size=n) * (0.4 + opening)
     frequencies = np.hstack([formants, np.full((len(formants), 5), np.arange(3500, 8000, 1000))]) * speaker.tract
-    cascade = np.ones((len(formants), 1))
+    cascade = np.ones((len(formants), len(_Z)), complex)
     for frequency in frequencies.T:
         if frequency.max() < RATE / 2 - 200:
-            cascade = _product(cascade, _pole_pair(frequency, _bandwidth(frequency)))
-    # Unit gain at 0 Hz, and at the middle of the band-pass.
-    speech = filter_by_steps(cascade.sum(axis=1, keepdims=True) / rfft(cascade), source)
-    band_pass = _pole_pair(centre, 0.35 * centre)
-    zeros = (1 - band_pass[:, 2:]) / 2 * np.array([1.0, 0.0, -1.0])
-    hiss = filter_by_steps(rfft(zeros) / rfft(band_pass), rng.normal(size=n))
+            poles = _pole_pair(frequency, _bandwidth(frequency))
+            cascade *= poles[:, :1] / poles  # unit gain at 0 Hz
+    speech = filter_by_steps(cascade, source)
+    zeros = (1 - np.exp(-0.7 * np.pi * centre / RATE))[:, None] / 2 * (1 - _Z**2)  # unit gain at the centre
+    hiss = filter_by_steps(zeros / _pole_pair(centre, 0.35 * centre), rng.normal(size=n))
     return unit_rms(unit_rms(speech) + frication * unit_rms(hiss))
 
 
@@ -185,23 +184,10 @@ def _bandwidth(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     return 15 * (frequency / 500) ** -2 + 20 * np.sqrt(frequency / 500) + 5 * (frequency / 500) ** 2
 
 
-def _pole_pair(frequency: NDArray[np.float64], bandwidth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 − 2r cos(θ) z⁻¹ + r² z⁻² as coefficients ``[n_steps, 3]`` for resonances given in Hz."""
+def _pole_pair(frequency: NDArray[np.float64], bandwidth: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return the denominator ``[n_steps, bins]`` of resonances given in Hz."""
     radius = np.exp(-np.pi * bandwidth / RATE)
-    return np.stack([np.ones_like(radius), -2 * radius * np.cos(2 * np.pi * frequency / RATE), radius**2], axis=1)
-
-
-def _product(polynomials: NDArray[np.float64], quadratics: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multiply polynomials ``[n_steps, k]`` by quadratic ones, row by row."""
-    product = np.zeros((len(polynomials), polynomials.shape[1] + 2))
-    for lag in range(3):
-        product[:, lag : lag + polynomials.shape[1]] += quadratics[:, lag, None] * polynomials
-    return product
-
-
-def rfft(coefficients: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Evaluate polynomials in z⁻¹, ``[n_steps, k]``, on the unit circle, as `filter_by_steps` wants them."""
-    return scipy.fft.rfft(coefficients, _N_FFT, axis=1)
+    return 1 - np.multiply.outer(2 * radius * np.cos(2 * np.pi * frequency / RATE), _Z) + np.outer(radius**2, _Z**2)
 
 
 def filter_by_steps(responses: NDArray[np.complex128], signal: Signal) -> Signal:
@@ -213,9 +199,9 @@ def filter_by_steps(responses: NDArray[np.complex128], signal: Signal) -> Signal
     padded = np.pad(signal, (HOP, 2 * HOP))
     window = scipy.signal.get_window("hann", 2 * HOP)  # sums to 1 at this hop
     stretches = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP)[::HOP][: len(responses)] * window
-    rung = scipy.fft.irfft(rfft(stretches) * responses[: len(stretches)], axis=1)
-    total = np.zeros((len(rung) + _N_FFT // HOP, HOP))
-    for i in range(_N_FFT // HOP):
+    rung = np.fft.irfft(np.fft.rfft(stretches, N_FFT) * responses[: len(stretches)], axis=1)
+    total = np.zeros((len(rung) + N_FFT // HOP, HOP))
+    for i in range(N_FFT // HOP):
         total[i : i + len(rung)] += rung[:, i * HOP : (i + 1) * HOP]
     return total.ravel()[HOP : HOP + len(signal)]
 
@@ -249,9 +235,9 @@ def record(speech: Signal, rng: np.random.Generator) -> Signal:
     signal = scipy.signal.fftconvolve(signal, room)[: len(signal)]
     signal = scipy.signal.fftconvolve(signal, scipy.signal.firwin2(513, octaves, gains, fs=RATE), mode="same")
     # Noise that falls by 0 to 6 dB an octave.
-    spectrum = scipy.fft.rfft(rng.normal(size=len(signal)))
+    spectrum = np.fft.rfft(rng.normal(size=len(signal)))
     frequency = np.maximum(np.arange(len(spectrum)) * RATE / len(signal), 50.0)
-    noise = unit_rms(scipy.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), len(signal)))
+    noise = unit_rms(np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), len(signal)))
     signal = unit_rms(signal) + 10 ** (-rng.uniform(35, 50) / 20) * noise
     signal *= 10 ** (rng.uniform(-32, -22) / 20)
     return signal * min(1.0, 0.95 / np.abs(signal).max())
