@@ -28,6 +28,14 @@ def test_penalties_that_are_none_are_refused(l2):
         LogisticOptions(l2)
 
 
+def test_the_defaults_of_base_models_are_those_of_the_options():
+    parser = argparse.ArgumentParser()
+    options.add_base_training_arguments(parser)
+    settings = vars(parser.parse_args([]))
+    assert TrainingOptions.of(settings) == TrainingOptions(512, 300, 1e-3, 1e-3, 0.0, 0, "incremental")
+    assert (settings["data_path"], settings["model_path"]) == ("./data/train/mfcc.pkl", "./model/mfcc")
+
+
 @pytest.mark.parametrize("n_components", [64, None])
 def test_a_fusions_arguments_are_the_options_of_its_method(n_components):
     parser = argparse.ArgumentParser()

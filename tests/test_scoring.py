@@ -22,7 +22,8 @@ from countermeasure.stages import scoring, training
 from countermeasure.stages.extraction import extract
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
-from countermeasure.trials.score_files import read_cm_scores, read_record, write_scores
+from countermeasure.trials.score_files import ModelsRecord, read_cm_scores, read_record, write_scores
+from tDCF_python import metrics
 
 
 def write_models(folder, n_dims=60, shift=0.0):
@@ -55,7 +56,7 @@ def place(lists, tmp_path):
 def score(place, **settings):
     names = {"data_path": place / "dev-mfcc.pkl", "label_path": place / "protocol.txt"}
     models = dict(zip(("model_path_bon", "model_path_sp"), model_files(place / "model"), strict=True))
-    scoring.score_list(**{**names, **models, "output_path": place / "scores.txt", "n_jobs": 1, **settings})
+    return scoring.score_list(**{**names, **models, "output_path": place / "scores.txt", "n_jobs": 1, **settings})
 
 
 def fused(place):
@@ -120,7 +121,7 @@ def test_the_scores_of_a_fusion_know_its_columns(place):
     scoring.score_fusion(place / "lists" / "dev", *models, place / "protocol.txt", place / "scores.txt", n_jobs=1)
     record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
     assert record.models_sha256 == models_sha256(place / "fusion")
-    assert (record.split, record.inputs) == ("dev", ["mfcc-bon", "mfcc-sp"])
+    assert (record.split, record.inputs, record.models) == ("dev", ["mfcc-bon", "mfcc-sp"], None)
 
 
 def test_a_record_that_a_killed_run_left_vouches_for_nothing(place):
@@ -163,6 +164,23 @@ def test_the_record_is_of_the_models_that_scored_though_others_take_their_place(
     score(place)
     record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
     assert record.models_sha256 == models != models_sha256(place / "model")
+
+
+def test_the_eer_needs_labels_of_both_classes(place, capsys):
+    eer = score(place)
+    own = read_cm_scores(place / "scores.txt")
+    assert (eer.rate, eer.threshold) == metrics.eer(own.scores[own.bonafide], own.scores[~own.bonafide])
+    assert (eer.n_bonafide, eer.n_spoof) == (6, 6)
+    assert str(eer).endswith(f"% at threshold {eer.threshold:.6f}")
+    arrays = [array for array, _ in read_list(place / "dev-mfcc.pkl")]
+    trials = read_protocol(place / "protocol.txt")
+    for label, said in ((None, "is blind: without labels there is no EER"), ("spoof", "needs bona fide and spoof")):
+        with ListWriter(place / "dev-mfcc.pkl") as out:
+            for array in arrays:
+                out.append(array, label)
+        (place / "protocol.txt").write_text("".join(f"{t.speaker} {t.utterance} - - {label or '-'}\n" for t in trials))
+        assert score(place) is None
+        assert said in capsys.readouterr().err
 
 
 # -- features of another kind ----------------------------------------------------------------------------
@@ -209,6 +227,9 @@ def test_where_models_or_list_do_not_say_what_they_are_of_one_warning_does(place
     capsys.readouterr()
     score(place)
     assert "does not say" not in capsys.readouterr().err
+    models = read_record(place / "scores.txt", files.sha256(place / "scores.txt")).models
+    n_frames = [sum(len(x) for x, own in read_list(place / "dev-mfcc.pkl") if own == label) for label in LABELS]
+    assert models == ModelsRecord("gmm", "features", [2, 2], n_frames)
     provenance.path_of(place / "dev-mfcc.pkl").unlink()
     assert "dev-mfcc.pkl does not say what it holds" in (found := warning())
     assert "(mfcc features)" in found
