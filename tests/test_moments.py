@@ -94,7 +94,7 @@ def numbered(tmp_path):
 
 def test_samples_are_in_order_and_without_repetition(numbered, rng):
     items = np.array([1, 2, 4, 6])
-    allowed = np.concatenate([numbered.item(i)[:, 0] for i in items])
+    allowed = np.concatenate([numbered.rows(i, 0, numbered.n_rows[i])[:, 0] for i in items])
     for n in (1, 20, 100):
         drawn = sample(numbered, items, n, rng)
         assert drawn.shape == (n, 1)
@@ -117,7 +117,7 @@ def test_where_there_are_fewer_all_are_taken(numbered, rng):
     items = np.array([0, 1, 6])
     for n in (143, 144, 10_000):
         np.testing.assert_array_equal(
-            sample(numbered, items, n, rng), np.concatenate([numbered.item(i) for i in items])
+            sample(numbered, items, n, rng), np.concatenate([numbered.rows(i, 0, numbered.n_rows[i]) for i in items])
         )
 
 
@@ -126,7 +126,7 @@ def test_every_row_is_drawn_equally_often(numbered):
     counts = np.zeros(sum(LENGTHS))
     for seed in range(500):
         counts[sample(numbered, items, 10, np.random.default_rng(seed))[:, 0].astype(int)] += 1
-    rows = np.concatenate([numbered.item(i)[:, 0] for i in items]).astype(int)
+    rows = np.concatenate([numbered.rows(i, 0, numbered.n_rows[i])[:, 0] for i in items]).astype(int)
     assert counts.sum() == counts[rows].sum() == 5000
     # 98 each, give or take 5 standard deviations of 500 draws with p = 10/51.
     assert (np.abs(counts[rows] - 500 * 10 / 51) < 45).all()

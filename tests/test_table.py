@@ -20,6 +20,10 @@ LENGTHS = [3, 40, 1, 17, 25, 8, 100, 12]
 LABELS = ["bonafide", "spoof", None, "spoof"] * 2
 
 
+def item(table, i):
+    return table.rows(i, 0, int(table.n_rows[i]))
+
+
 def write_list(path, values, labels=None):
     with ListWriter(path) as out:
         for value, label in zip(values, labels or ["bonafide", "spoof"] * len(values), strict=False):
@@ -42,10 +46,10 @@ def assert_holds(table, values):
     for i, value in enumerate(values):
         assert table.n_rows[i] == (0 if value is None else len(value))
         if value is not None:
-            np.testing.assert_array_equal(table.item(i), value.reshape(len(value), -1))
-            assert table.item(i).dtype == value.dtype.newbyteorder("=")
+            np.testing.assert_array_equal(item(table, i), value.reshape(len(value), -1))
+            assert item(table, i).dtype == value.dtype.newbyteorder("=")
             middle = slice(len(value) // 3, len(value) - len(value) // 4)
-            np.testing.assert_array_equal(table.rows(i, middle.start, middle.stop), table.item(i)[middle])
+            np.testing.assert_array_equal(table.rows(i, middle.start, middle.stop), item(table, i)[middle])
 
 
 @pytest.fixture
@@ -86,8 +90,8 @@ def test_numbers_of_several_kinds_are_read_as_float64(tmp_path, arrays):
     """Bare numbers are one row."""
     values = [2.5, np.float64(3), np.array([[4]]), np.array([5.5, 6.5], np.float32), arrays[0][:0]]
     with Table([pickled(tmp_path / "a.pkl", [(value, "spoof") for value in values])]) as table:
-        assert [table.item(i).tolist() for i in range(5)] == [[[2.5]], [[3]], [[4]], [[5.5], [6.5]], []]
-        assert table.item(2).dtype == np.float64
+        assert [item(table, i).tolist() for i in range(5)] == [[[2.5]], [[3]], [[4]], [[5.5], [6.5]], []]
+        assert item(table, 2).dtype == np.float64
 
 
 def test_lists_are_laid_side_by_side(tmp_path, arrays):
@@ -97,7 +101,7 @@ def test_lists_are_laid_side_by_side(tmp_path, arrays):
     with Table(columns) as table, Table(columns[::-1]) as reversed_table:
         assert (table.widths, table.n_columns, reversed_table.widths) == ([1, 4], 5, [4, 1])
         assert_holds(table, [np.column_stack([array[:, 0] * 2, array]) for array in arrays])
-        np.testing.assert_array_equal(reversed_table.item(1), np.column_stack([arrays[1], scores[1]]))
+        np.testing.assert_array_equal(item(reversed_table, 1), np.column_stack([arrays[1], scores[1]]))
 
     files = [np.array([[i + 0.5]]) for i in range(4)]
     silences = [np.array([[100.0 * i, 7]]) for i in range(4)]
@@ -182,7 +186,7 @@ def test_an_index_may_reach_to_the_end_of_the_file_and_no_further(tmp_path, arra
     path = described(tmp_path / "a.pkl", arrays)
     last = os.path.getsize(path) - 100 * 16  # bytes of the longest
     with Table([described(path, arrays, starts=[last] * 8)]) as table:
-        assert table.item(6).tobytes() == path.read_bytes()[last:]
+        assert item(table, 6).tobytes() == path.read_bytes()[last:]
     described(path, arrays, starts=[last] * 6 + [last + 1, last])
     with pytest.raises(InputError, match="empty"):
         Table([path])
@@ -288,7 +292,7 @@ def test_files_are_closed_after_any_error(tmp_path, arrays, protocol):
             with pytest.raises((InputError, FileNotFoundError)):
                 Table(paths)
         with Table([first, first]) as table:
-            table.item(0)
+            item(table, 0)
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
     assert len(os.listdir("/proc/self/fd")) == before

@@ -31,38 +31,23 @@ class Record:
 
     Attributes
     ----------
-    kind : {'features', 'frame scores', 'file scores'}
-    split : str
-        'train', 'dev' or 'eval'.
+    split : {'train', 'dev', 'eval'}
     feature : dict
-        Type and settings, see `features.settings`; its ``type`` is text.
+        Type and settings, see `features.settings`.
     sampling_rate : int
         In Hz.
-    dtype : str
-    protocol_sha256 : str
-        See `protocol_sha256`.
+    protocol_sha256, list_sha256, versions
+        See `protocol_sha256`, `files.sha256`, `versions.current`.
     audio_sha256 : str
-        Over the SHA-256 of each trial's audio file, in the protocol's order, see `combined_sha256`.
-    list_sha256 : str
-        Of the list itself, see `files.sha256`.
-    versions : dict of str to str
-        See `versions.current`.
-    skipped : list of str
-        Utterances of the protocol that are not in the list, since their recordings cannot be used.
-    padded : list of str
-        Utterances shorter than one window, filled up with zeros.
-    mixed_down : list of str
-        Utterances of several channels, of which the list has the mean.
-    wrong_md5 : list of str
-        Utterances whose FLAC file libsndfile refuses, and whose samples do not have the MD5 that it states.
-    utterances : list of str
-        In the list's order.
-    speakers : list of (str or None)
-        One an utterance; None where the protocol names none.
-    n_frames : list of int
-        Rows of each item; 0 for one without an array.
+        `combined_sha256` of each trial's audio file, in the protocol's order.
+    skipped, padded, mixed_down, wrong_md5 : list of str
+        Utterances that are not in the list, since their recordings cannot be used; that were shorter than one window
+        and filled up with zeros; of several channels, of which the list has the mean; whose FLAC file libsndfile
+        refuses, and whose samples do not have the MD5 that it states.
+    utterances, speakers, n_frames : list
+        Of each item; a speaker is None where the protocol names none, and n_frames 0 without an array.
     index : Index or None
-        None where the arrays differ in kind.
+        None in the records of older suites.
     model : dict of str to str
         Of scores: name and training id of the models that gave them, SHA-256 of both and of the lists they are of.
     format : int
@@ -119,7 +104,7 @@ class Source:
 
 
 def check_feature(feature: dict[str, Any]) -> None:
-    """Check that a feature's settings name its type; raises ValueError else."""
+    """Check that a feature's settings name its type; raises ValueError otherwise."""
     if type(feature.get("type")) is not str:
         raise ValueError("feature.type is not text")
 
@@ -159,17 +144,7 @@ def matches(list_path: str | os.PathLike[str], record: Record) -> bool:
 
 
 class Described(NamedTuple):
-    """What is known about a list.
-
-    Attributes
-    ----------
-    sha256 : str
-        Its own.
-    record : Record or None
-        None where there is none that belongs to it.
-    doubt : str or None
-        What is wrong then, for the caller to be told.
-    """
+    """A list's SHA-256 and the record that belongs to it; if there is none, why, for the caller to be told."""
 
     sha256: str
     record: Record | None

@@ -43,18 +43,7 @@ def grouped(parts: Sequence[Part], n: int) -> list[Sequence[Part]]:
 
 
 class _List(NamedTuple):
-    """A list, and where its items are.
-
-    Attributes
-    ----------
-    file : ListFile
-    labels : list of str or None
-    dtype : numpy.dtype
-    n_columns : int
-    starts : array [n_items], int64
-        First byte of the data; 0 for an item that was left out.
-    n_rows : array [n_items], int64
-    """
+    """A list, and where its items are: arrays [n_items] of each one's first byte and number of rows."""
 
     file: ListFile
     labels: list[str | None]
@@ -248,10 +237,6 @@ class Table(AbstractContextManager):
     def name(self, i: int) -> str:
         """Return what item `i` is called in messages."""
         return self.utterances[i] if self.utterances else f"item {i + 1}"
-
-    def item(self, i: int) -> np.ndarray:
-        """Return the rows of item `i`; array [rows, columns]."""
-        return self.rows(i, 0, int(self.n_rows[i]))
 
     def rows(self, item: int, start: int, stop: int) -> np.ndarray:
         """Return some rows of an item; array [stop - start, columns]."""
