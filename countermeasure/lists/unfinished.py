@@ -19,7 +19,6 @@ from typing import IO, Any
 import numpy as np
 
 from countermeasure import records
-from countermeasure.errors import InputError
 from countermeasure.files import check_place, open_locked, sha256
 from countermeasure.lists.pickles import LIST_END, LIST_START, Index, ItemWriter
 
@@ -29,16 +28,9 @@ PART = 500
 
 @dataclass(frozen=True)
 class Recording:
-    """What is known of a recording that a list has dealt with.
+    """What is known of a recording that a list has dealt with, see `audio.Recording`.
 
-    Attributes
-    ----------
-    sha256 : str
-        Of its file; empty where there is none.
-    rate, n_channels, n_samples, md5_matches
-        See `audio.Recording`.
-    problem : str or None
-        Why the list has no feature of it.
+    `sha256` is empty where there is no file; `problem` says why the list has no feature of it.
     """
 
     sha256: str = ""
@@ -88,7 +80,8 @@ class UnfinishedList(AbstractContextManager):
 
     def __init__(self, path: str | os.PathLike[str], settings: Any, restart: bool = False):
         self.path = Path(path)
-        self._items_path, self._parts_path = _paths(self.path)
+        self._items_path = self.path.with_name(f".{self.path.name}.items")
+        self._parts_path = self.path.with_name(f".{self.path.name}.parts")
         self._settings, self._restart = json.dumps(settings), restart
         self.recordings: list[Recording] = []
         self.n_frames: list[int] = []
@@ -193,21 +186,5 @@ class UnfinishedList(AbstractContextManager):
                     self._parts_path.unlink(missing_ok=True)
 
 
-def remove_unfinished(path: str | os.PathLike[str]) -> None:
-    """Delete what is left of a list that is finished, unless another run has it open."""
-    items, parts = _paths(Path(path))
-    if items.exists() or parts.exists():
-        with contextlib.suppress(InputError):
-            descriptor = open_locked(items, items)
-            parts.unlink(missing_ok=True)
-            items.unlink(missing_ok=True)
-            os.close(descriptor)
-
-
 def _line(part: _Part) -> str:
     return json.dumps(vars(part), default=vars) + "\n"
-
-
-def _paths(path: Path) -> tuple[Path, Path]:
-    """Return where the items of a list and the lines about their parts are."""
-    return path.with_name(f".{path.name}.items"), path.with_name(f".{path.name}.parts")

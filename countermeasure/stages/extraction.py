@@ -13,7 +13,7 @@ from countermeasure.errors import InputError
 from countermeasure.features import features
 from countermeasure.files import refuse_overwriting, replace_when_whole
 from countermeasure.lists import names, provenance
-from countermeasure.lists.unfinished import Recording, UnfinishedList, remove_unfinished
+from countermeasure.lists.unfinished import Recording, UnfinishedList
 from countermeasure.stages.recordings import Source
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import read_protocol
@@ -144,7 +144,6 @@ class _List:
         ):
             return False
         log(f"{self.path}: is there, made from the same recordings with the same settings")
-        remove_unfinished(self.path)
         return True
 
     def finish(self, source: Source, unfinished: UnfinishedList) -> None:
