@@ -1,9 +1,9 @@
 """The organisers' function names, over the functions of `tDCF_python.metrics`.
 
-Parameters and returned values are those that the evaluation tool of ASVspoof 2021 documents; the code was
-written from the formulas in the papers that `tDCF_python.metrics` names.
-Scores are higher for bona fide speech (for speaker verification: for the claimed speaker), rates are fractions.
-The tool decides exact ties of small classes by the rounding of its floats; here the first of several equal
+Parameters and returned values are those that the evaluation tool of ASVspoof 2021 documents; the code was written from
+the formulas in the papers that `tDCF_python.metrics` names. Scores are higher for bona fide speech (for speaker
+verification: for the claimed speaker), rates are fractions. All raise `InputError` when a class is empty or a score is
+not finite. The tool decides exact ties of small classes by the rounding of its floats; here the first of several equal
 differences is taken.
 """
 
@@ -35,11 +35,6 @@ def compute_det_curve(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayL
         Fractions of rejected targets and of accepted nontargets.
     thresholds : ndarray, shape [n_target + n_nontarget + 1]
         The last rejected score; before the first, the lowest − 0.001.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
     """
     curve = metrics.det_curve(target_scores, nontarget_scores)
     return curve.p_miss, curve.p_fa, curve.thresholds
@@ -68,18 +63,13 @@ def obtain_asv_error_rates(
     Pmiss_spoof_asv, Pfa_spoof_asv : float or None
         Fractions of rejected and of accepted spoofs; None without any spoof. The tool of 2019 returned the
         first three values only, so code written for it takes ``obtain_asv_error_rates(...)[:3]``.
-
-    Raises
-    ------
-    InputError
-        When there is no target or no nontarget, or a score is not finite.
     """
     targets, nontargets = metrics.checked(tar_asv, "target"), metrics.checked(non_asv, "nontarget")
     p_fa, p_miss = float(np.mean(nontargets >= asv_threshold)), float(np.mean(targets < asv_threshold))
     if not np.size(spoof_asv):
         return p_fa, p_miss, None, None
-    spoofs = metrics.checked(spoof_asv, "spoof")
-    return p_fa, p_miss, float(np.mean(spoofs < asv_threshold)), float(np.mean(spoofs >= asv_threshold))
+    rejected = float(np.mean(metrics.checked(spoof_asv, "spoof") < asv_threshold))
+    return p_fa, p_miss, rejected, 1 - rejected
 
 
 def compute_tDCF(  # noqa: N802
@@ -120,8 +110,7 @@ def compute_tDCF(  # noqa: N802
     Raises
     ------
     InputError
-        When a class is empty, a score is not finite, the cost model lacks a key or the rates leave the t-DCF
-        without meaning.
+        When the cost model lacks a key or the rates leave the t-DCF without meaning, too.
     """
     model = cost_model or {}
     legacy = "Cmiss_cm" in model

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from countermeasure.evaluation.results import ATTACK, Comparison, Group, Study, SystemResult
+from countermeasure.evaluation.results import ATTACK, Comparison, Study, SystemResult
 from countermeasure.evaluation.tables import LEVEL_NAME, NO_INTERVAL, decimals, number, p_value, percent
 from countermeasure.lists import names
 from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record
@@ -40,20 +40,6 @@ def _on_chance(found: Sequence[Comparison]) -> str:
     if doubtful:
         return f"May be chance: the difference in EER between {found[0].reference} and {doubtful}"
     return f"Every other system's EER differs from that of {found[0].reference} by more than chance (p < 0.05)"
-
-
-def hardest(study: Study) -> Iterator[str]:
-    """Yield a line on each system's group with the highest EER, by one column."""
-
-    def eer(group: Group) -> float:
-        return group.value(EER) or 0
-
-    for system in study.systems if len(study.by) == 1 else ():
-        if groups := [group for group in system.groups(*study.by)[:-1] if group.evaluation]:
-            worst = max(groups, key=eer)
-            yield (
-                f"Hardest {study.by[0]} for {system.name}: {worst.name}, EER {percent(eer(worst), decimals([worst]))}"
-            )
 
 
 # -- notes -------------------------------------------------------------------------------------------
@@ -110,27 +96,16 @@ def _causes(models: ModelsRecord | None) -> Iterator[str]:
 
 
 def _notes_on_units(systems: Sequence[SystemResult], over: str | None) -> Iterator[str]:
-    """Yield what there is to say of intervals over trials, or over too few units, once for all systems."""
-
-    def of(some: Sequence[str]) -> str:
-        return f"{', '.join(some)}: " if len(some) < len(systems) else ""
-
-    over_trials = [system for system in systems if system.units and system.units.over == intervals.TRIALS]
-    if over_trials and over is None:
-        unnamed = any((system.scores.speakers == b"").any() for system in over_trials)
-        why = "not every trial names its speaker" if unnamed else f"a class has fewer than {FEWEST_SPEAKERS} speakers"
+    """Yield what there is to say of intervals over trials, and of too few units for an interval."""
+    if over is None and any(system.units and system.units.over == intervals.TRIALS for system in systems):
         yield (
-            f"{of([system.name for system in over_trials])}intervals are over trials, for {why}; they say nothing of "
-            "other speakers and are likely too narrow"
+            f"intervals are over trials where one names no speaker or a class has fewer than {FEWEST_SPEAKERS} "
+            "speakers; they say nothing of other speakers and are likely too narrow"
         )
-    reasons: dict[str, list[str]] = {}
-    for system in systems:
-        every = [found.reason for group in (system.pooled, *system.parts) for found in group.intervals.values()]
-        for reason in dict.fromkeys(filter(None, every)):
-            reasons.setdefault(reason, []).append(system.name)
-    for reason, some in reasons.items():
+    groups = [group for system in systems for group in (system.pooled, *system.parts)]
+    for reason in {found.reason: None for group in groups for found in group.intervals.values() if found.reason}:
         hint = "; --intervals trials gives those over trials" if intervals.SPEAKERS in reason else ""
-        yield f"{of(some)}{NO_INTERVAL} {reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
+        yield f"{NO_INTERVAL} {reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
 
 
 # -- the development set -----------------------------------------------------------------------------

@@ -20,8 +20,9 @@ _SETS = {
     (31334, 109616): "ASVspoof 5, dev",
     (138688, 542086): "ASVspoof 5, eval (track 1)",
 }
-# Kind and waveform generator: X. Wang et al., ASVspoof 2019: a large-scale public database of synthesized, converted
-# and replayed speech, Computer Speech & Language 64, 2020, table 2. TTS: text to speech, VC: voice conversion.
+# Kind (TTS: text to speech, VC: voice conversion): README.LA.txt of the database. Waveform generator: X. Wang et al.,
+# ASVspoof 2019: a large-scale public database of synthesized, converted and replayed speech, Computer Speech & Language
+# 64, 2020.
 _ATTACKS = {
     "A01": "TTS, WaveNet",
     "A02": "TTS, WORLD vocoder",
@@ -57,9 +58,9 @@ def attacks(scores: CmScores) -> dict[str, str]:
     A07 to A19 are the attacks of 2021 LA and DF, too. Other corpora use the same ids for other attacks: trials are
     those of ASVspoof by their names and, as A01 to A06 occur everywhere, by the size of the whole set.
     """
-    evaluated = set(sorted(_ATTACKS)[6:])
-    found = {name.decode() for name in np.unique(scores.attacks[scores.attacks != b""])}
-    named = np.char.startswith(scores.utterances, b"LA_E_") | np.char.startswith(scores.utterances, b"DF_E_")
-    is_whole_set = data_set(scores) in ("ASVspoof 2019 LA, train", "ASVspoof 2019 LA, dev")
-    is_known = is_whole_set or (found & evaluated and bool(named.all()))
-    return {name: _ATTACKS[name] for name in sorted(found & set(_ATTACKS))} if is_known else {}
+    found = {name.decode() for name in np.unique(scores.attacks)} & set(_ATTACKS)
+    is_named = np.char.startswith(scores.utterances, b"LA_E_") | np.char.startswith(scores.utterances, b"DF_E_")
+    is_evaluated = bool(found) and max(found) > "A06" and bool(is_named.all())
+    if is_evaluated or data_set(scores) in ("ASVspoof 2019 LA, train", "ASVspoof 2019 LA, dev"):
+        return {name: _ATTACKS[name] for name in sorted(found)}
+    return {}

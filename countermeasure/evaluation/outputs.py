@@ -181,7 +181,7 @@ def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
             f"<p>{escape(_verification(study))}</p>",
         ],
         "How sure": [_table(tables.intervals(study)), _table(tables.comparisons(study))],
-        f"By {' and '.join(study.by)}": [attacks, *map(_table, tables.by_group(study)), _list(advice.hardest(study))],
+        f"By {' and '.join(study.by)}": [attacks, *map(_table, tables.by_group(study))],
         "At thresholds set elsewhere": [_table(tables.applied(study))],
         "Notes": [_list(study.notes)],
         "Pictures": [f'<div class="pictures">{"".join(shown.values())}</div>' if shown else ""],

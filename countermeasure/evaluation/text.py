@@ -14,7 +14,7 @@ _RULE = "-" * 72
 
 
 def to_text(study: Study, brief: bool = False) -> str:
-    """Return the report: the plain one for a single system, a table for several; then all else.
+    """Return the report: the plain one where there is a single system, then all tables and sentences.
 
     Parameters
     ----------
@@ -22,17 +22,14 @@ def to_text(study: Study, brief: bool = False) -> str:
     brief : bool
         Leave out what was computed for pictures alone: groups, intervals and comparisons.
     """
-    first = study.systems[0]
-    parts: list[str | Table | None] = []
-    if len(study.systems) > 1:
-        parts += [tables.systems(study), None if study.asv else WITHOUT_ASV]
-    else:
-        parts.append(_plain(study))
-        if first.applied or study.dev or (not brief and (first.units or study.by)):
-            parts.append(tables.systems(study))
+    parts: list[str | Table | None] = [tables.systems(study)]
+    if len(study.systems) == 1:
+        parts.insert(0, _plain(study))
+    elif not study.asv:
+        parts.append(WITHOUT_ASV)
     parts += [None if brief else tables.intervals(study), tables.applied(study)]
     if not brief:
-        parts += [tables.comparisons(study), *tables.by_group(study), "\n".join(advice.hardest(study))]
+        parts += [tables.comparisons(study), *tables.by_group(study)]
     on_fusions = advice.on_fusions(study.dev) if study.dev else ()
     parts.append("\n".join([*on_fusions, *advice.summary(study), *(f"Note: {note}" for note in study.notes)]))
     return "\n\n".join(str(part) for part in parts if part) + f"\n{_RULE}\n{study.signature()}"
