@@ -30,13 +30,12 @@ def truth(shift):
 
 
 @pytest.mark.parametrize("shift", [3.29, 1.683], ids=["5 % EER", "20 % EER"])
-@pytest.mark.parametrize("n_speakers", [10, 20])
-def test_intervals_over_speakers_cover_the_truth(n_speakers, shift):
+def test_intervals_over_speakers_cover_the_truth(shift):
     """At least 90 of 100; percentiles of a bootstrap over 10 speakers cover about 80, for a minimum 73."""
-    rng = np.random.default_rng(n_speakers)
+    rng = np.random.default_rng(10)
     covered = np.zeros(2)
     for _ in range(100):
-        scores, bonafide, codes = corpus(rng, n_speakers, shift=shift)
+        scores, bonafide, codes = corpus(rng, shift=shift)
         found = influences(scores, bonafide, Units("speakers", codes), COSTS)
         for k, (name, true) in enumerate(zip((EER, "min"), truth(shift), strict=True)):
             its = interval(found[name])
@@ -47,15 +46,13 @@ def test_intervals_over_speakers_cover_the_truth(n_speakers, shift):
 def test_a_minimum_is_corrected_for_being_found_on_the_same_trials():
     rng = np.random.default_rng(0)
     _, true = truth(1.683)
-    found = [influences(*_over_trials(corpus(rng, 50, 1, 3, 1.683, 0.0)), COSTS)["min"] for _ in range(100)]
+    found = []
+    for _ in range(100):
+        scores, bonafide, _ = corpus(rng, 50, 1, 3, 1.683, 0.0)
+        found.append(influences(scores, bonafide, Units("trials", np.arange(200)), COSTS)["min"])
     bias, corrected = (np.mean([getattr(one, name) for one in found]) - true for name in ("value", "corrected"))
     assert bias < -0.02
     assert abs(corrected) < abs(bias) / 2
-
-
-def _over_trials(made):
-    scores, bonafide, _ = made
-    return scores, bonafide, Units("trials", np.arange(len(scores)))
 
 
 def test_a_share_of_independent_trials_has_clopper_and_pearsons_interval():
@@ -160,11 +157,6 @@ def test_a_worse_system_is_found_out():
     for its, p in found[0]:
         assert p < 0.05
         assert its.low > 0
-
-
-def test_a_system_is_equal_to_itself():
-    found = pair(np.random.default_rng(1), 0)[0]
-    assert compare(found["min"], found["min"]) == (Interval(0.0, 0.0), 1.0)
 
 
 def test_the_mean_of_equal_influences_is_theirs():
