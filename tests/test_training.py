@@ -216,6 +216,21 @@ def test_a_class_of_few_rows_gets_fewer_components_and_says_so(tmp_path, items, 
     assert capsys.readouterr().err.count("bonafide: 5 rows allow 2 components of the 8 asked for") == 1
 
 
+@pytest.mark.parametrize(("n_bonafide", "n_components"), [(199, 1), (200, 2), (20, 1)])
+def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsys, n_bonafide, n_components):
+    items = [
+        (rng.normal(size=(1, 1)), label) for label, n in zip(LABELS, (n_bonafide, 300), strict=True) for _ in range(n)
+    ]
+    (tmp_path / "lists").mkdir()
+    write_list(tmp_path / "lists" / "x-bon-train-filelevel.pkl", items)
+    options = TrainingOptions(n_components=None, max_iter=3)
+    training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files=True)
+    assert [len(model.weights_) for model in loaded(tmp_path / "model")] == [n_components] * 2
+    said = capsys.readouterr().err
+    assert f"of the {n_bonafide} bonafide rows 100 for each" in said
+    assert " a file, " in said
+
+
 # -- passes ----------------------------------------------------------------------------------------
 
 

@@ -170,7 +170,8 @@ def _regression(
     chosen = np.sort(np.concatenate(list(items.values())))
     is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
     rows = means(table, chosen)
-    names = [name for name, n in zip(data.columns or [], table.widths, strict=True) for _ in range(n)]
+    columns = data.columns or [data.place.name]
+    names = [name for name, n in zip(columns, table.widths, strict=True) for _ in range(n)]
     mixtures = logistic.train(rows, is_bonafide, names, options.l2)
     models = []
     for label, parameters, own in zip(LABELS, mixtures, (is_bonafide, ~is_bonafide), strict=True):
