@@ -1,4 +1,3 @@
-import itertools
 import os
 import sys
 
@@ -8,8 +7,7 @@ import pytest
 from benchmarks.fusion import Corpus
 from countermeasure.errors import InputError
 from countermeasure.lists import names
-from countermeasure.lists.fusion import Column, columns, names_of_dimensions
-from countermeasure.lists.pickles import ListWriter
+from countermeasure.lists.fusion import columns
 from countermeasure.trials.lines import Trial
 
 
@@ -37,16 +35,6 @@ def test_a_split_is_a_whole_word(name):
     assert names.column(name) == name.removesuffix(".pkl")
 
 
-def test_different_lists_of_a_split_are_different_columns():
-    found = [
-        f"{model}-{c}-train{kind}.pkl"
-        for model, c, kind in itertools.product(
-            ("lfcc", "lfcc-25", "mfcc", "ensemble-lfcc+mfcc"), ("bon", "sp"), ("", "-filelevel")
-        )
-    ] + ["train-silence.pkl"]
-    assert len({names.column(name) for name in found}) == len(found)
-
-
 def filled(folder, *names):
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -54,68 +42,31 @@ def filled(folder, *names):
     return folder
 
 
-def test_columns_have_the_same_order_in_all_splits(tmp_path):
+@pytest.mark.parametrize("split", ["train", "dev", "eval"])
+def test_columns_are_lists_in_the_same_order_in_all_splits(tmp_path, split):
     """By file name, `eval-silence.pkl` would come first and `train-silence.pkl` last."""
-    found = {
-        split: columns(
-            filled(
-                tmp_path / split,
-                f"{split}-silence.pkl",
-                f"lfcc-bon-{split}.pkl",
-                f"lfcc-sp-{split}.pkl",
-                f"ensemble-lfcc+mfcc-bon-{split}-filelevel.pkl",
-                f"tuned-sp-{split}.pkl",
-            )
-        )
-        for split in ("train", "dev", "eval")
-    }
-    expected = ["ensemble-lfcc+mfcc-bon-filelevel", "lfcc-bon", "lfcc-sp", "silence", "tuned-sp"]
-    for split, its_columns in found.items():
-        assert [column.name for column in its_columns] == expected
-        assert its_columns[3].path == tmp_path / split / f"{split}-silence.pkl"
-
-
-def test_only_lists_are_columns(tmp_path):
-    folder = filled(tmp_path, "train-silence.pkl", "train-silence.pkl.json", "notes.txt", ".train-silence.pkl.part")
-    assert [column.name for column in columns(folder)] == ["silence"]
-
-
-def test_links_are_columns(tmp_path):
-    filled(tmp_path / "data", "lfcc-bon-train.pkl")
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "lfcc-bon-train.pkl").symlink_to(tmp_path / "data" / "lfcc-bon-train.pkl")
-    assert columns(tmp_path / "experiment")[0].path == tmp_path / "experiment" / "lfcc-bon-train.pkl"
-
-
-def test_folders_that_cannot_be_fused_are_refused(tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
-        columns(tmp_path / "absent")
-    with pytest.raises(InputError, match=r"no \.pkl in it"):
-        columns(filled(tmp_path / "empty", "notes.txt"))
-    mixed = filled(tmp_path / "mixed", "lfcc-bon-train.pkl", "lfcc-bon-eval.pkl", "lfcc-sp-train.pkl")
-    with pytest.raises(InputError, match=r"lfcc-bon-\w+\.pkl and lfcc-bon-\w+\.pkl are both the column 'lfcc-bon'"):
-        columns(mixed)
-    with pytest.raises(InputError, match="no such folder"):
-        columns(mixed / "lfcc-bon-train.pkl")
-
-
-def test_lists_whose_names_differ_are_not_taken_for_one(tmp_path):
-    folder = filled(tmp_path, "a-b-bon-train.pkl", "a_b-bon-train.pkl")
-    assert len({column.name for column in columns(folder)}) == 2
-
-
-def test_every_dimension_has_the_name_of_its_list(tmp_path):
-    arrays = {"a": np.zeros((1, 2)), "b": np.zeros(5), "c": np.zeros((3, 1))}
-    for name, array in arrays.items():
-        with ListWriter(tmp_path / f"{name}-train.pkl") as out:
-            out.append(None, "spoof")
-            out.append(array, "spoof")
+    lists = [f"{split}-silence.pkl", f"lfcc-bon-{split}.pkl", f"lfcc-25-bon-{split}.pkl", f"a-b-sp-{split}.pkl"]
+    lists += [f"ensemble-lfcc+mfcc-bon-{split}-filelevel.pkl", f"a_b-sp-{split}.pkl"]
+    filled(tmp_path, *lists, f"{split}-silence.pkl.json", "notes.txt", f".{split}-silence.pkl.part")
+    (tmp_path / f"tuned-sp-{split}.pkl").symlink_to(tmp_path / f"lfcc-bon-{split}.pkl")
     found = columns(tmp_path)
-    assert [column.name for column in found] == ["a", "b", "c"]
-    assert names_of_dimensions(found) == ["a", "a", "b", "c"]
-    with ListWriter(tmp_path / "d-train.pkl") as out:
-        out.append(None, "spoof")
-    assert names_of_dimensions([Column("d", tmp_path / "d-train.pkl")]) == ["d"]
+    expected = [
+        "a-b-sp",
+        "a_b-sp",
+        "ensemble-lfcc+mfcc-bon-filelevel",
+        "lfcc-25-bon",
+        "lfcc-bon",
+        "silence",
+        "tuned-sp",
+    ]
+    assert [column.name for column in found] == expected
+    assert [column.path for column in found[-2:]] == [tmp_path / lists[0], tmp_path / f"tuned-sp-{split}.pkl"]
+
+
+def test_two_lists_of_one_column_are_refused(tmp_path):
+    filled(tmp_path, "lfcc-bon-train.pkl", "lfcc-bon-eval.pkl", "lfcc-sp-train.pkl")
+    with pytest.raises(InputError, match=r"lfcc-bon-\w+\.pkl and lfcc-bon-\w+\.pkl are both the column 'lfcc-bon'"):
+        columns(tmp_path)
 
 
 # -- the benchmark's divisions ---------------------------------------------------------------------
@@ -148,8 +99,7 @@ def test_in_rotation_every_trial_is_tested_once_and_no_speaker_is_on_two_sides(t
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
 def test_names_that_are_no_unicode_are_refused_before_any_work(tmp_path):
-    with ListWriter(tmp_path / os.fsdecode(b"caf\xe9-bon-train.pkl")) as out:
-        out.append(np.zeros(3), "spoof")
+    filled(tmp_path, os.fsdecode(b"caf\xe9-bon-train.pkl"))
     with pytest.raises(InputError, match="is no Unicode"):
         columns(tmp_path)
     with pytest.raises(InputError, match="is no Unicode"):

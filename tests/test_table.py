@@ -250,6 +250,7 @@ def shorter(arrays):
     [
         (lambda arrays: arrays[:-1], None, r"other\.pkl: 7 items, but .*first\.pkl has 8"),
         (shorter, None, r"item 4 has rows: 17 in .*first\.pkl, 16 in .*other\.pkl"),
+        (lambda arrays: [array[:2] for array in arrays], None, r"item 1 has rows: 3 in .*, 2 in"),
         (lambda arrays: [None, *(array[:1] for array in arrays[1:])], None, r"other\.pkl: describes whole recordings"),
         (lambda arrays: arrays, ["spoof"] * 8, r"item 1 is bonafide in .*first\.pkl, spoof in .*other\.pkl"),
         (lambda arrays: [], None, r"other\.pkl: the list is empty"),

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from countermeasure.errors import InputError
 from countermeasure.lists import names
-from countermeasure.lists.pickles import read_list
 
 
 class Column(NamedTuple):
@@ -22,21 +18,15 @@ class Column(NamedTuple):
     path: Path
 
 
-def columns(data_dir: str | os.PathLike[str]) -> list[Column]:
-    """Return the lists of a folder, ordered by name.
+def columns(folder: Path) -> list[Column]:
+    """Return the lists in a folder, ordered by the names of their columns.
 
     Raises
     ------
     InputError
-        When there is no such folder, when no list is in it, when two lists are of one column, or when a name
-        is no Unicode.
+        When two lists are of one column, or when a name is no Unicode.
     """
-    folder = Path(data_dir)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; fill it with the score lists to fuse")
     found = sorted(Column(names.column(path.name), path) for path in folder.glob(f"[!.]*{names.SUFFIX}"))
-    if not found:
-        raise InputError(f"{folder}: no .pkl in it; copy or link the score lists to fuse into it")
     for one, other in itertools.pairwise(found):
         if one.name == other.name:
             raise InputError(
@@ -45,24 +35,11 @@ def columns(data_dir: str | os.PathLike[str]) -> list[Column]:
     return found
 
 
-def names_of_dimensions(found: Sequence[Column]) -> list[str]:
-    """Return the name of the column that each dimension of the stacked lists belongs to."""
-    dimensions = []
-    for name, path in found:
-        first = next((array for array, _ in read_list(path) if array is not None), np.zeros(1))
-        dimensions += [name] * (first.shape[1] if first.ndim > 1 else 1)
-    return dimensions
-
-
 def fill(folder: Path, paths: Sequence[Path]) -> Path | None:
     """Make a folder hold links to files and nothing else.
 
-    Links that are there go. If the folder holds anything else, that is somebody's own: the whole folder is put aside.
-
-    Returns
-    -------
-    Path or None
-        Where the folder was put that held anything else.
+    Links that are there go. A folder that holds anything else is the user's own and is put aside; its new path is
+    returned.
     """
     aside = None
     own = folder.is_file() or (folder.is_dir() and any(not path.is_symlink() for path in folder.iterdir()))
