@@ -258,12 +258,13 @@ def test_probabilities_do_not_overflow(models):
     assert found.probability(1 / 3) == pytest.approx(0.5)
 
 
-def test_a_score_file_whose_name_is_not_utf8(rng, tmp_path, models):
+def test_a_score_file_whose_name_is_not_utf8(rng, tmp_path, models, capfd):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
     try:
         score_file(path, *draw(rng, 40, 40))
     except OSError:
         pytest.skip("the file system takes no such name")
     calibrate(path, models)
+    assert "caf" in capfd.readouterr().err
     assert calibration.read(models).score_file == "caf\\udce9.txt"
     assert "caf" in (models / "README.md").read_text(encoding="utf-8")

@@ -199,4 +199,4 @@ def test_an_environment_that_could_not_be_made_is_made_at_the_next_try(tmp_path,
     (tmp_path / "may").write_text("")  # as after apt-get install python3-venv
     done = call("run_tests.sh", "-k", "mixture", cwd=tmp_path, scripts=checkout, PYTHON=python)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "run -m pytest -k mixture"
+    assert done.stdout.splitlines()[-1].endswith(" -k mixture")
