@@ -24,7 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from countermeasure import cli, files, options, versions
-from countermeasure.features import features
+from countermeasure.features import types
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.trials.lines import BONAFIDE, SPOOF
@@ -118,7 +118,7 @@ def make(folder: Path, split: str, scale: float) -> None:
     record = provenance.Record(
         kind="features",
         split=split,
-        feature=features.settings("mfcc-25", RATE),
+        feature=types.settings("mfcc-25", RATE),
         sampling_rate=RATE,
         dtype="float32",
         protocol_sha256=provenance.protocol_sha256(trials),

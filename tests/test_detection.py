@@ -21,7 +21,7 @@ import gmm_detect
 import overflowing_flac
 from countermeasure import cli
 from countermeasure.errors import InputError
-from countermeasure.features import features
+from countermeasure.features import features, types
 from countermeasure.gmm import calibration
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_model, write_model
@@ -455,7 +455,7 @@ def test_features_of_other_settings_are_refused(tmp_path):
     record = {
         "columns": None,
         "inputs": [{"kind": "features", "sampling_rate": 16000, "model": None,
-                    "feature": {**features.settings("mfcc", 16000), "n_filters": 40}}],
+                    "feature": {**types.settings("mfcc", 16000), "n_filters": 40}}],
     }  # fmt: skip
     for path in model_files(tmp_path):
         write_model(path, Model(Parameters(np.ones(1), np.zeros((1, 60)), np.ones((1, 60))), record=record))

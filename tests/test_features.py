@@ -9,12 +9,12 @@ from spafe.fbanks.linear_fbanks import linear_filter_banks
 from spafe.fbanks.mel_fbanks import inverse_mel_filter_banks, mel_filter_banks
 
 from countermeasure.errors import InputError
-from countermeasure.features import features
+from countermeasure.features import features, types
 from countermeasure.features.cepstra import KERNELS
 from reference_features import FUNCTIONS, reference, row_deltas
 
 ROOT = Path(__file__).resolve().parents[1]
-FRAME_LEVEL = [name for name in features.names() if features.window(name)]
+FRAME_LEVEL = [name for name in types.names() if types.window(name)]
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_every_method_has_a_function_and_a_reference():
 
 
 def test_a_type_does_not_depend_on_the_others_of_the_call(speech):
-    names = features.names()
+    names = types.names()
     together = features.extract(speech, 16000, names)
     assert list(together) == names
     for name in names:
@@ -102,8 +102,8 @@ def test_shorter_than_a_window_is_one_frame_filled_with_zeros(speech, name):
         assert found.shape == (1, 60)
         assert np.isfinite(found).all()
         np.testing.assert_array_equal(found, features.extract(padded, 16000, [name])[name])
-        assert features.is_padded(name, n, 16000)
-    assert not features.is_padded(name, length, 16000)
+        assert types.is_padded(name, n, 16000)
+    assert not types.is_padded(name, length, 16000)
     np.testing.assert_allclose(
         features.extract(padded, 16000, [name], "float64")[name], reference(name, padded, 16000), rtol=1e-6, atol=1e-7
     )
@@ -158,7 +158,7 @@ def test_too_low_a_rate_is_refused():
 
 
 def test_unknown_types_are_refused_with_the_known_ones():
-    for call in (features.window, lambda name: features.extract(np.zeros(1000), 16000, [name])):
+    for call in (types.window, lambda name: features.extract(np.zeros(1000), 16000, [name])):
         with pytest.raises(
             InputError, match=r"no feature type 'mfc'; there are mfcc imfcc .*silence.*-25.*-cmvn.*@LOW-HIGH"
         ):
@@ -181,8 +181,8 @@ def test_unknown_types_are_refused_with_the_known_ones():
 )
 def test_suffixes_have_an_order_and_silence_has_none(name):
     with pytest.raises(InputError, match=r"no feature type|is no band"):
-        features.window(name)
-    assert not features.is_name(name)
+        types.window(name)
+    assert not types.is_name(name)
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_suffixes_have_an_order_and_silence_has_none(name):
 )
 def test_bands_that_are_none(name, complaint):
     with pytest.raises(InputError, match=complaint):
-        features.window(name)
+        types.window(name)
 
 
 def test_a_band_that_does_not_fit_the_recording(speech):
     for call in (
         lambda: features.extract(speech, 16000, ["mfcc", "lfcc@4000-9000"]),
         lambda: list(features.extract_pieces([speech], 16000, ["lfcc@4000-9000"])),
-        lambda: features.settings("lfcc@4000-9000", 16000),
+        lambda: types.settings("lfcc@4000-9000", 16000),
     ):
         with pytest.raises(InputError, match="lfcc@4000-9000: its band ends above 8000 Hz"):
             call()
@@ -288,20 +288,20 @@ def test_too_low_a_rate_for_a_constant_q_transform_is_refused(rate):
 
 
 def test_windows_tell_which_types_belong_together():
-    assert features.window("mfcc") == features.window("cqcc") == (0.03, 0.015)
-    assert features.window("mfcc-25") == features.window("rplp-25") == (0.025, 0.01)
-    assert features.window("silence") is None
+    assert types.window("mfcc") == types.window("cqcc") == (0.03, 0.015)
+    assert types.window("mfcc-25") == types.window("rplp-25") == (0.025, 0.01)
+    assert types.window("silence") is None
 
 
 def test_settings_say_what_the_numbers_are():
-    found = features.settings("msrcc", 44100)
+    found = types.settings("msrcc", 44100)
     assert found["type"] == "msrcc"
     assert (found["window_length_samples"], found["window_hop_samples"], found["n_fft"]) == (1323, 661, 2048)
     assert (found["high_hz"], found["zeros_become"]) == (22050, 1e-5)
-    found = features.settings("lfcc-cmvn@300-3400", 16000)
+    found = types.settings("lfcc-cmvn@300-3400", 16000)
     assert (found["type"], found["cmvn"], found["low_hz"], found["high_hz"]) == ("lfcc-cmvn@300-3400", True, 300, 3400)
     variants = ["lfcc-cmvn", "lfcc@0-4000", "lfcc-25-cmvn@0-4000"]
-    everything = [str(features.settings(name, 16000)) for name in [*features.names(), *variants]]
+    everything = [str(types.settings(name, 16000)) for name in [*types.names(), *variants]]
     assert len(set(everything)) == len(everything)
 
 
@@ -316,9 +316,9 @@ def test_no_type_needs_spafe_or_scipy_signal():
     """Whose imports take longer than a short recording takes from file to score."""
     code = (
         "import sys, numpy as np\n"
-        "from countermeasure.features import features\n"
+        "from countermeasure.features import features, types\n"
         "assert not {'scipy', 'soundfile'} & set(sys.modules)\n"
-        "features.extract(np.ones(4000, np.float32), 16000, features.names())\n"
+        "features.extract(np.ones(4000, np.float32), 16000, types.names())\n"
         "print(sorted({'spafe', 'sklearn', 'scipy.signal'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

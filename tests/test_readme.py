@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gmm_run
-from countermeasure.features import features
+from countermeasure.features import types
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, write_model
 from countermeasure.lists.pickles import ListWriter
@@ -96,7 +96,7 @@ def test_shell_commands_are_there_and_take_known_types():
     for words in wrapped:
         assert (ROOT / words[0]).is_file()
         for ftype in words[1:]:
-            features.window(ftype)
+            types.window(ftype)
 
 
 def test_every_script_is_in_the_table():
@@ -106,8 +106,8 @@ def test_every_script_is_in_the_table():
 
 def test_every_feature_type_is_in_the_table():
     rows = re.findall(r"^\| `(\w+)` \|", page("features.md"), re.MULTILINE)
-    assert [name for name in rows if name in features.names()] == [
-        name for name in features.names() if not name.endswith("-25")
+    assert [name for name in rows if name in types.names()] == [
+        name for name in types.names() if not name.endswith("-25")
     ]
 
 

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from countermeasure.errors import InputError
+from countermeasure.features import types
 from countermeasure.features.cepstra import KERNELS
 from countermeasure.features.spectra import FRAMES_PER_BLOCK, Matrix, blocks
-from countermeasure.features.types import (
-    DTYPES,
-    N_CEPSTRA,
-    FeatureType,
-    Window,
-    get,
-    is_name,
-    is_padded,
-    names,
-    settings,
-    window,
-)
+from countermeasure.features.types import N_CEPSTRA, FeatureType, Window
 from countermeasure.speech.silence import Meter
-
-__all__ = ["DTYPES", "deltas", "extract", "extract_pieces", "is_name", "is_padded", "names", "settings", "window"]
 
 # Frames of a long recording that are computed at once: whole blocks, each of them the one that it is in the
 # whole recording.
@@ -35,7 +23,6 @@ _REACH = 4  # frames to either side on which ΔΔ depends
 
 _Signal = NDArray[np.floating]
 _T = TypeVar("_T")
-_Array = TypeVar("_Array", bound=NDArray[Any])
 # What determines the rows that a method gives, method and band; types that share it differ in what follows.
 _Key = tuple[str, float, float]
 
@@ -65,16 +52,15 @@ def extract(signal: _Signal, rate: int, names: Iterable[str], dtype: DTypeLike =
         When there is no such type, when the rate is too low for it, and when the signal is so large that
         its features are not finite.
     """
-    result: dict[str, _Signal] = {}
     by_window: dict[Window | None, list[str]] = {}
-    for name in names:
-        result[name] = np.empty(0)  # the caller's order
-        by_window.setdefault(window(name), []).append(name)
+    for name in (names := list(names)):
+        by_window.setdefault(types.window(name), []).append(name)
+    parts: dict[str, list[_Signal]] = {name: [] for name in names}
     for together in by_window.values():
-        pieces = list(extract_pieces([signal], rate, together, dtype))
-        for name in together:
-            result[name] = _joined([piece[name] for piece in pieces])
-    return result
+        for piece in extract_pieces([signal], rate, together, dtype):
+            for name, feature in piece.items():
+                parts[name].append(feature)
+    return {name: _joined(features) for name, features in parts.items()}
 
 
 def extract_pieces(
@@ -98,19 +84,18 @@ def extract_pieces(
     dict of str to array
         ``[n_frames, 60]`` each, with as many frames for each type; ``silence`` is in the last one, ``[1, 2]``.
     """
-    entries = [entry for entry in map(get, names) if entry.window]
-    whole = [name for name in names if not window(name)]
-    meter = Meter()
-    if whole:
+    entries = [entry for entry in map(types.get, names) if entry.window]
+    meter = Meter() if len(entries) < len(names) else None
+    if meter:
         pieces = _measured(pieces, meter)
     if entries:
-        features = _extract_framed(pieces, rate, entries, np.dtype(dtype))
+        features = _framed(pieces, rate, entries, np.dtype(dtype))
     else:
-        deque(pieces, maxlen=0)  # for the meter
         features = iter([{}])
+        deque(pieces, maxlen=0)  # for the meter
     for found, is_last in _and_whether_last(features):
-        if is_last:  # all pieces have been measured
-            found.update((name, meter.result()[None].astype(dtype)) for name in whole)
+        if meter and is_last:  # all pieces have been measured
+            found[types.SILENCE] = meter.result()[None].astype(dtype)
         yield found
 
 
@@ -120,7 +105,7 @@ def _measured(pieces: Iterable[_Signal], meter: Meter) -> Iterator[_Signal]:
         yield piece
 
 
-def _extract_framed(
+def _framed(
     pieces: Iterable[_Signal], rate: int, entries: Sequence[FeatureType], dtype: np.dtype
 ) -> Iterator[dict[str, _Signal]]:
     rows = _rows(pieces, rate, entries, dtype)
@@ -137,12 +122,11 @@ def _extract_framed(
             cepstra = np.concatenate([context[entry.name], cepstra]) if lead else cepstra
             end = len(cepstra) if is_last else len(cepstra) - _REACH
             context[entry.name] = cepstra[-2 * _REACH :]
-            feature = _with_deltas(cepstra, dtype)[lead:end]
+            features[entry.name] = feature = _with_deltas(cepstra, dtype)[lead:end]
             if not np.isfinite(feature).all():
                 raise InputError(
                     f"its {entry.name} features are not finite: its samples are too large; expected -1 to 1"
                 )
-            features[entry.name] = feature
         yield features
 
 
@@ -162,39 +146,35 @@ def _rows(
     pieces: Iterable[_Signal], rate: int, entries: Sequence[FeatureType], dtype: np.dtype
 ) -> Iterator[dict[_Key, Matrix]]:
     """Yield the rows that the types' methods give, `PIECE` frames at a time."""
-    (shared_window,) = {entry.window for entry in entries if entry.window}
-    length, hop = shared_window.samples(rate)
+    (window,) = {entry.window for entry in entries if entry.window}
+    length, hop = window.samples(rate)
     if hop < 1:
-        raise InputError(f"its sampling rate of {rate} Hz is too low for frames of {shared_window.length} s")
+        raise InputError(f"its sampling rate of {rate} Hz is too low for frames of {window.length} s")
     keys = list(dict.fromkeys(_key(entry, rate) for entry in entries))
+    for signal in _cut(pieces, length, hop):
+        rows: dict[_Key, list[Matrix]] = {key: [] for key in keys}
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
+            for block in blocks(signal, rate, window, dtype):
+                for key in keys:
+                    method, low, high = key
+                    rows[key].append(KERNELS[method].of_block(block, (low, high)))
+        yield {key: _joined(parts) for key, parts in rows.items()}
+
+
+def _cut(pieces: Iterable[_Signal], length: int, hop: int) -> Iterator[_Signal]:
+    """Yield a signal in pieces of `PIECE` frames; the last one, and the only one, have any number."""
     n_samples = (PIECE - 1) * hop + length
     held: list[_Signal] = []
     is_first = True
     for piece in pieces:
         held.append(piece)
-        if sum(map(len, held)) < n_samples:
-            continue
-        signal = _joined(held)
-        while len(signal) >= n_samples:
-            yield _rows_of(signal[:n_samples], rate, shared_window, keys, dtype)
-            is_first = False
-            signal = signal[PIECE * hop :]
-        held = [signal]
+        while sum(map(len, held)) >= n_samples:
+            signal = _joined(held)
+            yield signal[:n_samples]
+            held, is_first = [signal[PIECE * hop :]], False
     signal = _joined(held)
     if is_first or len(signal) >= length:
-        yield _rows_of(signal, rate, shared_window, keys, dtype)
-
-
-def _rows_of(
-    signal: _Signal, rate: int, shared_window: Window, keys: Sequence[_Key], dtype: np.dtype
-) -> dict[_Key, Matrix]:
-    rows: dict[_Key, list[Matrix]] = {key: [] for key in keys}
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
-        for block in blocks(signal, rate, shared_window, dtype):
-            for key in keys:
-                method, low, high = key
-                rows[key].append(KERNELS[method].of_block(block, (low, high)))
-    return {key: _joined(parts) for key, parts in rows.items()}
+        yield signal
 
 
 def _cepstra(rows: Matrix, entry: FeatureType) -> Matrix:
@@ -211,8 +191,8 @@ def _normalised(cepstra: Matrix) -> Matrix:
     return (cepstra - cepstra.mean(axis=0)) * np.where(is_constant, 0, 1 / np.where(is_constant, 1, deviations))
 
 
-def _joined(parts: Sequence[_Array]) -> _Array:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)  # type: ignore[return-value]
+def _joined(parts: Sequence[NDArray[np.floating]]) -> NDArray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def deltas(x: Matrix) -> Matrix:

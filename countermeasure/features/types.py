@@ -7,12 +7,12 @@ A name is ``METHOD[-25][-cmvn][@LOW-HIGH]``. To add a method, enter it in `METHO
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from countermeasure.errors import InputError
 
+SILENCE = "silence"
 DTYPES = ("float32", "float64")
 N_CEPSTRA = 20
 N_FILTERS = 70
@@ -57,8 +57,7 @@ STANDARD = Window(0.03, 0.015)
 SHORT = Window(0.025, 0.01)
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """A way from frames to cepstra.
 
     Attributes
@@ -69,18 +68,14 @@ class Method:
         One line for the help text.
     settings : dict
         What sets this method apart, for the record beside a list.
-    is_framed : bool
-        Whether it describes frames; the one that does not describes a recording as a whole.
     """
 
     name: str
     description: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    is_framed: bool = True
+    settings: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class FeatureType:
+class FeatureType(NamedTuple):
     """A method and the variant that a name's suffixes stand for.
 
     Attributes
@@ -88,7 +83,7 @@ class FeatureType:
     name : str
     method : Method
     window : Window or None
-        None for the type that has no frames.
+        None for ``silence``, which has no frames: it describes a recording as a whole.
     cmvn : bool
         Whether the cepstra of each recording are shifted and scaled to mean 0 and variance 1.
     band : tuple of int or None
@@ -128,12 +123,12 @@ def get(name: str) -> FeatureType:
     """
     found = _NAME.fullmatch(name)
     method = METHODS.get(found["method"]) if found else None
-    if not found or not method or (name != method.name and not method.is_framed):
+    if not found or not method or (method.name == SILENCE != name):
         raise InputError(
             f"no feature type {name!r}; there are {' '.join(METHODS)}, and of all but silence the variants "
             "TYPE[-25][-cmvn][@LOW-HIGH]"
         )
-    window = (SHORT if found["short"] else STANDARD) if method.is_framed else None
+    window = None if name == SILENCE else SHORT if found["short"] else STANDARD
     return FeatureType(name, method, window, bool(found["cmvn"]), _band(name, found["band"], method))
 
 
@@ -161,8 +156,7 @@ def is_name(name: object) -> bool:
 
 def names() -> list[str]:
     """Return the names of the types that are no variants, each with its short-window twin behind it."""
-    twins = ((name, f"{name}-25") if method.is_framed else (name,) for name, method in METHODS.items())
-    return [name for pair in twins for name in pair]
+    return [name for method in METHODS for name in (method, f"{method}-25") if name != f"{SILENCE}-25"]
 
 
 def window(name: str) -> Window | None:
@@ -230,11 +224,6 @@ METHODS = {
         Method("lpcc", "linear prediction cepstra", {**_PREDICTION, "window": "none"}),
         Method("plp", "perceptual linear prediction (Bark)", _bank("bark", "cube root", **_PREDICTION)),
         Method("rplp", "the same with RASTA filtering", _bank("bark", "RASTA, cube root", **_PREDICTION)),
-        Method(
-            "silence",
-            "leading and trailing silence in samples; file-level fusion only",
-            {"frame": 512, "hop": 256},
-            is_framed=False,
-        ),
+        Method(SILENCE, "leading and trailing silence in samples; file-level fusion only", {"frame": 512, "hop": 256}),
     )
 }

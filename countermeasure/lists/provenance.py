@@ -33,7 +33,7 @@ class Record:
     ----------
     split : {'train', 'dev', 'eval'}
     feature : dict
-        Type and settings, see `features.settings`.
+        Type and settings, see `types.settings`.
     sampling_rate : int
         In Hz.
     protocol_sha256, list_sha256, versions

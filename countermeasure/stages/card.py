@@ -9,6 +9,7 @@ from typing import Any
 
 from countermeasure import cli, files, records
 from countermeasure.errors import InputError
+from countermeasure.features.types import SILENCE
 from countermeasure.gmm import calibration
 from countermeasure.gmm.models import Model, model_files, read_pair
 from tDCF_python import metrics
@@ -59,7 +60,7 @@ def card(folder: str | os.PathLike[str]) -> str:
         "Features": _items(features),
         "Training": _training(pair),
         "Figures on held-out data": _items(_figures(folder)),
-        "Use": [_USE, *(["", _USE_OF_SILENCE] if "silence" in [*columns, *types] else [])],
+        "Use": [_USE, *(["", _USE_OF_SILENCE] if SILENCE in [*columns, *types] else [])],
         "Versions": _items(f"{name} {version}" for name, version in (record.get("versions") or {}).items()),
     }
     lines = [

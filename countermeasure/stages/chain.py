@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
-from countermeasure.features import features
+from countermeasure.features import features, types
 from countermeasure.features.types import N_CEPSTRA, Window
 from countermeasure.gmm.models import Pair, has_models, model_files, read_pair
 from countermeasure.gmm.scores import Scorer, Scores, joined
@@ -58,11 +58,11 @@ class _Source(NamedTuple):
     def width(self) -> int:
         if self.feature is None:
             return 1
-        return _WIDTH if features.window(self.feature) else _WIDTH_OF_SILENCE
+        return _WIDTH if types.window(self.feature) else _WIDTH_OF_SILENCE
 
     @property
     def is_framed(self) -> bool:
-        return not self.whole and (self.feature is None or features.window(self.feature) is not None)
+        return not self.whole and (self.feature is None or types.window(self.feature) is not None)
 
 
 class _Member(NamedTuple):
@@ -142,7 +142,7 @@ class Chain:
             folder for folder, member in self._members.items() if member.is_framed and member.sources[0].feature
         ]
         rates = {entry["sampling_rate"] for entry in self._recorded}
-        windows = {window for name in self.features if (window := features.window(name))}
+        windows = {window for name in self.features if (window := types.window(name))}
         for what, found in (("windows", windows), ("sampling rates", rates)):
             if len(found) > 1:
                 raise InputError(f"{self.folder}: its base models have different {what}; train them on lists of one")
@@ -224,7 +224,7 @@ class Chain:
             self._load(provider)
             whole = entry["kind"] == "file scores" if entry else found.whole_files
             return _Source(None, provider, names.SIDES.index(found.side), whole)
-        if entry is None and features.is_name(column):
+        if entry is None and types.is_name(column):
             return _Source(column)
         raise InputError(
             f"{folder}: its column {column!r} does not tell which model gave it; such names end in -bon or -sp"
@@ -233,7 +233,7 @@ class Chain:
     def _recorded_feature(self, folder: Path, entry: dict[str, Any]) -> str:
         feature, rate = entry["feature"], entry["sampling_rate"]
         name = feature.get("type")
-        if not features.is_name(name) or type(rate) is not int or feature != features.settings(name, rate):
+        if not types.is_name(name) or type(rate) is not int or feature != types.settings(name, rate):
             raise InputError(
                 f"{folder}: trained on features that this version does not compute ({str(name)[:40]}); train again"
             )
@@ -244,7 +244,7 @@ class Chain:
         ftype, self._ftype = self._ftype, None  # it is for one model
         if ftype is None:
             raise InputError(f"{folder}: the models do not tell which features they were trained on; give --ftype")
-        features.window(ftype)  # raises for a type that is not there
+        types.window(ftype)  # raises for a type that is not there
         return ftype
 
     def _provider(self, folder: Path, name: str, training_id: str | None) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 
 from countermeasure.cli import warn
 from countermeasure.errors import InputError
+from countermeasure.features.types import SILENCE
 from countermeasure.gmm.models import Model
 from countermeasure.lists import provenance
 from countermeasure.lists.table import Table
@@ -52,7 +53,7 @@ def check_trainable(table: Table, kind: str) -> None:
         record = described.record
         if record is None:
             continue
-        is_silence = record.kind == "features" and record.feature["type"] == "silence"
+        is_silence = record.kind == "features" and record.feature["type"] == SILENCE
         if is_silence and kind != "file scores":
             raise InputError(f"{path}: silence takes part in file-level fusion only, see gmm_filelevel_train.py")
         if record.kind != kind and not is_silence:

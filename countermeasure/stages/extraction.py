@@ -10,7 +10,7 @@ from pathlib import Path
 from countermeasure import compute, versions
 from countermeasure.cli import log
 from countermeasure.errors import InputError
-from countermeasure.features import features
+from countermeasure.features import types
 from countermeasure.files import refuse_overwriting, replace_when_whole
 from countermeasure.lists import names, provenance
 from countermeasure.lists.unfinished import Recording, UnfinishedList
@@ -53,7 +53,7 @@ def extract(
     output_path : path
         Folder for the lists; made when missing.
     ftype : sequence of str
-        Feature types, see `features.names`.
+        Feature types, see `types.names`.
     n_jobs : int > 0 or None
         Number of processes; None: one a core. The lists do not depend on it.
     dask : str or None
@@ -79,7 +79,7 @@ def extract(
         differ in sampling rate.
     """
     for name in ftype:
-        features.window(name)  # raises for a type that is not there
+        types.window(name)  # raises for a type that is not there
     if not Path(data_path).is_dir():
         raise InputError(f"{data_path}: no such folder; give the one with the recordings (.flac or .wav)")
     lists = [_List(Path(output_path), data_split, name, dtype) for name in dict.fromkeys(ftype)]
@@ -135,7 +135,7 @@ class _List:
             not record
             or [record.split, record.feature["type"], record.dtype] != [self.split, self.name, self.dtype]
             or versions.differences(record.versions, versions.COMPARED)
-            or record.feature != features.settings(self.name, record.sampling_rate)
+            or record.feature != types.settings(self.name, record.sampling_rate)
             or record.protocol_sha256 != source.protocol_sha256
             or (record.skipped and not skip_bad)
             or not self.path.is_file()
@@ -152,12 +152,12 @@ class _List:
         skipped = [(trial, one) for trial, one in recordings if one.problem]
         kept = [(trial, one) for trial, one in recordings if not one.problem]
         rate = kept[0][1].rate
-        padded = [trial for trial, one in kept if features.is_padded(self.name, one.n_samples, rate)]
+        padded = [trial for trial, one in kept if types.is_padded(self.name, one.n_samples, rate)]
         list_sha256, index = unfinished.finish()
         record = provenance.Record(
             kind="features",
             split=self.split,
-            feature=features.settings(self.name, rate),
+            feature=types.settings(self.name, rate),
             sampling_rate=rate,
             dtype=self.dtype,
             protocol_sha256=source.protocol_sha256,
@@ -181,7 +181,7 @@ class _List:
         unfinished.publish()
         if padded:
             log(f"{self.path}: shorter than one window, filled up with zeros: {_named(padded)}")
-        held = "a row each" if features.window(self.name) is None else f"{sum(record.n_frames):,} frames"
+        held = "a row each" if types.window(self.name) is None else f"{sum(record.n_frames):,} frames"
         log(f"{self.path}: {len(kept):,} recordings, {held}")
 
 
@@ -197,7 +197,7 @@ def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
         for place in range(first, len(source.trials))
     ]
     results = source.results(trials, wanted, "extracting", next(iter(lists)).dtype)
-    for trial, types, (recording, found) in zip(trials, wanted, results, strict=True):
+    for trial, names_wanted, (recording, found) in zip(trials, wanted, results, strict=True):
         if not recording.problem:
             utterance, rate = before = before or (trial.utterance, recording.rate)
             if recording.rate != rate:
@@ -207,7 +207,7 @@ def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
                     "what was computed is kept for the next run"
                 )
         for each, one in lists.items():
-            if each.name in types:
+            if each.name in names_wanted:
                 one.add(recording, found.get(each.name), trial.label)
     for one in lists.values():
         one.end_part()

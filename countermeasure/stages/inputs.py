@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from countermeasure.cli import log
 from countermeasure.errors import InputError
+from countermeasure.features.types import SILENCE
 from countermeasure.lists import fusion, names
 from countermeasure.lists.provenance import Kind
 from countermeasure.options import SPLITS
@@ -116,7 +117,7 @@ def _candidates(folder: Path, split: str, whole_files: bool) -> list[Path]:
     """Return the lists that could be in a folder ``experiment/NAME/SPLIT``."""
     work = folder.parents[2] if folder.parts[-3:-2] == ("experiment",) else Path()
     scores = names.score_list("*", "*", split, whole_files)
-    silence = work / "data" / split / names.feature_list(split, "silence")
+    silence = work / "data" / split / names.feature_list(split, SILENCE)
     return [*sorted((work / "ensemble").glob(f"*/{split}/{scores}")), *[silence] * (whole_files and silence.is_file())]
 
 

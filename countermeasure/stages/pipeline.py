@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.features import types
+from countermeasure.features.types import SILENCE
 from countermeasure.gmm.models import BONAFIDE_FILE, has_models, model_files, read_model
 from countermeasure.lists import names, provenance
 from countermeasure.options import SPLITS
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
 
-SILENCE = "silence"
 _HELD_OUT = ("dev", "eval")
 _ASV_SCORES = "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
 TRAINING = ("gmm_train_recur", "gmm_ensemble_train", "gmm_filelevel_train")

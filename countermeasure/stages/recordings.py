@@ -71,21 +71,29 @@ class Source:
 
 
 def _process_batch(data_path: Path, dtype: str, tasks: list[tuple[str, Sequence[str]]]) -> list[Result]:
-    return [_process(data_path, name, types, dtype) for name, types in tasks]
+    # Decoder and mathematics each find their code and tables in the cache when they work in turns of a batch.
+    loaded = [_load(data_path, name, bool(types)) for name, types in tasks]
+    return [_compute(*each, types, dtype) for each, (_, types) in zip(loaded, tasks, strict=True)]
 
 
-def _process(data_path: Path, name: str, types: Sequence[str], dtype: str) -> Result:
-    sha256 = ""
+def _load(data_path: Path, name: str, is_wanted: bool) -> tuple[Path, Recording, np.ndarray]:
+    """Return where a recording is, what is known of it, and its samples; none where they are not wanted or bad."""
+    path, sha256, none = data_path / name, "", np.empty(0)
     try:
         path = audio.find(data_path, name)
         sha256 = files.sha256(path)
-        if not types:
-            return Result(Recording(sha256), {})
+        if not is_wanted:
+            return path, Recording(sha256), none
         found = audio.read(path)
     except (InputError, OSError) as error:
-        return Result(Recording(sha256, problem=records.text(str(error))), {})
-    recording = Recording(sha256, found.rate, found.n_channels, len(found.signal), found.md5_matches)
+        return path, Recording(sha256, problem=records.text(str(error))), none
+    return path, Recording(sha256, found.rate, found.n_channels, len(found.signal), found.md5_matches), found.signal
+
+
+def _compute(path: Path, recording: Recording, signal: np.ndarray, types: Sequence[str], dtype: str) -> Result:
+    if recording.problem or not types:
+        return Result(recording, {})
     try:
-        return Result(recording, features.extract(found.signal, found.rate, types, dtype))
+        return Result(recording, features.extract(signal, recording.rate, types, dtype))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
