@@ -1,4 +1,4 @@
-"""examples/: they run, on a few recordings of noise."""
+"""Own recordings, from a folder to a decision."""
 
 import os
 import shutil
@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from countermeasure.errors import InputError
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import read_cm_scores
+from examples.own_data import make_lists
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN_DATA = ROOT / "examples" / "own_data"
+RUN = ROOT / "examples" / "own_data" / "run.sh"
 SUFFIXES = (".wav", ".flac", ".ogg")
 
 
@@ -32,33 +34,33 @@ def recordings(tmp_path, rng):
     return folder
 
 
+@pytest.fixture
+def lists(recordings, tmp_path):
+    """Return a function that divides the recordings into two lists, and returns their trials."""
+
+    def divide(*options):
+        assert make_lists.main([str(recordings), "--output_path", str(tmp_path), *options]) == 0
+        return [list(read_protocol(tmp_path / f"{name}.csv")) for name in make_lists.LISTS]
+
+    return divide
+
+
 def run(*words, cwd):
     command = [str(word) for word in words]
     environment = {**os.environ, "PYTHON": sys.executable, "TRAIN_OPTIONS": "--n_components 2"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-def make_lists(recordings, folder, *options):
-    return run(sys.executable, OWN_DATA / "make_lists.py", recordings, "--output_path", folder, *options, cwd=folder)
-
-
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_own_recordings_from_a_folder_to_the_eer(recordings, tmp_path):
-    done = run("bash", OWN_DATA / "run.sh", recordings, cwd=tmp_path)
+def test_own_recordings_from_a_folder_to_a_decision(recordings, tmp_path):
+    done = run("bash", RUN, recordings, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    results = tmp_path / "own_data"
-    train, test = (read_protocol(results / f"{name}.csv") for name in ("train", "test"))
-    assert len(train) + len(test) == 30
-    assert not {t.utterance for t in train} & {t.utterance for t in test}
-    speakers = [{t.speaker for t in trials if t.label == "bonafide"} for trials in (train, test)]
-    assert speakers[0] | speakers[1] == {"Ann%20Lee", "Bob", "Cleo"}
-    assert not speakers[0] & speakers[1]
-    for trials in (train, test):
-        assert {t.attack for t in trials if t.label == "spoof"} == {"tts", "vc"}
-    scores = read_cm_scores(results / "scores.txt")
-    assert [name.decode() for name in scores.utterances.tolist()] == [t.utterance for t in test]
-    assert scores.scores[scores.bonafide].min() > scores.scores[~scores.bonafide].max()
     assert "EER 0.0 %" in done.stdout
+    results = tmp_path / "own_data"
+    scores = read_cm_scores(results / "scores.txt")
+    tested = [trial.utterance for trial in read_protocol(results / "test.csv")]
+    assert [name.decode() for name in scores.utterances.tolist()] == tested
+    assert scores.scores[scores.bonafide].min() > scores.scores[~scores.bonafide].max()
     unknown = recordings / "spoof" / "tts" / "take 0.wav"
     done = run(sys.executable, ROOT / "gmm_detect.py", "--model_path", results / "lfcc", unknown, cwd=tmp_path)
     assert done.stdout.startswith(f"{unknown}: spoof, LLR -"), done.stderr
@@ -66,46 +68,36 @@ def test_own_recordings_from_a_folder_to_the_eer(recordings, tmp_path):
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_run_says_how_it_is_called(tmp_path):
-    done = run("bash", OWN_DATA / "run.sh", cwd=tmp_path)
+    done = run("bash", RUN, cwd=tmp_path)
     assert done.returncode == 2
     assert "bash examples/own_data/run.sh ~/recordings" in done.stderr
-    done = run("bash", OWN_DATA / "run.sh", tmp_path, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "bonafide: no recordings; sort them into bonafide/ and spoof/" in done.stderr
 
 
-def test_spoofs_of_a_speaker_go_where_the_speaker_goes(recordings, tmp_path):
+def test_speakers_and_their_conversions_are_in_one_list(recordings, lists):
     for speaker in ("Ann Lee", "Bob", "Cleo"):
-        (recordings / "spoof" / "vc" / speaker).mkdir()
-        for path in (recordings / "bonafide" / speaker).iterdir():
-            shutil.copy(path, recordings / "spoof" / "vc" / speaker)
-    done = make_lists(recordings, tmp_path)
-    assert done.returncode == 0, done.stderr
-    speakers = [{t.speaker for t in read_protocol(tmp_path / f"{name}.csv")} - {None} for name in ("train", "test")]
+        shutil.copytree(recordings / "bonafide" / speaker, recordings / "spoof" / "vc" / speaker)
+    train, test = lists()
+    assert len(train) + len(test) == 48
+    assert not {t.utterance for t in train} & {t.utterance for t in test}
+    speakers = [{t.speaker for t in trials} - {None} for trials in (train, test)]
     assert speakers[0] | speakers[1] == {"Ann%20Lee", "Bob", "Cleo"}
     assert not speakers[0] & speakers[1]
-    converted = [t for name in ("train", "test") for t in read_protocol(tmp_path / f"{name}.csv") if t.attack == "vc"]
-    assert sum(trial.speaker is not None for trial in converted) == 18
+    for trials in (train, test):
+        assert {t.attack for t in trials if t.label == "spoof"} == {"tts", "vc"}
+    assert sum(t.attack == "vc" and t.speaker is not None for t in (*train, *test)) == 18
 
 
-def test_recordings_without_further_folders_are_divided_too(recordings, tmp_path):
+def test_recordings_without_further_folders_are_divided_too(recordings, lists):
     for path in [path for path in recordings.rglob("take*") if path.is_file()]:
         path.rename(recordings / path.relative_to(recordings).parts[0] / f"{path.parent.name} {path.name}")
-    done = make_lists(recordings, tmp_path)
-    assert done.returncode == 0, done.stderr
-    labels = [[trial.label for trial in read_protocol(tmp_path / f"{name}.csv")] for name in ("train", "test")]
+    labels = [[trial.label for trial in trials] for trials in lists()]
     assert [(found.count("bonafide"), found.count("spoof")) for found in labels] == [(13, 8), (5, 4)]
 
 
-@pytest.mark.parametrize(("share", "n_test"), [(0.5, 15), (0.3, 10)])
-def test_the_share_of_the_test(recordings, tmp_path, share, n_test):
-    done = make_lists(recordings, tmp_path, "--test_share", share)
-    assert done.returncode == 0, done.stderr
-    assert abs(len(read_protocol(tmp_path / "test.csv")) - n_test) <= 3
-
-
-def test_a_share_that_leaves_a_list_empty_is_refused(recordings, tmp_path):
-    for share, message in (("0", "must be above 0"), ("0.01", "too few recordings to put some into test.csv")):
-        done = make_lists(recordings, tmp_path, "--test_share", share)
-        assert (done.returncode, message in done.stderr) == (2, True)
-    assert not list(tmp_path.glob("*.csv"))
+def test_the_share_of_the_test(lists):
+    assert abs(len(lists("--test_share", "0.5")[1]) - 15) <= 3
+    for share, message in (("0", "must be above 0"), ("0.01", r"too few recordings to put some into test\.csv")):
+        with pytest.raises(InputError, match=message):
+            lists("--test_share", share)
+    with pytest.raises(InputError, match="no recordings; sort them into bonafide/ and spoof/"):
+        make_lists.make_lists(Path(__file__).parent, Path("nowhere"), 0.3)
