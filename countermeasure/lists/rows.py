@@ -15,7 +15,7 @@ import numpy as np
 from countermeasure import files
 from countermeasure.errors import InputError
 
-# What is compared of a file, besides its size, to tell whether it is the same on another machine.
+# Places of a file that are compared, besides its size, to tell whether it is the same on another machine.
 _SPOT_CHECKS, _SPOT_CHECK_BYTES = 32, 4096
 
 
@@ -43,15 +43,13 @@ class ListFile(AbstractContextManager):
         return digest.hexdigest()
 
     def hold(self) -> None:
-        """Hold the whole file in memory from now on, rather than reading it again and again."""
+        """Hold the whole file in memory from now on, instead of reading it again and again."""
         content = np.empty(self.size, np.uint8)
         self.read_into(content, 0)
         self._held = content
 
     def read_into(self, array: np.ndarray, offset: int) -> None:
         """Fill a contiguous array with bytes of the file; several threads may do so at once."""
-        if not array.size:
-            return
         target = array.reshape(-1).view(np.uint8)  # `array.data` cannot be cast for every dtype
         if self._held is not None:
             target[:] = self._held[offset : offset + target.size]
@@ -87,16 +85,7 @@ def _opened(there: _FileElsewhere) -> ListFile:
 
 
 class Column(NamedTuple):
-    """Byte ranges of one list, of `n_rows` rows each.
-
-    Attributes
-    ----------
-    file : ListFile
-    dtype : numpy.dtype
-    n_columns : int
-    offsets, n_rows : list of int
-        A range's first byte, and its number of rows.
-    """
+    """Byte ranges of one list: the first byte of each and its number of rows."""
 
     file: ListFile | _FileElsewhere
     dtype: np.dtype

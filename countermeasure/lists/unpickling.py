@@ -77,19 +77,23 @@ class ArrayRef:
     def build(self, state: Any) -> None:
         """Set all attributes, as ``ndarray.__setstate__`` does."""
         _, shape, dtype, fortran, data = state
+        is_shape = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
+        # An axis of 0 needs no data, for any length of the others.
+        if not is_shape or math.prod(n or 1 for n in shape) > 2**40:
+            raise ValueError("array of an unknown form")
         if type(dtype) is not _DType or type(data) not in (_Data, bytes):
             raise ValueError("array of an unknown form")
-        if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape) or len(shape) > 4:
-            raise ValueError("array of an unknown form")
         self.dtype, self.shape, self.fortran = dtype.value, shape or (1,), bool(fortran) and len(shape) > 1
-        if math.prod(n or 1 for n in shape) > 2**40:  # also where an axis of 0 needs no data
-            raise ValueError("array of an unknown form")
+        self._data, self.offset = data, None
         n_bytes = self.dtype.itemsize * math.prod(shape)
-        is_text = type(data) is _Data and data.is_text  # then its length says little
-        n_found = data.length if type(data) is _Data else len(data)
-        if n_found != n_bytes and not is_text:
+        if type(data) is bytes:
+            n_found = len(data)
+        elif data.is_text:  # its length in the file is another
+            n_found = n_bytes
+        else:
+            n_found, self.offset = data.length, data.offset
+        if n_found != n_bytes:
             raise ValueError(f"array of {n_bytes} bytes comes with {n_found}")
-        self._data, self.offset = data, data.offset if type(data) is _Data and not is_text else None
 
     def read(self) -> np.ndarray:
         """Return the array; the file is still open."""
