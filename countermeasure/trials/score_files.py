@@ -284,7 +284,7 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
     if strangers := set(keys).difference(ASV_KEYS):
         row, key = next((row, key) for row, key in enumerate(keys) if key in strangers)
         hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" * (key in LABELS)
-        raise text.error(row, f"key {key!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
+        raise text.error(row, f"key {key[:80]!r}; expected 'target', 'nontarget' or 'spoof'{hint}")
     for key in ASV_KEYS:
         if key not in keys:
             raise InputError(f"{path}: no {key} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
@@ -316,7 +316,7 @@ def _scores(text: Text) -> Floats:
         try:
             scores[row] = float(field)
         except ValueError:
-            raise text.error(row, f"score {field!r} is no number") from None
+            raise text.error(row, f"score {field[:80]!r} is no number") from None
     if not np.isfinite(scores).all():
         row = int(np.argmin(np.isfinite(scores)))
         raise text.error(row, f"score {text.rows[row].split()[-1]!r} is not finite; give the trial a real score")
