@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,26 @@ def test_attacks_are_explained_where_the_trials_are_those_of_asvspoof(scores):
     evaluated = [line.replace(" A01 ", " A07 ") for line in lines()]
     assert asvspoof.attacks(scores(content=evaluated))["A07"] == "TTS, WORLD vocoder and GAN"
     assert asvspoof.attacks(scores(content=[line.replace("LA_E_", "E_") for line in evaluated])) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "n_bonafide", "n_trials"),
+    [
+        ("ASVspoof 2019 LA, train", 2580, 25_380),
+        ("ASVspoof 2019 LA, dev", 2548, 24_844),
+        ("ASVspoof 2019 LA, eval", 7355, 71_237),
+        ("ASVspoof 2019 PA, train", 5400, 54_000),
+        ("ASVspoof 2019 PA, dev", 5400, 29_700),
+        ("ASVspoof 2019 PA, eval", 18_090, 134_730),
+        ("ASVspoof 2021 LA, eval", 14_816, 148_176),
+        ("ASVspoof 2021 DF, eval", 14_869, 533_928),
+        ("ASVspoof 5, train", 18_797, 182_357),
+        ("ASVspoof 5, dev", 31_334, 140_950),
+        ("ASVspoof 5, eval (track 1)", 138_688, 680_774),
+    ],
+)
+def test_data_sets_are_known_by_the_lines_of_their_protocols(scores, name, n_bonafide, n_trials):
+    assert asvspoof.data_set(replace(scores(), bonafide=np.arange(n_trials) < n_bonafide)) == name
 
 
 # --- intervals and comparisons

@@ -18,9 +18,15 @@ from tDCF_python.evaluation import EER
 
 
 def summary(study: Study) -> list[str]:
-    """Return a sentence on the best system, and one on the differences that may be chance."""
-    if len(study.systems) == 1:
-        return []
+    """Return what dev says of each fusion, the best system, and the differences that may be chance."""
+    sentences = list(on_fusions(study.dev)) if study.dev else []
+    if len(study.systems) > 1:
+        found = [one for one in study.comparisons if one.figure == EER]
+        sentences += [f"{each}." for each in (_on_best(study), _on_chance(found)) if each]
+    return sentences
+
+
+def _on_best(study: Study) -> str:
     best = study.best.pooled
     digits = decimals([best])
     sentence = f"{study.best.name} has the lowest EER of {len(study.systems)} systems: "
@@ -29,8 +35,7 @@ def summary(study: Study) -> list[str]:
     if interval and interval.low is not None and interval.high is not None:
         low, high = (number(end, EER, max(digits - 1, 1)) for end in (interval.low, interval.high))
         sentence += f" ({LEVEL_NAME} interval {low} to {high})"
-    found = [one for one in study.comparisons if one.figure == EER]
-    return [f"{each}." for each in (sentence, _on_chance(found)) if each]
+    return sentence
 
 
 def _on_chance(found: Sequence[Comparison]) -> str:

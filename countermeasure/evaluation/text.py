@@ -30,8 +30,7 @@ def to_text(study: Study, brief: bool = False) -> str:
     parts += [None if brief else tables.intervals(study), tables.applied(study)]
     if not brief:
         parts += [tables.comparisons(study), *tables.by_group(study)]
-    on_fusions = advice.on_fusions(study.dev) if study.dev else ()
-    parts.append("\n".join([*on_fusions, *advice.summary(study), *(f"Note: {note}" for note in study.notes)]))
+    parts.append("\n".join([*advice.summary(study), *(f"Note: {note}" for note in study.notes)]))
     return "\n\n".join(str(part) for part in parts if part) + f"\n{_RULE}\n{study.signature()}"
 
 
