@@ -20,7 +20,7 @@ from countermeasure import __version__, cli
 from countermeasure.evaluation import advice, drawing, plots, tables, text
 from countermeasure.evaluation.asvspoof import data_set
 from countermeasure.evaluation.results import Group, Study, SystemResult
-from countermeasure.evaluation.tables import FIGURES, Table, percent
+from countermeasure.evaluation.tables import FIGURES, HEADINGS, Table, percent
 from countermeasure.files import refuse_overwriting, replace_when_whole
 from tDCF_python.metrics import COSTS
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 _STDOUT = "-"
+_VALUES = [name for name in HEADINGS if name not in FIGURES]  # those without a threshold
 _COLUMNS = [
     *("system", "by", "group", "n_bonafide", "n_spoof"),
     *(f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high", "_threshold", "_p_miss", "_p_fa")),
-    *("actual_dcf", "cllr", "sha256", "suite"),
+    *(*_VALUES, "sha256", "suite"),
 ]
 _SMALLEST = 0.6  # of a picture's size: the smallest letters are of 5 points then
 _CAPTIONS = {
@@ -152,7 +153,7 @@ def _csv_line(system: SystemResult, group: Group) -> dict[str, Any]:
     line |= {"sha256": system.scores.sha256, "suite": __version__}
     if group.evaluation is None:
         return line
-    line |= {"actual_dcf": group.evaluation.actual_dcf, "cllr": group.evaluation.cllr}
+    line |= {name: getattr(group.evaluation, name) for name in _VALUES}
     for name in FIGURES:
         if point := getattr(group.evaluation, name):
             line[name] = point.value

@@ -23,7 +23,7 @@ FIGURES = {
     MIN_DCF: "min DCF",
 }
 CLLR = "cllr"
-_HEADINGS = {
+HEADINGS = {
     EER: "EER\n%",
     MIN_TDCF_2019: "min t-DCF\n2019",
     MIN_TDCF_REVISITED: "min t-DCF\nrevisited",
@@ -120,7 +120,7 @@ def systems(study: Study) -> Table:
         columns.append(_column("dev EER\n%", EER, [dev[system.name].pooled for system in study.systems], True))
     if len({(group.n_bonafide, group.n_spoof) for group in groups}) > 1:
         columns += _counts(groups)
-    columns += [_column(heading, figure, groups, not dev) for figure, heading in _HEADINGS.items()]
+    columns += [_column(heading, figure, groups, not dev) for figure, heading in HEADINGS.items()]
     return table(caption, columns)
 
 
