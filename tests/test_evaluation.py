@@ -500,7 +500,7 @@ def test_several_files_make_one_table(file, printed):
         expected = [f"{100 * found.eer.value:.1f}", *(f"{cost:.2f}" for cost in (*costs, found.cllr))]
         assert [word.rstrip("*") for word in row.split()] == [system.name, *expected]
         assert row.count("*") == (6 if system.name == "A" else 0)
-    assert out.splitlines()[-2].strip("-") == ""
+    assert out.splitlines()[-2] == "-" * 72
     assert out.splitlines()[-1].endswith(f"|suite={__version__}")
     assert "cm=" not in out  # the signatures of the files are in the report
     # Without ASV scores it says what is missing, and has no column without a value.
@@ -588,6 +588,7 @@ def test_report_and_pictures(file, tmp_path, capsys):
     best = re.search(r"^a +(\S+)\*", out, re.MULTILINE)
     assert f"<td>a</td><td><b>{best[1]}</b></td>" in page
     assert page.count("cm=a-eval.txt,sha256:") == 1
+    assert "var(--ink)" in page.split("<svg")[1]  # a dark page has light lines
     assert "intervals" not in out.split("-" * 72)[0]  # they and attacks were not asked for
     assert "by attack" not in out
     assert score_eval.main(["--cm_score", files[0], "--plot", str(plots)]) == 0
@@ -649,6 +650,7 @@ TWO = ["a - bonafide 1\n", "b A01 spoof 0\n"]
         (TWO, ["--dev", "x", "y"], "--dev: 2 files for 1 systems"),
         (TWO, ["--reference", "x"], "--reference x: no such system; give one of scores"),
         (TWO, ["--threshold_from", "nowhere/dev.txt"], r"nowhere/dev\.txt: no such file"),
+        (TWO, ["--threshold_from", "one.txt"], r"one\.txt: no spoof trial in it"),
         (TWO, ["--dev", "."], r"\.: is a folder; give a text file"),
         (TWO, ["--asv_score", "x"], "x: no such file; give asvspoof2019-la-eval, or a file that tDCF_python/scores"),
         (TWO, ["--asv_score", "."], r"\.: is a folder"),
@@ -659,10 +661,11 @@ TWO = ["a - bonafide 1\n", "b A01 spoof 0\n"]
 )
 def test_wrong_calls(file, tmp_path, monkeypatch, content, arguments, message):
     file(content=content)
+    file("one.txt", TWO[:1])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
         score_eval.main(["--cm_score", "scores.txt", *arguments])
-    assert os.listdir(tmp_path) == ["scores.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["one.txt", "scores.txt"]
 
 
 @pytest.mark.parametrize("options", [["--intervals", "9"], ["--legacy", "perhaps"], ["--json", "-", "--csv", "-"]])

@@ -74,7 +74,6 @@ def run_study(
     results = []
     for name in cli.progress(systems, len(systems), "evaluating", "systems"):
         scores = systems[name]
-        _refuse_one_class(scores)
         units = None
         if with_intervals:
             units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, over)
@@ -96,6 +95,8 @@ def _system(
 ) -> SystemResult:
     """Evaluate one system, over all trials and group by group."""
     pooled, influences = _group((), (), scores, np.ones(len(scores.scores), bool), asv, units)
+    if pooled.evaluation is None:
+        raise _one_class(scores)
     members = [dict(_members(scores, column)) for column in by]
     parts = [
         _group((column,), (value,), scores, trials, asv, units)[0]
@@ -107,8 +108,7 @@ def _system(
             _group(tuple(by), (one, other), scores, trials & others, asv, units)[0]
             for (one, trials), (other, others) in product(*(of_column.items() for of_column in members))
         ]
-    evaluation = evaluate(*_classes(scores), asv.rates if asv else None)
-    return SystemResult(name, scores, evaluation, pooled, tuple(parts), applied, units, influences)
+    return SystemResult(name, scores, pooled.evaluation, pooled, tuple(parts), applied, units, influences)
 
 
 def _group(
@@ -156,7 +156,8 @@ def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
 
 
 def _applied(scores: CmScores, source: CmScores) -> tuple[AppliedThreshold, ...]:
-    _refuse_one_class(source)
+    if source.bonafide.all() or not source.bonafide.any():
+        raise _one_class(source)
     found = evaluate(*_classes(source))
     applied = []
     for rule, point in ((EER, found.eer), (MIN_DCF, found.min_dcf)):
@@ -170,6 +171,11 @@ def _applied(scores: CmScores, source: CmScores) -> tuple[AppliedThreshold, ...]
 
 def _classes(scores: CmScores) -> tuple[Floats, Floats]:
     return scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+
+
+def _one_class(scores: CmScores) -> InputError:
+    missing = "spoof" if scores.bonafide.any() else "bona fide"
+    return InputError(f"{scores.path}: no {missing} trial in it; error rates need both classes")
 
 
 def _compared(study: Study, named: str | None) -> tuple[list[Comparison], list[str]]:
@@ -200,9 +206,3 @@ def _compared(study: Study, named: str | None) -> tuple[list[Comparison], list[s
             if comparison.reference == reference.name
         ]
     return found, notes
-
-
-def _refuse_one_class(scores: CmScores) -> None:
-    for label, present in (("bona fide", scores.bonafide), ("spoof", ~scores.bonafide)):
-        if not present.any():
-            raise InputError(f"{scores.path}: no {label} trial in it; error rates need both classes")
