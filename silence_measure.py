@@ -8,7 +8,6 @@ From Python: `from silence_measure import get_silence`.
 """
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from countermeasure import cli
@@ -59,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the one argument."""
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "path", metavar="PATH", help="a recording of any format that libsndfile reads, or a folder of them"
+        "path", metavar="PATH", help="a recording of any format that libsndfile reads, or a folder with all below it"
     )
     return parser
 
@@ -67,11 +66,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the script with the given arguments (default: the command line's)."""
     arguments = build_parser().parse_args(argv)
-    from countermeasure.speech import audio
+    from countermeasure.speech import audio, places
     from countermeasure.speech.silence import Meter
 
     bad = []
-    paths = _recordings(Path(arguments.path))
+    paths = list(places.recordings([arguments.path]))
     for path in paths:
         meter = Meter()
         try:
@@ -87,17 +86,6 @@ def main(argv: list[str] | None = None) -> int:
     if bad:
         raise InputError(f"{len(bad)} of {len(paths)} recordings cannot be used, first {bad[0]}; see above")
     return 0
-
-
-def _recordings(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    from countermeasure.speech.places import SUFFIXES, is_recording
-
-    found = sorted(p for p in path.iterdir() if is_recording(p.name))
-    if not found:
-        raise InputError(f"{path}: no recording in this folder; its files end in none of {' '.join(SUFFIXES)}")
-    return found
 
 
 command = cli.command(main)

@@ -14,7 +14,8 @@ from countermeasure.features.cepstra import KERNELS
 from reference_features import FUNCTIONS, reference, row_deltas
 
 ROOT = Path(__file__).resolve().parents[1]
-FRAME_LEVEL = [name for name in types.names() if types.window(name)]
+# Each method, and short windows for one of each kind.
+FRAME_LEVEL = [*FUNCTIONS, "mfcc-25", "psrcc-25", "pncc-25", "lpcc-25"]
 
 
 @pytest.fixture
@@ -45,22 +46,27 @@ def test_equals_spafe(speech, name):
 @pytest.mark.parametrize("name", ["mfcc", "imfcc", "lfcc", "bfcc", "gfcc", "ngcc", "msrcc", "psrcc"])
 def test_equals_spafe_on_real_recordings(shared_data, name, is_long):
     paths = sorted((shared_data / "asvspoof2019").glob("*.flac"))
-    paths += sorted(shared_data.glob("LA_mini/*/flac/*.flac"))[:: 1 if is_long else 160]
-    assert len(paths) > (700 if is_long else 7)
+    paths += sorted(shared_data.glob("LA_mini/*/flac/*.flac"))[:: 1 if is_long else 400]
+    assert len(paths) > (700 if is_long else 4)
     for path in paths:
         signal, rate = soundfile.read(path, dtype="float32")
         assert_like(features.extract(signal, rate, [name])[name], reference(name, signal, rate))
 
 
-@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize(("rate", "n_samples"), [(8000, 3000), (44100, 8000)])
 @pytest.mark.parametrize("name", list(FUNCTIONS))
-def test_equals_spafe_at_other_rates(speech, name, rate):
+def test_equals_spafe_at_other_rates(speech, name, rate, n_samples):
     # Above 34 kHz the window is longer than 1024 points and the FFT grows.
-    assert_like(features.extract(speech, rate, [name])[name], reference(name, speech, rate))
+    signal = speech[:n_samples]
+    assert_like(features.extract(signal, rate, [name])[name], reference(name, signal, rate))
 
 
 def test_all_types_of_a_window_have_as_many_frames(speech):
-    for suffix, n_frames in (("", (8000 - 480) // 240 + 1), ("-25", (8000 - 400) // 160 + 1)):
+    for suffix, n_frames, window in (
+        ("", (8000 - 480) // 240 + 1, (0.03, 0.015)),
+        ("-25", (8000 - 400) // 160 + 1, (0.025, 0.01)),
+    ):
+        assert {types.window(name + suffix) for name in FUNCTIONS} == {window}
         found = features.extract(speech, 16000, [name + suffix for name in FUNCTIONS])
         assert {feature.shape for feature in found.values()} == {(n_frames, 60)}
 
@@ -73,7 +79,7 @@ def test_deltas_by_hand():
 
 
 def test_every_method_has_a_function_and_a_reference():
-    assert {name.removesuffix("-25") for name in FRAME_LEVEL} == set(FUNCTIONS) == set(KERNELS)
+    assert {*types.METHODS} - {types.SILENCE} == {*FUNCTIONS} == {*KERNELS}
 
 
 def test_a_type_does_not_depend_on_the_others_of_the_call(speech):
@@ -95,7 +101,7 @@ def test_silence_is_a_row_of_two():
 @pytest.mark.parametrize("name", FRAME_LEVEL)
 def test_shorter_than_a_window_is_one_frame_filled_with_zeros(speech, name):
     length = 400 if name.endswith("-25") else 480
-    for n in (1, 2, 100, length - 1):
+    for n in (1, length - 1):
         short = speech[:n]
         padded = np.concatenate([short, np.zeros(length - n, np.float32)])
         found = features.extract(short, 16000, [name])[name]
@@ -118,12 +124,6 @@ def test_exactly_one_window_is_one_frame(speech, name):
     np.testing.assert_array_equal(features.extract(speech[: length + 1], 16000, [name])[name], whole)
 
 
-@pytest.mark.parametrize("name", FRAME_LEVEL)
-def test_digital_silence_is_finite(name):
-    found = features.extract(np.zeros(4000, np.float32), 16000, [name])[name]
-    assert np.isfinite(found).all()
-
-
 @pytest.mark.parametrize("name", ["mfcc", "imfcc", "lfcc", "ngcc", "bfcc"])
 def test_the_floor_before_a_logarithm_is_the_rounding_unit(name):
     found = features.extract(np.zeros(4000), 16000, [name], "float64")[name]
@@ -132,18 +132,13 @@ def test_the_floor_before_a_logarithm_is_the_rounding_unit(name):
     np.testing.assert_allclose(found[:, 1:], 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", FRAME_LEVEL)
-def test_silence_amid_speech_is_finite(speech, name):
-    speech[1000:5000] = 0
-    assert np.isfinite(features.extract(speech, 16000, [name])[name]).all()
-
-
-@pytest.mark.parametrize("name", FRAME_LEVEL)
-def test_constant_and_clipped_signals(speech, name):
-    for signal in (np.full(4000, 0.5, np.float32), np.full(4000, -1, np.float32), np.clip(50 * speech, -1, 1)):
-        assert np.isfinite(features.extract(signal, 16000, [name])[name]).all()
-    clipped = np.clip(50 * speech, -1, 32767 / 32768).astype(np.float32)
+@pytest.mark.parametrize("name", list(FUNCTIONS))
+def test_silent_constant_and_clipped_signals(speech, name):
+    clipped = np.clip(50 * speech[:4000], -1, 32767 / 32768).astype(np.float32)
     assert_like(features.extract(clipped, 16000, [name])[name], reference(name, clipped, 16000))
+    speech[1000:5000] = 0
+    for signal in (np.zeros(4000, np.float32), speech, np.full(4000, 0.5, np.float32), np.full(4000, -1, np.float32)):
+        assert np.isfinite(features.extract(signal, 16000, [name])[name]).all()
 
 
 def test_too_large_samples_are_refused():
@@ -224,7 +219,7 @@ def by_hand(cepstra):
     return np.hstack([static, row_deltas(static), row_deltas(row_deltas(static))])
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, "lfcc-25"])
+@pytest.mark.parametrize("name", ["lfcc", "psrcc", "pncc", "lfcc-25"])
 def test_cmvn_normalises_the_cepstra_of_a_recording(speech, name):
     plain = features.extract(speech, 16000, [name], "float64")[name]
     found = features.extract(speech, 16000, [name, f"{name}-cmvn"], "float64")[f"{name}-cmvn"]
@@ -234,20 +229,12 @@ def test_cmvn_normalises_the_cepstra_of_a_recording(speech, name):
     np.testing.assert_allclose(in_single, by_hand(plain_in_single[:, :20].astype(float)), rtol=0, atol=1e-4)
 
 
-def test_cmvn_of_real_recordings(shared_data):
-    for path in sorted((shared_data / "asvspoof2019").glob("*.flac")):
-        signal, rate = soundfile.read(path, dtype="float32")
-        found = features.extract(signal, rate, ["lfcc", "lfcc-cmvn"])
-        expected = by_hand(found["lfcc"][:, :20].astype(float))
-        np.testing.assert_allclose(found["lfcc-cmvn"], expected, rtol=0, atol=1e-6)
-
-
 def test_cmvn_leaves_constant_coefficients_at_zero(speech):
     for signal in (np.zeros(4000, np.float32), speech[:480]):
         np.testing.assert_array_equal(features.extract(signal, 16000, ["lfcc-cmvn"])["lfcc-cmvn"], 0)
 
 
-@pytest.mark.parametrize("band", ["0-4000", "4000-8000", "500-3000"])
+@pytest.mark.parametrize("band", ["4000-8000", "500-3000"])
 @pytest.mark.parametrize(
     ("name", "bank"),
     [
@@ -266,12 +253,10 @@ def test_triangles_of_a_band_are_spafes_at_their_frequencies(speech, name, bank,
     assert_like(features.extract(speech, 16000, [f"{name}@{band}"])[f"{name}@{band}"], expected)
 
 
-@pytest.mark.parametrize("band", ["0-4000", "500-3000"])
 @pytest.mark.parametrize("name", ["gfcc", "ngcc", "bfcc", "pncc", "plp"])
-def test_other_filters_of_a_band_are_spafes(speech, name, band):
-    low, high = map(int, band.split("-"))
-    expected = reference(name, speech, 16000, low_freq=low, high_freq=high)
-    assert_like(features.extract(speech, 16000, [f"{name}@{band}"])[f"{name}@{band}"], expected)
+def test_other_filters_of_a_band_are_spafes(speech, name):
+    expected = reference(name, speech, 16000, low_freq=500, high_freq=3000)
+    assert_like(features.extract(speech, 16000, [f"{name}@500-3000"])[f"{name}@500-3000"], expected)
 
 
 def test_the_whole_band_is_the_plain_type(speech):
@@ -287,12 +272,6 @@ def test_too_low_a_rate_for_a_constant_q_transform_is_refused(rate):
     assert features.extract(np.ones(900, np.float32), 430, ["cqcc"])["cqcc"].shape[1] == 60
 
 
-def test_windows_tell_which_types_belong_together():
-    assert types.window("mfcc") == types.window("cqcc") == (0.03, 0.015)
-    assert types.window("mfcc-25") == types.window("rplp-25") == (0.025, 0.01)
-    assert types.window("silence") is None
-
-
 def test_settings_say_what_the_numbers_are():
     found = types.settings("msrcc", 44100)
     assert found["type"] == "msrcc"
@@ -305,31 +284,28 @@ def test_settings_say_what_the_numbers_are():
     assert len(set(everything)) == len(everything)
 
 
-@pytest.mark.parametrize("module", ["gmm_data_processing", "silence_measure"])
-def test_the_doors_need_no_numpy(module):
-    code = f"import sys, {module} as door; getattr(door, 'build_parser', list)(); print('numpy' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout == "False\n"
-
-
-def test_no_type_needs_spafe_or_scipy_signal():
+def test_doors_need_no_numpy_and_types_neither_spafe_nor_scipy_signal():
     """Whose imports take longer than a short recording takes from file to score."""
     code = (
-        "import sys, numpy as np\n"
+        "import sys, gmm_data_processing, silence_measure\n"
+        "gmm_data_processing.build_parser()\n"
+        "print('numpy' in sys.modules)\n"
+        "import numpy as np\n"
         "from countermeasure.features import features, types\n"
         "assert not {'scipy', 'soundfile'} & set(sys.modules)\n"
         "features.extract(np.ones(4000, np.float32), 16000, types.names())\n"
         "print(sorted({'spafe', 'sklearn', 'scipy.signal'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n[]\n"
 
 
-@pytest.mark.parametrize("name", [*FRAME_LEVEL, "lfcc-cmvn", "lfcc@0-4000"])
+@pytest.mark.parametrize("name", ["mfcc", "lfcc", "psrcc-25", "cqcc", "pncc", "rplp", "lfcc-cmvn", "lfcc@0-4000"])
 def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
     signal = np.tile(speech, 14)[:-77]
     whole = features.extract(signal, 16000, [name])[name]
     monkeypatch.setattr(features, "PIECE", 2 * 96)
-    for cuts in ([], [1, 5000, 5001, 90000], range(1000, len(signal), 1000)):
+    for cuts in ([], [1, 5000, 5001, 90000]):
         pieces = [found[name] for found in features.extract_pieces(np.split(signal, cuts), 16000, [name])]
         assert len(pieces) == 1 if name.startswith("pncc") or name.endswith("-cmvn") else len(pieces) >= 2
         np.testing.assert_array_equal(np.concatenate(pieces), whole)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
-from typing import NamedTuple
 
 import numpy as np
 
@@ -249,36 +248,23 @@ def _prediction_to_cepstra() -> Matrix:
 
 # -- which function is which method's ------------------------------------------------------------------
 
-
-class Kernel(NamedTuple):
-    """How a method computes cepstra.
-
-    Attributes
-    ----------
-    of_block : callable
-        From a block of frames and a band in Hz to one row a frame: cepstra, ``[n_frames, 20]``, or what
-        `over_time` makes cepstra of, ``[n_frames, k]``.
-    over_time : callable or None
-        From the rows of a whole recording to its cepstra, where a frame depends on those before it.
-    """
-
-    of_block: Callable[[Block, Band], Matrix]
-    over_time: Callable[[Matrix], Matrix] | None = None
-
-
-KERNELS = {
-    "mfcc": Kernel(_log_cepstra("mel")),
+# From a block of frames and a band in Hz to a row a frame: cepstra, ``[n_frames, 20]``, or what a function of
+# `OVER_TIME` makes cepstra of, ``[n_frames, k]``.
+KERNELS: dict[str, Callable[[Block, Band], Matrix]] = {
+    "mfcc": _log_cepstra("mel"),
     # Tilted spectra for the types with narrow filters at high frequencies, where speech has little energy.
-    "imfcc": Kernel(_log_cepstra("inverse mel", tilted=True)),
-    "lfcc": Kernel(_log_cepstra("linear", tilted=True)),
-    "bfcc": Kernel(_bfcc),
-    "gfcc": Kernel(_gfcc),
-    "ngcc": Kernel(_log_cepstra("gammatone")),
-    "msrcc": Kernel(_msrcc),
-    "psrcc": Kernel(_psrcc),
-    "cqcc": Kernel(_cqcc),
-    "pncc": Kernel(_pncc_rows, over_time=_pncc),
-    "lpcc": Kernel(_lpcc),
-    "plp": Kernel(_plp),
-    "rplp": Kernel(_rplp),
+    "imfcc": _log_cepstra("inverse mel", tilted=True),
+    "lfcc": _log_cepstra("linear", tilted=True),
+    "bfcc": _bfcc,
+    "gfcc": _gfcc,
+    "ngcc": _log_cepstra("gammatone"),
+    "msrcc": _msrcc,
+    "psrcc": _psrcc,
+    "cqcc": _cqcc,
+    "pncc": _pncc_rows,
+    "lpcc": _lpcc,
+    "plp": _plp,
+    "rplp": _rplp,
 }
+# From the rows of a whole recording to its cepstra, where a frame depends on those before it.
+OVER_TIME: dict[str, Callable[[Matrix], Matrix]] = {"pncc": _pncc}

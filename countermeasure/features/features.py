@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from countermeasure.errors import InputError
 from countermeasure.features import types
-from countermeasure.features.cepstra import KERNELS
+from countermeasure.features.cepstra import KERNELS, OVER_TIME
 from countermeasure.features.spectra import FRAMES_PER_BLOCK, Matrix, blocks
 from countermeasure.features.types import N_CEPSTRA, FeatureType, Window
 from countermeasure.speech.silence import Meter
@@ -109,7 +109,7 @@ def _framed(
     pieces: Iterable[_Signal], rate: int, entries: Sequence[FeatureType], dtype: np.dtype
 ) -> Iterator[dict[str, _Signal]]:
     rows = _rows(pieces, rate, entries, dtype)
-    if any(entry.cmvn or KERNELS[entry.method.name].over_time for entry in entries):
+    if any(entry.cmvn or entry.method.name in OVER_TIME for entry in entries):
         parts = list(rows)
         rows = iter([{key: _joined([part[key] for part in parts]) for key in parts[0]}])
     context: dict[str, Matrix] = {}
@@ -157,7 +157,7 @@ def _rows(
             for block in blocks(signal, rate, window, dtype):
                 for key in keys:
                     method, low, high = key
-                    rows[key].append(KERNELS[method].of_block(block, (low, high)))
+                    rows[key].append(KERNELS[method](block, (low, high)))
         yield {key: _joined(parts) for key, parts in rows.items()}
 
 
@@ -178,7 +178,7 @@ def _cut(pieces: Iterable[_Signal], length: int, hop: int) -> Iterator[_Signal]:
 
 
 def _cepstra(rows: Matrix, entry: FeatureType) -> Matrix:
-    over_time = KERNELS[entry.method.name].over_time
+    over_time = OVER_TIME.get(entry.method.name)
     with np.errstate(over="ignore", invalid="ignore"):
         cepstra = over_time(rows) if over_time else rows
         return _normalised(cepstra) if entry.cmvn else cepstra

@@ -41,7 +41,6 @@ class Block:
     ----------
     frames : array [n_frames, length]
         Views of the samples; the last samples that fill no whole frame are left out.
-    rate, window, dtype, n_fft
     """
 
     def __init__(self, samples: NDArray[np.floating], rate: int, window: Window, dtype: DTypeLike):
