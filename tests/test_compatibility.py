@@ -135,3 +135,5 @@ def test_a_fusion_is_given_the_columns_it_was_trained_on(tmp_path):
             write_list(folder / f"{column}-bon-eval.pkl", "frame scores", split="eval")
         with pytest.raises(InputError, match=f"{folder}: {message}.* the model was trained on a-bon, b-bon, and"):
             scoring.write_file_scores("eval", folder, tmp_path / "model", "x", tmp_path / "scores")
+        with pytest.raises(InputError, match=f"{folder}: {message}"):
+            training.train_fusion(folder, tmp_path / "more", SMALL, load_model_path=tmp_path / "model")
