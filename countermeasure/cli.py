@@ -27,16 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What the caller can fix: a wrong path or missing rights, and not a full or failing disk (ENOSPC, EIO, …).
-_CALLERS_ERRNOS = {
-    errno.ENOENT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
+_PATHS = errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP
+_CALLERS_ERRNOS = {*_PATHS, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,14 +37,10 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}{self._meant(message)}; see {self.prog} -h\n")
-
-    def _meant(self, message: str) -> str:
-        """Return what a misspelt option was probably meant to be."""
-        known = list(self._option_string_actions)
         words = re.findall(r"(?<!\S)--[^\s=]+", message) if message.startswith("unrecognized") else []
-        meant = [match for word in words for match in difflib.get_close_matches(word, known, n=1)]
-        return f"; did you mean {' '.join(meant)}?" if meant else ""
+        meant = [match for word in words for match in difflib.get_close_matches(word, self._option_string_actions, n=1)]
+        did_you_mean = f"; did you mean {' '.join(meant)}?" if meant else ""
+        self.exit(2, f"{self.prog}: {message}{did_you_mean}; see {self.prog} -h\n")
 
 
 class _Verbose(argparse.Action):
@@ -63,8 +51,7 @@ class _Verbose(argparse.Action):
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return an argument parser that shows a script's docstring as it is laid out.
 
-    Wrong arguments give one line on stderr and exit status 2. ``--verbose`` and ``--version`` are in it and
-    leave nothing in the parsed arguments.
+    Wrong arguments give one line on stderr and exit status 2. ``--verbose`` leaves nothing in the parsed arguments.
     """
     found = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     found.add_argument("--verbose", action=_Verbose, nargs=0, dest=argparse.SUPPRESS, help="tell more about the work")
@@ -75,8 +62,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def run(main: Callable[[], int]) -> NoReturn:
     """Run a script's `main` and end the process with the suite's exit status.
 
-    0 done, 2 the caller's mistake, 130 Ctrl-C, 1 anything else; the first two and a failing disk
-    without a traceback.
+    0 done, 2 the caller's mistake, 130 Ctrl-C, 1 anything else, which alone gives a traceback.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):  # end like Ctrl-C does, so that parts of files are removed
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
@@ -176,13 +162,7 @@ def detail(message: str) -> None:
 def step(heading: str, tells: bool = True) -> Iterator[None]:
     """Print a heading with the time that the body took, and below it what the body logged and printed.
 
-    Warnings are shown at once.
-
-    Parameters
-    ----------
-    heading : str
-    tells : bool
-        Whether what the body says is shown when all goes well; with ``--verbose`` and on a failure it is.
+    Warnings are shown at once; without `tells` the rest is shown on a failure and with ``--verbose`` only.
     """
     begin, printed = time.monotonic(), io.StringIO()
     held: list[str] = []
@@ -209,12 +189,7 @@ def is_verbose() -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: ``3.7 s``, ``2 min 5 s``, ``1 h 3 min``.
-
-    Parameters
-    ----------
-    seconds : float >= 0
-    """
+    """Return a time as people say it: ``3.7 s``, ``2 min 5 s``, ``1 h 3 min``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
