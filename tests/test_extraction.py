@@ -21,7 +21,7 @@ from countermeasure.lists import provenance, unfinished
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.unfinished import Recording, UnfinishedList
 from countermeasure.speech import audio
-from countermeasure.stages import extraction, recordings
+from countermeasure.stages import recordings
 from countermeasure.stages.extraction import extract
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,8 +70,8 @@ def computed(monkeypatch):
     utterances = []
     read = audio.read
 
-    def spy(path, *others):
-        recording = read(path, *others)
+    def spy(path):
+        recording = read(path)
         utterances.append(path.stem)
         return recording
 
@@ -136,13 +136,12 @@ def test_a_csv_names_recordings_of_any_format_below_the_folder(corpus, monkeypat
 AUDIO = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".aiff": "AIFF", ".au": "AU", ".mp3": "MP3", ".WAV": "WAV"}
 
 
-@pytest.mark.parametrize("file", ["../outside.wav", "/etc/passwd", "a/../../outside.wav", "absent.wav"])
-def test_a_csv_reaches_no_file_outside_the_folder(corpus, file, capsys):
+def test_a_csv_reaches_no_file_outside_the_folder(corpus, capsys):
     corpus.record("../outside", suffix=".wav")
-    corpus.label_path.write_text(f"file,label\nLA_T_0000000.flac,bonafide\n{file},spoof\n")
+    corpus.label_path.write_text("file,label\nLA_T_0000000.flac,bonafide\n../outside.wav,spoof\n")
     with pytest.raises(InputError, match="1 of 2 recordings cannot be used"):
         corpus.extract("mfcc")
-    assert ("no such file" if file == "absent.wav" else "leads out of") in capsys.readouterr().err
+    assert "leads out of" in capsys.readouterr().err
 
 
 def test_bytes_depend_neither_on_processes_nor_on_other_types(corpus, monkeypatch):
@@ -221,19 +220,12 @@ def test_a_finished_list_is_not_made_again(corpus, computed):
     corpus.path(corpus.utterances[0]).touch()  # file times say nothing
     corpus.extract("mfcc")
     assert (computed, path.stat().st_ino) == ([], inode)
+    older = {"countermeasure": "0.1", "numpy": "1.22.0", "spafe": "0.3.2"}  # and nothing of format and features
+    provenance.write(path, dataclasses.replace(record_of(path), versions=older))
     corpus.extract("mfcc", "lfcc")
     assert path.stat().st_ino == inode
     corpus.extract("mfcc", restart=True)
     assert path.stat().st_ino != inode
-
-
-def test_a_list_made_with_other_releases_is_left_as_it_is(corpus, computed):
-    (path,) = corpus.extract("mfcc")
-    older = {"countermeasure": "0.1", "numpy": "1.22.0", "spafe": "0.3.2"}  # and nothing of format and features
-    provenance.write(path, dataclasses.replace(record_of(path), versions=older))
-    computed.clear()
-    corpus.extract("mfcc")
-    assert computed == []
 
 
 @pytest.mark.parametrize("change", ["audio", "label", "order", "dtype", "list", "record", "no record", "version"])
@@ -269,30 +261,17 @@ class Interruption(BaseException):
     pass
 
 
-def interrupt_after(monkeypatch, n):
-    """Break off as Ctrl-C does, when `n` recordings were decoded."""
-    read = audio.read
-    decoded: list[object] = []
-
-    def breaking(path, *others):
-        if len(decoded) == n:
-            raise Interruption
-        decoded.append(path)
-        return read(path, *others)
-
-    monkeypatch.setattr(audio, "read", breaking)
-
-
 @pytest.fixture
 def interrupted(tmp_path, rng, monkeypatch):
-    """A function that extracts from 20 recordings and is interrupted in the second batch of eight."""
+    """A function that extracts from 20 recordings and is interrupted, as by Ctrl-C, in the second batch of eight."""
     corpus = Corpus(tmp_path, rng, n=20)
 
-    def run(*ftype, **options):
+    def run(*ftype):
+        decoded = Mock(side_effect=[*map(audio.read, map(corpus.path, corpus.utterances[:12])), Interruption])
         with monkeypatch.context() as patch:
-            interrupt_after(patch, 12)
+            patch.setattr(audio, "read", decoded)
             with pytest.raises(Interruption):
-                corpus.extract(*ftype, **options)
+                corpus.extract(*ftype)
         return corpus
 
     return run
@@ -429,28 +408,6 @@ def test_an_unfinished_list_ends_at_its_first_torn_part(tmp_path, monkeypatch, d
         assert path.read_bytes() == (tmp_path / "expected").read_bytes()
 
 
-def test_an_item_that_could_not_be_written_is_not_counted(tmp_path, monkeypatch):
-    path, features = tmp_path / "list", [np.full((5, 60), i, np.float32) for i in range(8)]
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    def meet_a_full_disk():
-        with UnfinishedList(path, "mfcc") as growing:
-            growing.resume([], with_problems=False)
-            for i, feature in enumerate(features):
-                if i == 5:
-                    monkeypatch.setattr(growing._items, "_file", Mock(write=fail))
-                growing.add(Recording(str(i), 16000, 1, 4000), feature, "spoof")
-
-    with pytest.raises(OSError, match="disk full"):
-        meet_a_full_disk()
-    assert grown(path, features) == 5
-    finished(path, features)
-    written(tmp_path / "expected", features)
-    assert path.read_bytes() == (tmp_path / "expected").read_bytes()
-
-
 def test_only_one_run_opens_an_unfinished_list(tmp_path):
     path = tmp_path / "list"
     grown(path, [])  # leaves nothing
@@ -467,20 +424,16 @@ def hidden(folder):
 
 
 def test_a_kill_just_before_the_end_loses_nothing(corpus, computed, monkeypatch):
-    corpus.extract("mfcc")
-    undisturbed = corpus.files()
     with monkeypatch.context() as patch:
-        patch.setattr(UnfinishedList, "publish", lambda _: interrupt())
+        patch.setattr(UnfinishedList, "publish", Mock(side_effect=Interruption))
         with pytest.raises(Interruption):
-            corpus.extract("mfcc", restart=True)
+            corpus.extract("mfcc")
     computed.clear()
-    (corpus.output_path / "train-mfcc.pkl").unlink()
     corpus.extract("mfcc")
-    assert (computed, corpus.files()) == ([], undisturbed)
-
-
-def interrupt():
-    raise Interruption
+    resumed = corpus.files()
+    assert computed == []
+    corpus.extract("mfcc", restart=True)
+    assert corpus.files() == resumed
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -626,15 +579,9 @@ def test_of_many_recordings_some_are_named_as_the_caller_did(corpus, capsys):
     ],
 )
 def test_wrong_calls_write_nothing(corpus, options, message):
-    call = {
-        "data_split": "train",
-        "data_path": corpus.data_path,
-        "label_path": corpus.label_path,
-        "output_path": corpus.output_path,
-        "ftype": ["mfcc"],
-    }
+    paths = {"data_path": corpus.data_path, "label_path": corpus.label_path, "output_path": corpus.output_path}
     with pytest.raises(InputError, match=message):
-        extract(**{**call, **options})
+        extract(**{"data_split": "train", "ftype": ["mfcc"], **paths, **options})
     assert not corpus.output_path.exists()
 
 
@@ -655,10 +602,9 @@ def test_the_script_is_the_stage(corpus):
     assert {name for name in corpus.files() if name.endswith(".pkl")} == {"dev-mfcc.pkl", "dev-lfcc.pkl"}
 
 
-def test_help_lists_every_type():
+def test_help_lists_every_method():
     text = gmm_data_processing.build_parser().format_help()
-    for name in types.names():
-        assert name.endswith("-25") or f" {name}, " in text or f" {name} " in text
+    assert [name for name in types.METHODS if f"\n  {name} " not in text] == []
 
 
 # -- several types at once ---------------------------------------------------------------------------
@@ -675,8 +621,8 @@ def computed_lfcc(corpus, monkeypatch):
     """A corpus of which a run has computed one type, and was interrupted before it finished the list."""
     monkeypatch.setattr(unfinished, "PART", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(extraction.UnfinishedList, "finish", Mock(side_effect=KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(UnfinishedList, "finish", Mock(side_effect=Interruption))
+        with pytest.raises(Interruption):
             corpus.extract("lfcc")
     return corpus
 
