@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -17,124 +16,105 @@ OLD = f"{card.MARK}\nwhat an earlier run has left\n".encode()  # a card without 
 SHORT, LONG = 2, 20
 
 
-class Undisturbed(NamedTuple):
-    """What a run comes to when nothing happens: its files, and its steps without and with older files there."""
+class Script:
+    """A script that writes, and what its run comes to when nothing happens.
 
-    files: dict[str, bytes]
-    steps: tuple[int, int]
+    Attributes
+    ----------
+    files : dict of str to bytes
+        The contents of its outputs.
+    steps : list of int
+        Of a run without and with older files there.
+    largest : int
+        Bytes of the largest file that it writes.
+    """
 
+    def __init__(self, name, workplace, launcher):
+        self.name, self._workplace, self._launcher = name, workplace, launcher
+        self._before = workplace / THERE_BEFORE[name] if name in THERE_BEFORE else None
+        self.files, self.steps = {}, []
+        for with_old in (False, True):
+            self.prepare(with_old)
+            ended = self.run()
+            assert ended.status == 0, ended.stderr
+            self.files = self.found()
+            self.steps.append(ended.steps)
+        before = tree(self._before) if self._before else {}
+        self.largest = max(len(content) for place, content in self.files.items() if before.get(place) != content)
 
-@pytest.fixture(scope="module")
-def undisturbed(workplace, launcher):
-    """A function that returns what a script's run comes to when nothing happens."""
-    known = {}
+    def prepare(self, with_old):
+        """Leave in the folder of the outputs what the script needs to find there, and files of an earlier run."""
+        out = self._workplace / "out"
+        if out.exists():
+            shutil.rmtree(out)
+        if self._before:
+            shutil.copytree(self._before, out, ignore=shutil.ignore_patterns("README.md"))
+        for place in self.files if with_old else ():
+            path = out / place
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(OLD)
 
-    def run(name):
-        if name not in known:
-            steps, files = [], {}
-            for _ in range(2):
-                clean(workplace, name)
-                leave_old(workplace, files)
-                ended = launcher.run(workplace, name, *WRITERS[name])
-                assert ended.status == 0, ended.stderr
-                files = tree(workplace / "out")
-                steps.append(ended.steps)
-            known[name] = Undisturbed(files, tuple(steps))
-        return known[name]
+    def run(self, **options):
+        return self._launcher.run(self._workplace, self.name, *WRITERS[self.name], **options)
 
-    return run
+    def found(self):
+        return tree(self._workplace / "out")
 
+    def assert_whole(self, with_old):
+        """Check that every file under a final name is the old one or the new one, and others cannot be taken for it."""
+        found = self.found()
+        for place, content in found.items():
+            if place in self.files:
+                assert content in (self.files[place], OLD), f"{place} is half a file"
+            else:
+                assert Path(place).name.startswith(".") or place.endswith(".checkpoint.npz"), place
+        assert not with_old or self.files.keys() <= found.keys()
 
-@pytest.fixture(params=WRITERS)
-def name(request):
-    return request.param
-
-
-def clean(workplace, name):
-    """Leave in the folder of the outputs what a script needs to find there."""
-    out = workplace / "out"
-    if out.exists():
-        shutil.rmtree(out)
-    if name in THERE_BEFORE:
-        shutil.copytree(workplace / THERE_BEFORE[name], out, ignore=shutil.ignore_patterns("README.md"))
-
-
-def leave_old(workplace, files):
-    """Put files of an earlier run where the outputs go."""
-    for place in files:
-        path = workplace / "out" / place
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(OLD)
-
-
-def assert_whole(workplace, good, with_old=False):
-    """Check that every file under a final name is the old one or the new one, and others cannot be taken for such."""
-    found = tree(workplace / "out") if (workplace / "out").exists() else {}
-    for place, content in found.items():
-        if place in good.files:
-            assert content in (good.files[place], OLD), f"{place} is half a file"
-        else:
-            assert Path(place).name.startswith(".") or place.endswith(".checkpoint.npz"), place
-    if with_old:
-        assert good.files.keys() <= found.keys()
-
-
-def assert_one_line(ended, name, status, words):
-    """Check that a run ended with a status and with a line on why, its last one."""
-    assert ended.status == status, (ended.status, ended.stderr)
-    assert "Traceback" not in ended.stderr
-    assert sum(f"{name}.py: " in line for line in ended.stderr.splitlines()) == 1
-    assert words in ended.stderr.splitlines()[-1]
+    def assert_one_line(self, ended, status, words):
+        """Check that a run ended with a status and with a line on why, its last one."""
+        assert ended.status == status, (ended.status, ended.stderr)
+        assert "Traceback" not in ended.stderr
+        assert sum(f"{self.name}.py: " in line for line in ended.stderr.splitlines()) == 1
+        assert words in ended.stderr.splitlines()[-1]
 
 
-def largest_new(workplace, name, good):
-    """Return the bytes of the largest file that a script writes."""
-    there_before = tree(workplace / THERE_BEFORE[name]) if name in THERE_BEFORE else {}
-    return max(len(content) for place, content in good.files.items() if there_before.get(place) != content)
+@pytest.fixture(scope="module", params=WRITERS)
+def script(request, workplace, launcher):
+    return Script(request.param, workplace, launcher)
 
 
-def test_a_killed_run_leaves_whole_files_and_the_next_one_completes_them(
-    name, workplace, launcher, undisturbed, is_long
-):
+def test_a_killed_run_leaves_whole_files_and_the_next_one_completes_them(script, is_long):
     """Killed before a step, which no run gets past, or in the middle of writing a file."""
-    good = undisturbed(name)
-    rng = random.Random(f"kill {name}")
-    kills = [{"kill_at": rng.randrange(good.steps[i % 2])} for i in range(LONG if is_long else SHORT)]
-    kills += [{"largest_file": largest_new(workplace, name, good) // 2, "kill_when_full": True}]
-    for number, kill in enumerate(kills, 1):
-        with_old = number % 2 == 0 or "largest_file" in kill
-        clean(workplace, name)
-        if with_old:
-            leave_old(workplace, good.files)
-        ended = launcher.run(workplace, name, *WRITERS[name], **kill)
+    rng = random.Random(f"kill {script.name}")
+    kills = [{"kill_at": rng.randrange(script.steps[i % 2])} for i in range(LONG if is_long else SHORT)]
+    for number, kill in enumerate([*kills, {"largest_file": script.largest // 2, "kill_when_full": True}]):
+        with_old = number % 2 == 1 or "largest_file" in kill
+        script.prepare(with_old)
+        ended = script.run(**kill)
         assert ended.status in (-signal.SIGKILL, -signal.SIGXFSZ), ended.stderr
-        assert_whole(workplace, good, with_old)
-        ended = launcher.run(workplace, name, *WRITERS[name])
+        script.assert_whole(with_old)
+        ended = script.run()
         assert ended.status == 0, (ended.status, ended.stderr)
-        assert tree(workplace / "out") == good.files
+        assert script.found() == script.files
 
 
-def test_a_full_disk_is_said_in_one_line_and_leaves_whole_files(name, workplace, launcher, undisturbed):
-    good = undisturbed(name)
-    clean(workplace, name)
-    leave_old(workplace, good.files)
-    room = largest_new(workplace, name, good) // 3
-    assert_one_line(launcher.run(workplace, name, *WRITERS[name], largest_file=room), name, 1, "File too large")
-    assert_whole(workplace, good, with_old=True)
+def test_a_full_disk_is_said_in_one_line_and_leaves_whole_files(script):
+    script.prepare(with_old=True)
+    script.assert_one_line(script.run(largest_file=script.largest // 3), 1, "File too large")
+    script.assert_whole(with_old=True)
 
 
-def test_two_runs_into_the_same_output_do_not_mix(name, workplace, launcher, undisturbed, is_long):
+def test_two_runs_into_the_same_output_do_not_mix(script, launcher, is_long):
     """One stops before a step; another begins and ends; the first goes on."""
-    good = undisturbed(name)
-    last = good.steps[0] - 1
+    last = script.steps[0] - 1
     for stop_at in range(0, last + 1, max(1, last // 10)) if is_long else {last // 2, last}:
-        clean(workplace, name)
-        first = launcher.run(workplace, name, *WRITERS[name], stop_at=stop_at)
+        script.prepare(with_old=False)
+        first = script.run(stop_at=stop_at)
         assert first.status is None, first.stderr  # it is at work
-        both = launcher.run(workplace, name, *WRITERS[name]), launcher.resume(first)
+        both = script.run(), launcher.resume(first)
         assert 0 in [ended.status for ended in both]
         for ended in both:
             if ended.status:
-                assert_one_line(ended, name, 2, "another run is at work")
-        assert tree(workplace / "out") == good.files
+                script.assert_one_line(ended, 2, "another run is at work")
+        assert script.found() == script.files
