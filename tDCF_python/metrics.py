@@ -84,10 +84,13 @@ class Ranking:
             In the order of `scores`. Copies of a trial are rejected together, which leaves the least cost as it is
             and moves the EER by at most the share that one trial's copies are.
         """
-        thresholds = np.concatenate([self.scores[:1] - 0.001, self.scores])
-        misses = np.concatenate([[0], np.cumsum(weights * self.bonafide)])
-        caught = np.concatenate([[0], np.cumsum(weights * ~self.bonafide)])
-        return DetCurve(thresholds, misses, caught[-1] - caught)
+        thresholds = np.empty(len(self.scores) + 1)
+        thresholds[0], thresholds[1:] = self.scores[0] - 0.001, self.scores
+        misses, rejected = (np.zeros(len(thresholds), np.int64) for _ in range(2))
+        np.cumsum(weights * self.bonafide, out=misses[1:])
+        np.cumsum(weights, out=rejected[1:])
+        n_spoof = rejected[-1] - misses[-1]
+        return DetCurve(thresholds, misses, n_spoof - (rejected - misses))
 
 
 @dataclass(frozen=True)
