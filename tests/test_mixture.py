@@ -46,17 +46,6 @@ def test_likelihoods_of_training_hold_for_components_of_any_width(rng, spread):
     assert found == pytest.approx(reference(parameters).score(frames), rel=1e-6, abs=1e-4)
 
 
-def test_statistics_are_the_sums_over_scikit_learns_responsibilities(frames, rng):
-    parameters = seeds(frames, 16, rng)
-    statistics = e_step(frames, parameters)
-    shares = reference(parameters).predict_proba(frames)
-    x = frames.astype(np.float64)
-    np.testing.assert_allclose(
-        statistics.sums, np.hstack([x**2, x, np.ones((len(x), 1))]).T @ shares, rtol=1e-4, atol=1e-3
-    )
-    assert statistics.n_frames == len(frames)
-
-
 def test_the_log_likelihood_never_falls_without_a_floor(frames, rng):
     parameters = seeds(frames, 16, rng)
     values = []

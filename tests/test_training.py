@@ -121,15 +121,6 @@ def test_both_ways_of_em_come_to_the_same_optimum(tmp_path, rng):
         np.testing.assert_allclose(np.sort(one.means_, axis=0), np.sort(other.means_, axis=0), atol=5e-3)
 
 
-def test_all_chunks_count_and_not_only_the_last(tmp_path, rng):
-    """The first half of the list is unlike the second; a model that forgets it gives it a poor likelihood."""
-    halves = [rng.normal(centre, 1, size=(400, 3)) for centre in (-20, 20)]
-    items = [(frames, label) for frames in halves for label in LABELS]
-    training.train(write_list(tmp_path / "list.pkl", items), tmp_path / "model", replace(SMALL, n_components=2))
-    model = loaded(tmp_path / "model")[0]
-    assert min(model.score(half) for half in halves) > -3 * (0.5 * np.log(2 * np.pi) + 0.6) - np.log(2)
-
-
 def test_frames_of_older_lists_give_the_same_models(tmp_path, trained, items):
     for protocol in (2, 4):
         (tmp_path / "old.pkl").write_bytes(pickle.dumps([*items, None], protocol))
@@ -182,12 +173,11 @@ def test_small_differences_of_large_values_count_in_float64(tmp_path, rng, offse
         assert model.score(frames) == pytest.approx(own.score(frames), abs=1e-3)
 
 
-@pytest.mark.parametrize("settings", [{"var_floor": 0}, {"var_floor": 1e-9}])
-def test_values_that_repeat_do_not_break_the_arithmetic(tmp_path, rng, settings):
-    """Discrete values, as silence has them, under a floor of nothing."""
+def test_values_that_repeat_do_not_break_the_arithmetic(tmp_path, rng):
+    """Discrete values, as silence has them, without a floor."""
     rows = np.column_stack([rng.integers(4, size=200) * 256.0, rng.integers(3, size=200), rng.normal(size=200)])
     data = write_list(tmp_path / "list.pkl", [(row[None], label) for row in rows for label in LABELS])
-    training.train(data, tmp_path / "model", TrainingOptions(n_components=16, max_iter=100, **settings))
+    training.train(data, tmp_path / "model", TrainingOptions(n_components=16, max_iter=100, var_floor=0))
     for model in loaded(tmp_path / "model"):
         assert model.lower_bound_ == pytest.approx(model.score(rows), abs=1e-2)
 
@@ -234,19 +224,16 @@ def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsy
 # -- passes ----------------------------------------------------------------------------------------
 
 
-def test_training_ends_when_two_passes_in_a_row_gain_less_than_tol(tmp_path):
-    lone = 0
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
-        items = [(rng.normal(rng.normal(size=3), 1, size=(40, 3)).astype(np.float32), label) for label in LABELS * 40]
-        options = TrainingOptions(n_components=8, seed=seed)
-        training.train(write_list(tmp_path / "list.pkl", items), tmp_path / f"{seed}", options)
-        for model in loaded(tmp_path / f"{seed}"):
-            small = np.diff(model.lower_bounds_) < options.tol
-            ends = np.flatnonzero(small[:-1] & small[1:]) + 1
-            assert ends.tolist() == [len(small) - 1]
-            assert model.converged_
-            lone += int(small[: ends[0] - 1].sum())
+def test_training_ends_when_two_passes_in_a_row_gain_less_than_tol(tmp_path, rng):
+    items = [(rng.normal(rng.normal(size=3), 1, size=(40, 3)).astype(np.float32), label) for label in LABELS * 40]
+    options, lone = TrainingOptions(n_components=8), 0
+    training.train(write_list(tmp_path / "list.pkl", items), tmp_path / "model", options)
+    for model in loaded(tmp_path / "model"):
+        small = np.diff(model.lower_bounds_) < options.tol
+        ends = np.flatnonzero(small[:-1] & small[1:]) + 1
+        assert ends.tolist() == [len(small) - 1]
+        assert model.converged_
+        lone += int(small[: ends[0] - 1].sum())
     assert lone > 0  # passes that alone would have ended a training
 
 
@@ -325,11 +312,8 @@ def test_models_of_other_features_are_no_start(tmp_path, trained, items):
         training.train(narrow, tmp_path / "more", SMALL, load_model_path=trained)
 
 
-def test_continuing_into_the_same_folder_is_refused(data, trained):
+def test_folders_that_no_models_can_go_to_are_refused(data, trained):
     with pytest.raises(InputError, match="continue into another folder"):
         training.train(data, trained, SMALL, load_model_path=trained)
-
-
-def test_an_empty_name_of_a_folder_is_refused(data):
     with pytest.raises(InputError, match="--model_path is empty"):
         training.train(data, "", SMALL)
