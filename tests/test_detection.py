@@ -169,6 +169,8 @@ def test_a_telephone_call_is_noticed_at_any_rate(work, capsys, tmp_path, recordi
     found = detect(capsys, work / "model" / "mfcc", recordings[0], tmp_path)
     assert found.err.count("has nothing above 4,000 Hz, like a telephone call") == 1
     assert f"warning: {tmp_path / '16000.wav'}" in found.err
+    detection.Detector(work / "model" / "mfcc")(tmp_path / "16000.wav")
+    assert capsys.readouterr().err.endswith("where the models look, too; its score is unreliable\n")
     assert "unreliable score: 2 of 3 recordings" in found.err
 
 

@@ -45,15 +45,12 @@ class Judgement(NamedTuple):
     file : str
     llr : float
         In nats; higher = more bona fide.
-    threshold : float or None
-        None without calibration, unless one was given.
+    threshold, probability : float or None
+        Probability of being bona fide; both are None without calibration, unless a threshold was given.
     decision : {'bonafide', 'spoof'} or None
         Bona fide where the LLR is above the threshold.
-    probability : float or None
-        Of being bona fide; None without calibration.
     out_of_domain : bool or None
-        Whether the recording is unlike all training data of a base model; None where no calibration of theirs
-        tells.
+        Whether the recording is unlike all training data of a base model; None where no calibration tells.
     """
 
     file: str
@@ -113,10 +110,10 @@ def detect(
                 continue
             n_scored += 1
             show(heard.judgement)
-            for kind, reason in heard.doubts.items():
+            for kind, warning in heard.doubts.items():
                 doubts[kind] += 1
                 if doubts[kind] == 1:  # in full the first time, by numbers at the end
-                    _warn(path, reason)
+                    cli.warn(warning)
             if frames is not None and heard.score.window:
                 _draw(frames, detector.models, heard.score, heard.score.window, heard.judgement)
     for kind, n in doubts.items():
@@ -126,10 +123,6 @@ def detect(
         raise InputError(f"{len(problems):,} not scored, {n_scored:,} scored; first {problems[0]}, see above")
     if not n_scored:
         raise InputError("no recording came on standard input")
-
-
-def _warn(path: str, reason: str) -> None:
-    cli.warn(f"{path}: {reason}; its score is unreliable")
 
 
 # -- one recording -------------------------------------------------------------------------------------
@@ -164,7 +157,7 @@ class _Listener:
 
 
 class Heard(NamedTuple):
-    """A judgement with the score behind it, and what makes it unreliable: reasons by their kind."""
+    """A judgement, the score behind it, and warnings of what makes it unreliable, by their kind."""
 
     judgement: Judgement
     score: Score
@@ -235,8 +228,8 @@ class Detector:
         path = os.fspath(recording)
         with compute.workers(1):
             heard = self.judge(path)
-        for reason in heard.doubts.values():
-            _warn(path, reason)
+        for warning in heard.doubts.values():
+            cli.warn(warning)
         return heard.judgement
 
     def judge(self, path: str) -> Heard:
@@ -265,7 +258,8 @@ class Detector:
             None if found is None else float(f"{found.probability(score.llr):.6g}"),
             bool(unlike) if self._lowest else None,
         )
-        return Heard(judgement, score, doubts)
+        warnings = {kind: f"{path}: {reason}; its score is unreliable" for kind, reason in doubts.items()}
+        return Heard(judgement, score, warnings)
 
 
 def _doubts(stream: audio.Stream, listener: _Listener, models: Chain) -> Iterator[tuple[str, str]]:
