@@ -19,46 +19,30 @@ def measure(*halves, rest=0):
     return get_silence(np.concatenate([*halves, np.zeros(rest)]), 16000).tolist()
 
 
-def test_speech_between_silences():
-    # Frame 3 (half quiet, half loud) is the first loud one; frames 8 and 9 are the first two quiet ones.
-    assert measure(*[QUIET] * 4, *[LOUD] * 4, *[QUIET] * 4) == [3 * 256, 12 * 256 - 8 * 256]
+@pytest.mark.parametrize(
+    ("halves", "rest", "expected"),
+    [
+        # Frame 3 (half quiet, half loud) is the first loud one; frames 8 and 9 are the first two quiet ones.
+        ([QUIET] * 4 + [LOUD] * 4 + [QUIET] * 4, 0, [3 * 256, 12 * 256 - 8 * 256]),
+        # Samples behind the last whole frame belong to the trailing silence, or to the voice.
+        ([LOUD] * 4 + [QUIET] * 4, 100, [0, 4 * 256 + 100]),
+        ([QUIET] * 4 + [LOUD] * 4, 100, [3 * 256, 0]),
+        ([QUIET] * 8, 5, [8 * 256 + 5, 0]),
+        # A click in one half is heard in two frames; at the very beginning, in one.
+        ([LOUD] + [QUIET] * 6, 0, [7 * 256, 0]),
+        ([QUIET] + [LOUD] + [QUIET] * 6, 0, [0, 6 * 256]),
+        # Two quiet halves make one quiet frame between speech.
+        ([LOUD] * 4 + [QUIET] * 2 + [LOUD] * 4, 0, [0, 0]),
+        ([QUIET] * 3 + [LOUD] * 3 + [QUIET] * 4 + [LOUD] * 3 + [QUIET] * 5, 0, [2 * 256, 5 * 256]),
+    ],
+)
+def test_cases_by_hand(halves, rest, expected):
+    assert measure(*halves, rest=rest) == expected
 
 
-def test_samples_behind_the_last_whole_frame_belong_to_the_trailing_silence():
-    assert measure(*[LOUD] * 4, *[QUIET] * 4, rest=100) == [0, 4 * 256 + 100]
-
-
-def test_voice_to_the_end():
-    assert measure(*[QUIET] * 4, *[LOUD] * 4, rest=100) == [3 * 256, 0]
-
-
-def test_all_silence():
-    assert measure(*[QUIET] * 8, rest=5) == [8 * 256 + 5, 0]
-
-
-@pytest.mark.parametrize("n", [0, 1, 511, 512, 767])
-def test_fewer_than_two_frames_hold_no_voice(n):
-    assert get_silence(np.full(n, 0.5), 16000).tolist() == [n, 0]
-
-
-def test_two_frames_are_enough():
-    assert get_silence(np.full(768, 0.5), 16000).tolist() == [0, 0]
-
-
-def test_one_loud_frame_is_no_voice():
-    # A click in one half is heard in two frames; at the very beginning, in one.
-    assert measure(LOUD, *[QUIET] * 6) == [7 * 256, 0]
-    assert measure(QUIET, LOUD, *[QUIET] * 6)[0] == 0
-
-
-def test_one_quiet_frame_ends_nothing():
-    # Two quiet halves make one quiet frame between speech.
-    assert measure(*[LOUD] * 4, QUIET, QUIET, *[LOUD] * 4) == [0, 0]
-
-
-def test_only_the_last_stretch_has_trailing_silence():
-    halves = [QUIET] * 3 + [LOUD] * 3 + [QUIET] * 4 + [LOUD] * 3 + [QUIET] * 5
-    assert measure(*halves) == [2 * 256, 5 * 256]
+@pytest.mark.parametrize(("n", "expected"), [(0, [0, 0]), (512, [512, 0]), (767, [767, 0]), (768, [0, 0])])
+def test_two_frames_are_enough_for_voice(n, expected):
+    assert get_silence(np.full(n, 0.5), 16000).tolist() == expected
 
 
 def test_what_lies_between_the_thresholds_neither_begins_nor_ends_a_stretch():
@@ -128,24 +112,17 @@ def test_older_callers_arguments_are_those_of_the_definition():
 
 
 def test_script_prints_a_line_a_file(tmp_path, capsys):
-    for name in ("b.wav", "a.flac"):
-        soundfile.write(tmp_path / name, np.concatenate([QUIET, QUIET, *[LOUD] * 4]), 16000)
-    (tmp_path / "notes.txt").touch()
-    assert silence_measure.main([str(tmp_path)]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'a.flac'} 256 0\n{tmp_path / 'b.wav'} 256 0\n"
-    assert silence_measure.main([str(tmp_path / "a.flac")]) == 0
-
-
-def test_script_takes_from_a_folder_what_it_takes_by_name(tmp_path, capsys, rng):
-    formats = {"a.mp3": "MP3", "b.ogg": "OGG", "c.AIFF": "AIFF", "d.WAV": "WAV"}
+    formats = {"a.flac": "FLAC", "b.ogg": "OGG", "c.AIFF": "AIFF", "d/e.WAV": "WAV"}
     names = [name for name, kind in formats.items() if kind in soundfile.available_formats()]
-    assert len(names) >= 3
+    (tmp_path / "d").mkdir()
     for name in names:
-        soundfile.write(tmp_path / name, 0.1 * rng.normal(size=8000), 16000)
-    (tmp_path / ".hidden.mp3").write_bytes(b"no sound")
+        soundfile.write(tmp_path / name, np.concatenate([QUIET, QUIET, *[LOUD] * 4]), 16000)
+    for name in ("notes.txt", ".hidden.mp3"):
+        (tmp_path / name).write_bytes(b"no sound")
     assert silence_measure.main([str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [str(tmp_path / name) for name in names]
+    assert lines[0] == f"{tmp_path / 'a.flac'} 256 0"
 
 
 def test_script_names_bad_files_and_goes_on(tmp_path, capsys):

@@ -35,12 +35,10 @@ def items_of_trials(table: Table, trials: Sequence[Trial], label_path: str | os.
     else:
         item_of = {utterance: item for item, utterance in enumerate(utterances)}
         items = np.array([item_of.get(trial.utterance, -1) for trial in trials], int)
-        found = set(items.tolist())
-        skipped = set(table.record.skipped if table.record else ())
-        strangers = [utterance for item, utterance in enumerate(utterances) if item not in found]
-        absent = [trial.utterance for trial, item in zip(trials, items, strict=True) if item < 0]
-        _refuse(what, strangers, f"not in {label_path}")
-        _refuse(what, [name for name in absent if name not in skipped], f"in {label_path}, but not in the list")
+        wanted = {trial.utterance for trial in trials}
+        skipped = table.record.skipped if table.record else ()
+        _refuse(what, [name for name in utterances if name not in wanted], f"not in {label_path}")
+        _refuse(what, sorted(wanted.difference(utterances, skipped)), f"in {label_path}, but not in the list")
     for trial, item in zip(trials, items.tolist(), strict=True):
         label = table.labels[item] if item >= 0 else None
         if label != trial.label and None not in (label, trial.label):

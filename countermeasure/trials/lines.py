@@ -88,14 +88,23 @@ class Form(NamedTuple):
 
 
 UNNAMED = "-"
-# By number of fields.
-_FIELDS_2021 = {
-    8: "speaker utterance codec transmission attack label trim subset",
-    12: "speaker utterance asv_room asv_mic asv_distance attacker_room attacker_mic attacker_device attacker_distance "
-    "label trim subset",
-    13: "speaker utterance codec source attack label trim subset vocoder task team gender language",
-}
-_FIELDS_5 = {10: "speaker utterance gender codec codec_q codec_seed attack_tag attack label tmp"}
+# Those of other formats than 2019, whose lines have any number of fields.
+FORMS = [
+    Form(name, tuple(fields.split()))
+    for name, fields in (
+        (V2021, "speaker utterance codec transmission attack label trim subset"),
+        (
+            V2021,
+            "speaker utterance asv_room asv_mic asv_distance attacker_room attacker_mic attacker_device "
+            "attacker_distance label trim subset",
+        ),
+        (
+            V2021,
+            "speaker utterance codec source attack label trim subset vocoder task team gender language",
+        ),
+        (V5, "speaker utterance gender codec codec_q codec_seed attack_tag attack label tmp"),
+    )
+]
 
 
 def written(speaker: str | None, utterance: str, attack: str | None, label: str | None) -> str:
@@ -110,13 +119,10 @@ def labelled_forms(n_fields: int, protocol_format: str | None = None, scored: bo
     """
     if scored and n_fields in (2, 3):
         return [Form("short", ("utterance", "attack", "label") if n_fields == 3 else ("utterance", "label"))]
-    forms = []
+    forms = [form for form in FORMS if len(form.fields) == n_fields]
     if n_fields > 2:
         between = ["environment" if n_fields == 5 else UNNAMED] * max(n_fields - 4, 0)
-        forms.append(Form(V2019, ("speaker", "utterance", *between, *["attack"][: n_fields - 3], "label")))
-    for name, known in ((V2021, _FIELDS_2021), (V5, _FIELDS_5)):
-        if n_fields in known:
-            forms.append(Form(name, tuple(known[n_fields].split())))
+        forms.insert(0, Form(V2019, ("speaker", "utterance", *between, *["attack"][: n_fields - 3], "label")))
     # In a score file, trials out of a CSV are of the form of 2019.
     wanted = V2019 if protocol_format == CSV else protocol_format
     return [form for form in forms if wanted in (None, form.format)]
