@@ -128,7 +128,7 @@ def _attacks(systems: Sequence[Drawn]) -> Figure:
 
 def _bars(axes: Axes, groups: Sequence[Group], colour: str, with_values: bool) -> None:
     """Draw one bar for each group, with its interval; the last group is the pooled one."""
-    values = np.array([100 * group.evaluation.eer.value if group.evaluation else 0 for group in groups])
+    values = np.array([100 * (group.value(EER) or 0) for group in groups])
     tops = values.copy()
     last = len(groups) - 1
     axes.bar(range(last), values[:-1], width=0.72, color=colour, edgecolor=colour, linewidth=0.8)
