@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta, norm
+from scipy.stats import beta, norm, t
 
 from countermeasure.errors import InputError
 from tDCF_python import intervals, metrics
@@ -75,16 +75,21 @@ def test_speakers_that_differ_widen_the_interval():
     assert widths[2] > 2 * widths[3]
 
 
-@pytest.mark.parametrize("over", ["speakers", "trials"])
-def test_no_error_is_no_certain_zero(over):
+@pytest.mark.parametrize(("over", "n_units"), [("speakers", 10), ("trials", 20)])
+def test_no_error_is_no_certain_zero(over, n_units):
+    """0 of n trials leave 1 − 0.025 ** (1 / n) open above, n of n below; an error that costs more counts as several."""
     scores = np.r_[np.linspace(1, 2, 20), np.linspace(-2, -1, 20)]
-    bonafide = scores > 0
     codes = np.arange(40) % 10 if over == "speakers" else np.arange(40)
-    for name, influence in influences(scores, bonafide, Units(over, codes), COSTS).items():
-        found = interval(influence)
-        assert influence.value == found.low == 0
-        # None of 20 trials leaves up to 1 − 0.025 ** (1 / 20) = 17 % open.
-        assert 0.15 < found.high < 0.5, name
+    costs = {**COSTS, "false alarms": LinearCost(0.0, 1.0, 4.0)}
+    right, turned = (influences(sign * scores, scores > 0, Units(over, codes), costs) for sign in (1, -1))
+    for name, n_trials in ((EER, 20), ("min", 20 / 1.9), ("false alarms", 5)):
+        assert right[name].value == interval(right[name]).low == 0
+        assert 0.15 < interval(right[name]).high < 1
+        assert turned[name].value == interval(turned[name]).high == 1
+        open_part = 1 - 0.025 ** (1 / (n_trials * (norm.ppf(0.025) / t.ppf(0.025, n_units - 1)) ** 2))
+        assert interval(turned[name]).low == pytest.approx(1 - open_part)
+        if name == EER:
+            assert interval(right[name]).high == pytest.approx(open_part)
 
 
 def test_an_interval_contains_its_figure_and_stays_within_its_bounds():
