@@ -15,6 +15,7 @@ from countermeasure.errors import InputError
 
 # Names that are no UTF-8 hold lone surrogates, which are written as escapes.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
+_BLOCK = 1 << 20  # bytes that are read at once
 
 # -- output ------------------------------------------------------------------------------------------
 
@@ -188,7 +189,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's contents, in hexadecimal digits; errors as of `open_regular`."""
     digest = hashlib.sha256()
     with open_regular(path, buffering=0) as file:
-        while block := file.read(1 << 20):
+        while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
@@ -202,8 +203,9 @@ def read_into(file: IO[bytes], target: memoryview, offset: int) -> None:
         When the file ends before.
     """
     filled = 0
-    while filled < len(target):  # Linux reads no more than 2 GiB in one go
-        n = os.preadv(file.fileno(), [target[filled:]], offset + filled)
-        if not n:
+    while filled < len(target):
+        data = os.pread(file.fileno(), min(len(target) - filled, _BLOCK), offset + filled)
+        if not data:
             raise InputError(f"{file.name}: was cut short while it was read; copy or make the file again")
-        filled += n
+        target[filled : filled + len(data)] = data
+        filled += len(data)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from countermeasure import files
 from countermeasure.errors import InputError
 from countermeasure.files import (
     check_place,
@@ -237,8 +238,7 @@ def test_a_place_of_a_file_is_read_by_its_name_or_a_link(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"content")
     (tmp_path / "link").symlink_to("a")
     assert read_regular(tmp_path / "link") == b"content"
-    preadv = os.preadv  # which gives no more than 2 GiB at once
-    monkeypatch.setattr(os, "preadv", lambda file, buffers, at: preadv(file, [buffers[0][:2]], at))
+    monkeypatch.setattr(files, "_BLOCK", 2)
     target = bytearray(4)
     with open_regular(tmp_path / "a") as file:
         read_into(file, memoryview(target), 3)

@@ -85,7 +85,6 @@ class UnfinishedList(AbstractContextManager):
         self._settings, self._restart = json.dumps(settings), restart
         self.recordings: list[Recording] = []
         self.n_frames: list[int] = []
-        self._noted = 0, 0  # how many of both have lines
 
     def __enter__(self) -> UnfinishedList:
         check_place(self.path)
@@ -136,7 +135,7 @@ class UnfinishedList(AbstractContextManager):
         self._file.seek(self._items.size)
         self._parts = open(self._parts_path, "w", encoding="utf-8")  # noqa: SIM115  closed by __exit__
         self._parts.write("".join([self._settings + "\n", *kept]))
-        self._noted = len(self.recordings), len(self.n_frames)
+        self._noted = len(self.recordings), len(self.n_frames)  # how many of both have lines
 
     def add(self, recording: Recording, feature: np.ndarray | None, label: str | None) -> None:
         """Append the next recording; `feature` is an array [rows, columns], None where there is a problem."""
@@ -149,9 +148,9 @@ class UnfinishedList(AbstractContextManager):
 
     def end_part(self) -> None:
         """Bring all that was added to where it outlives the run."""
-        n, i = self._noted
-        if self._parts is None or len(self.recordings) == n:
+        if self._parts is None or len(self.recordings) == self._noted[0]:
             return
+        n, i = self._noted
         self._file.flush()
         os.fsync(self._file.fileno())  # before the line that says so
         self._parts.write(

@@ -261,7 +261,7 @@ class Unpickler(_Standard):
 
 
 Unpickler.dispatch |= {
-    pickle.FRAME[0]: lambda u: u._number("<Q") and None,  # what it holds stands in the file as if there were none
+    pickle.FRAME[0]: lambda u: u._number("<Q") and None,  # frames only group opcodes
     pickle.SHORT_BINUNICODE[0]: lambda u: u._text(u._number("<B")),
     pickle.BINUNICODE[0]: lambda u: u._text(u._number("<I")),
     pickle.SHORT_BINBYTES[0]: lambda u: u._skip(u._number("<B")),
