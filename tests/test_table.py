@@ -144,6 +144,19 @@ def test_rows_are_read_by_whoever_they_are_sent_to(tmp_path, arrays, form, monke
             np.testing.assert_array_equal(pickle.loads(sent).read(), table.located(part).read())
 
 
+def test_a_file_that_differs_anywhere_is_another_one(tmp_path):
+    """Up to 128 kB; of larger files, 32 places are compared."""
+    contents = [bytearray(100_000) for _ in range(4)] + [bytearray(100_001)]
+    for content, place in zip(contents, (0, 60_000, 99_999), strict=False):
+        content[place] = 1
+    found = set()
+    for content in contents:
+        (tmp_path / "a").write_bytes(content)
+        with rows_module.ListFile(tmp_path / "a") as file:
+            found.add(file.identity)
+    assert len(found) == 5
+
+
 # -- records and their indices -----------------------------------------------------------------------
 
 
@@ -271,6 +284,9 @@ def test_lists_of_other_utterances_are_refused(tmp_path, arrays):
     utterances = [f"U{i}" for i in range(8)]
     with Table([first, described(tmp_path / "same.pkl", arrays)]) as table:
         assert table.utterances == utterances
+    for paths in ([first, write_list(tmp_path / "bare.pkl", arrays)], [tmp_path / "bare.pkl", first]):
+        with Table(paths) as table:
+            assert (table.utterances, len(table.doubts)) == (utterances, 1)
     other = described(tmp_path / "other.pkl", arrays, utterances=[*utterances[:6], "U7", "U6"])
     with pytest.raises(InputError, match=r"other\.pkl: item 7 is U7, not U6"):
         Table([first, other])
