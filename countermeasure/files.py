@@ -107,7 +107,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise InputError(f"{folder}: cannot be made, for a file stands in its place; choose another name") from None
+        raise InputError(f"{folder}: cannot be made, since a file has this name; choose another name") from None
 
 
 @contextlib.contextmanager

@@ -1,10 +1,7 @@
-"""What versions mean: which numbers are compared, and which are only written down.
+"""Versions: two numbers are compared, the others are only recorded.
 
-Two things can make finished or half-finished work useless, and each has a number here: the format of
-lists, models and checkpoints, and the definition of the features. Work whose two numbers are this
-suite's is kept and continued; other work is made again, and Dask workers with other numbers are
-refused. The suite's release and its libraries' are recorded beside them for information, and are
-never compared: an upgrade of NumPy rounds differently at most.
+Finished or unfinished work with other numbers than these is made again, and Dask workers with other numbers are
+refused. The releases of the suite and its libraries are recorded for information: they change rounding at most.
 """
 
 from __future__ import annotations
@@ -36,9 +33,6 @@ def current() -> dict[str, str]:
 
 
 def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    """Say in which compared numbers recorded versions differ from others; nothing where they do not.
-
-    What records neither number was written before there were any, which is the same as 1.
-    """
+    """Say in which compared numbers recorded versions differ from others; a number that is not recorded is 1."""
     pairs = {name: (found.get(name, "1"), wanted.get(name, "1")) for name in COMPARED}
     return [f"{name} {before}, now {now}" for name, (before, now) in pairs.items() if before != now]

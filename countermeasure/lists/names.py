@@ -59,7 +59,7 @@ def column(file_name: str) -> str:
 
 
 class ScoreColumn(NamedTuple):
-    """A column of scores: the model that gave them, which of `SIDES`, and whether they are of whole files."""
+    """A column of scores: name of the model, which of `SIDES`, and whether the scores are of whole files."""
 
     model: str
     side: str

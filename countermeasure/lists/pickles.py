@@ -48,7 +48,7 @@ LIST_START = pickle.PROTO + bytes([PROTOCOL]) + pickle.EMPTY_LIST + pickle.MARK
 LIST_END = pickle.APPENDS + pickle.STOP
 _NEXT_BATCH = pickle.APPENDS + pickle.MARK
 
-# The letter of a label in an index.
+# The letter of a label in an index; any other label is '?', and the list is gone over to learn it.
 LETTERS: dict[str | None, str] = {BONAFIDE: "b", SPOOF: "s", None: "-"}
 
 
