@@ -168,9 +168,9 @@ def test_extreme_scores_can_be_drawn(bonafide, spoof):
 @pytest.mark.parametrize("far", [-1e4, 1e6])
 def test_far_scores_leave_the_others_their_room(far):
     cm = scores(n=600)
-    with_far = replace(cm, scores=np.where(np.arange(600) == 5, far, cm.scores))
+    with_far = replace(cm, scores=np.where(np.arange(600) % 100 == 5, far, cm.scores))  # of 450 spoofs 6
     ends = [[pictures(each)[name].axes[0].get_xlim() for name in ("histograms", "cost")] for each in (cm, with_far)]
-    np.testing.assert_allclose(ends[0], ends[1], atol=1)
+    np.testing.assert_allclose(ends[0], ends[1], atol=6)
     inside = (cm.scores > ends[1][0][0]) & (cm.scores < ends[1][0][1])
     assert inside.mean() > 0.97
 
@@ -199,8 +199,8 @@ def test_a_point_without_errors_of_one_kind_lies_within_the_det_picture(kind):
     (mark,) = (line for line in axes.get_lines() if line.get_marker() == "D")
     for value, ends in zip(mark.get_xydata()[0], (axes.get_xlim(), axes.get_ylim()), strict=True):
         assert ends[0] + 0.02 * (ends[1] - ends[0]) < value < ends[1]
-    names = [tick.get_text() for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
-    assert names.count("0") == 2
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [tick.get_text() for tick in labels][:3] == ["0", "0.5", "1"]
 
 
 def test_points_of_the_det_curve_lie_where_they_should():
@@ -213,6 +213,7 @@ def test_points_of_the_det_curve_lie_where_they_should():
     inner = (np.abs(x - ndtri(0.158655)) < 0.5) & (np.abs(y - ndtri(0.158655)) < 0.5)
     assert inner.sum() > 50
     np.testing.assert_allclose(x[inner] + y[inner], -2.0, atol=0.06)
+    assert x.max() > figure.axes[0].get_xlim()[1]  # it leaves the picture
 
 
 def test_the_picture_of_calibration_shows_the_figures_of_the_table():
