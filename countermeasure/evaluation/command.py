@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from countermeasure import cli, records
 from countermeasure.errors import InputError
@@ -38,42 +39,39 @@ def evaluate_files(args: argparse.Namespace) -> None:
         output would replace what is read.
     """
     names = system_names(args.cm_score, args.name)
-    for option, others in (("--threshold_from", args.threshold_from), ("--dev", args.dev)):
-        if others and len(others) != len(names):
-            raise InputError(f"{option}: {len(others)} files for {len(names)} systems; give one for each")
+    for option, paths in (("--threshold_from", args.threshold_from), ("--dev", args.dev)):
+        if paths and len(paths) != len(names):
+            raise InputError(f"{option}: {len(paths)} files for {len(names)} systems; give one for each")
     outputs = Outputs(args.plot, args.report, args.json, args.csv)
-    inputs = (args.cm_score, args.threshold_from, args.dev, args.protocol, [args.asv_score] if args.asv_score else [])
-    outputs.check(path for paths in inputs for path in paths or ())
+    inputs = [args.cm_score, args.threshold_from, args.dev, args.protocol, args.asv_score and [args.asv_score]]
+    outputs.check(path for paths in filter(None, inputs) for path in paths)
     verification = read_asv(args.asv_score)
     by = list(dict.fromkeys(map(str.lower, args.by)))
     others = [column for column in by if column not in (ATTACK, SPEAKER)]
     trials = None
     if args.protocol:
-        every = (read_protocol(path, args.protocol_format, None, others) for path in args.protocol)
-        trials = {trial.utterance: trial for protocol in every for trial in protocol}
-    systems = {
-        name: read_cm_scores(path, trials, args.protocol_format, args.protocol_subset, others)
-        for name, path in zip(names, args.cm_score, strict=True)
-    }
-    for note in filter(None, (scores.note for scores in systems.values())):
-        cli.log(note)
-    threshold_from, dev = (
-        {name: read_cm_scores(path, trials, args.protocol_format) for name, path in zip(names, paths, strict=True)}
-        if paths
-        else None
-        for paths in (args.threshold_from, args.dev)
-    )
+        protocols = [read_protocol(path, args.protocol_format, None, others) for path in args.protocol]
+        trials = {trial.utterance: trial for protocol in protocols for trial in protocol}
+
+    def read(paths: Sequence[str] | None, **more: Any) -> dict[str, CmScores]:
+        files = zip(names, paths, strict=True) if paths else ()
+        return {name: read_cm_scores(path, trials, args.protocol_format, **more) for name, path in files}
+
+    systems = read(args.cm_score, protocol_subset=args.protocol_subset, others=others)
+    for scores in systems.values():
+        if scores.note:
+            cli.log(scores.note)
     study = run_study(
         systems,
         verification,
         legacy=args.legacy,
         by=by or (_by_attack(systems) if outputs.is_illustrated else ()),
         with_intervals=args.intervals or outputs.is_illustrated,
-        threshold_from=threshold_from,
+        threshold_from=read(args.threshold_from),
         reference=args.reference,
     )
-    if dev:
-        study = replace(study, dev=run_study(dev, with_intervals=True))
+    if args.dev:
+        study = replace(study, dev=run_study(read(args.dev), with_intervals=True))
     if not outputs.is_printed:
         print(to_text(study, brief=outputs.is_illustrated and not by and not args.intervals), flush=True)
     outputs.write(study)
