@@ -268,7 +268,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(place, monkeypatch):
         score(place, output_path=place / "model")
     with pytest.raises(InputError, match=r"protocol\.txt: is a file; give the name of a folder for the pictures"):
         score(place, plot=place / "protocol.txt")
-    with pytest.raises(InputError, match=r"protocol\.txt: cannot be made, for a file stands in its place"):
+    with pytest.raises(InputError, match=r"protocol\.txt: cannot be made, since a file has this name"):
         score(place, output_path=place / "protocol.txt" / "scores.txt")
     assert not (place / "scores.txt").exists()
 
