@@ -90,7 +90,8 @@ class Outputs:
         if self.plot:
             paths = drawing.save_all(pictures, self.plot)
             names = ", ".join(path.name for path in paths if path.suffix == ".png")
-            cli.log(f"pictures in {self.plot}: {names}; each as .svg, too")
+            next_step = "" if self.report else "; with --report FILE all on one page"
+            cli.log(f"pictures in {self.plot}: {names}; each as .svg, too{next_step}")
         if self.report:
             _write(self.report, to_html(study, pictures))
             cli.log(f"report: {self.report}")
