@@ -394,15 +394,6 @@ def test_a_threshold_has_the_error_rates_of_the_figure_it_belongs_to(file, print
     assert out.count("1.000000        0.0      0.0        0.0      0.0  0.00") == 2
 
 
-def test_minima_keep_their_error_rates_at_ties(scores):
-    """Scores in steps: what a minimum says of its threshold is what that threshold does."""
-    cm = scores(content=[f"{without_score(line)} {float(line.split()[-1]):.0f}\n" for line in lines()])
-    system = run_study({"s": cm}, threshold_from={"s": cm})["s"]
-    found, applied = system.evaluation.min_dcf, system.applied[1]
-    assert applied.threshold == found.threshold
-    assert (applied.p_miss, applied.p_fa, applied.dcf) == pytest.approx((found.p_miss, found.p_fa, found.value))
-
-
 # --- notes
 
 
@@ -589,6 +580,7 @@ def test_report_and_pictures(file, tmp_path, capsys):
     assert f"<td>a</td><td><b>{best[1]}</b></td>" in page
     assert page.count("cm=a-eval.txt,sha256:") == 1
     assert "var(--ink)" in page.split("<svg")[1]  # a dark page has light lines
+    assert page.count('<tr class="total">') == page.count('<tr class="total"><td>pooled</td>') == 3
     assert "intervals" not in out.split("-" * 72)[0]  # they and attacks were not asked for
     assert "by attack" not in out
     assert score_eval.main(["--cm_score", files[0], "--plot", str(plots)]) == 0
