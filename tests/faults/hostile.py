@@ -85,10 +85,10 @@ def pieces():
     return [piece for piece in (RUN | BAD).values() if len(piece) < 20_000]
 
 
-def whole(piece):
-    """Return pickles that hold a piece: alone, as an item of a list, as a model's attribute."""
-    return {
-        "alone": b"\x80\x04" + piece + b".",
-        "in an item": b"\x80\x04](" + piece + b"X\x05\x00\x00\x00spoof\x86e.",
-        "in a model": b"\x80\x04" + _MIXTURE + b"}" + _text("means_") + piece + b"sb.",
+def whole(kind, piece):
+    """Return pickles that hold a piece: alone, and as an item of a list or as a model's attribute."""
+    within = {
+        "list": b"\x80\x04](" + piece + b"X\x05\x00\x00\x00spoof\x86e.",
+        "model": b"\x80\x04" + _MIXTURE + b"}" + _text("means_") + piece + b"sb.",
     }
+    return {"alone": b"\x80\x04" + piece + b".", "within": within[kind]}

@@ -119,9 +119,9 @@ def main(count, workplace):
         for number in range(int(count)):
             damaged, mutator = mutant(kind, number, content)
             print(json.dumps([kind, f"{number}: {mutator}", outcome(kind, damaged)]))
-    for name, piece in {**hostile.RUN, **hostile.BAD}.items():
-        for how, content in hostile.whole(piece).items():
-            for kind in ("list", "model"):
+    for kind in ("list", "model"):
+        for name, piece in (hostile.RUN | hostile.BAD).items():
+            for how, content in hostile.whole(kind, piece).items():
                 print(json.dumps([f"hostile {kind}", f"{name}, {how}", outcome(kind, content)]))
 
 
