@@ -59,11 +59,14 @@ def test_thresholds_of_power():
     assert measure(*[LOUD] * 3, *[np.full(256, 2**-8)] * 3) == [0, 0]
 
 
-@pytest.mark.parametrize(("period", "trailing"), [(18, 0), (20, 4 * 256)])
-def test_hiss_is_not_quiet(period, trailing):
-    # Square waves that change sign every 9 samples, 56 or 57 times in 512 (0.11), or every 10, at most 51 times
-    # (0.0996).
-    hiss = np.where(np.arange(4 * 256) % period < period // 2, 1e-3, -1e-3)
+@pytest.mark.parametrize(("n_changes", "trailing"), [([25, 26], 0), ([25, 25], 4 * 256)])
+def test_hiss_is_not_quiet(n_changes, trailing):
+    # Changes of sign within the halves, and one between them: 52 in 512 samples (0.102), or 51 (0.0996).
+    changes = np.zeros(4 * 256, bool)
+    changes[::256] = True
+    for half in range(4):
+        changes[half * 256 + np.linspace(9, 246, n_changes[half % 2]).astype(int)] = True
+    hiss = 1e-3 * (-1.0) ** np.cumsum(changes)
     assert measure(*[LOUD] * 3, hiss)[1] == trailing
 
 

@@ -153,7 +153,7 @@ def _rows(
     keys = list(dict.fromkeys(_key(entry, rate) for entry in entries))
     for signal in _cut(pieces, length, hop):
         rows: dict[_Key, list[Matrix]] = {key: [] for key in keys}
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
+        with np.errstate(over="ignore", invalid="ignore"):  # features that are not finite are refused below
             for block in blocks(signal, rate, window, dtype):
                 for key in keys:
                     method, low, high = key

@@ -59,7 +59,7 @@ def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
     place = os.path.join(data_path, utterance)
     endings = ("", *_TRIAL_SUFFIXES) if is_recording(os.path.basename(utterance)) else (*_TRIAL_SUFFIXES, "")
     for ending in endings:
-        if os.path.isfile(place + ending):  # which takes a name that is too long for one that is not there
+        if os.path.isfile(place + ending):  # False for a name that is too long, too
             return Path(place + ending)
     raise InputError(f"{place}: {'no such file' if Path(place).suffix else 'neither .flac nor .wav is there'}")
 
@@ -146,7 +146,7 @@ def _flac_pieces(path: str | os.PathLike[str], header: flac.Header, found: Strea
         raise InputError(
             f"{path}: is cut short or damaged ({n:,} of {header.n_samples:,} samples can be decoded); copy it again"
         )
-    # What wraps around becomes the lowest number: only where it is there libsndfile need be asked.
+    # A sample that wraps around becomes -1: only files with such samples are tried with libsndfile.
     if is_full and _libsndfile_refuses(path):
         found.md5_matches = flac.md5_matches(path, header)
 

@@ -115,7 +115,7 @@ def extract(
 
 
 class _List:
-    """One feature list, and what stands beside it."""
+    """One feature list, its record, and the names of recordings that it lacks."""
 
     def __init__(self, folder: Path, split: str, name: str, dtype: str):
         self.split, self.name, self.dtype = split, name, dtype
@@ -147,7 +147,7 @@ class _List:
         return True
 
     def finish(self, source: Source, unfinished: UnfinishedList) -> None:
-        """Write the list and what stands beside it."""
+        """Write the list, its record, and the names of recordings that it lacks."""
         recordings = list(zip(source.trials, unfinished.recordings, strict=True))
         skipped = [(trial, one) for trial, one in recordings if one.problem]
         kept = [(trial, one) for trial, one in recordings if not one.problem]

@@ -21,8 +21,7 @@ from countermeasure.speech import audio
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import Protocol
 
-# Recordings go to a process in batches, so that sending them costs little beside the work; to other machines in larger
-# ones.
+# Recordings go to a process in batches, so that sending them costs little; batches for other machines are larger.
 _BATCH, _BATCH_ELSEWHERE = 8, 32
 
 
@@ -71,7 +70,7 @@ class Source:
 
 
 def _process_batch(data_path: Path, dtype: str, tasks: list[tuple[str, Sequence[str]]]) -> list[Result]:
-    # Decoder and mathematics each find their code and tables in the cache when they work in turns of a batch.
+    # All of a batch are decoded first: decoder and mathematics then find their code and tables in the cache.
     loaded = [_load(data_path, name, bool(types)) for name, types in tasks]
     return [_compute(*each, types, dtype) for each, (_, types) in zip(loaded, tasks, strict=True)]
 

@@ -88,7 +88,7 @@ class Form(NamedTuple):
 
 
 UNNAMED = "-"
-# Those of other formats than 2019, whose lines have any number of fields.
+# All but those of 2019, whose lines have any number of fields, see `labelled_forms`.
 FORMS = [
     Form(name, tuple(fields.split()))
     for name, fields in (
