@@ -119,7 +119,7 @@ def test_features_have_the_same_bytes_though_a_worker_dies(cluster, tmp_path, mo
         return add(*some)
 
     monkeypatch.setattr(UnfinishedList, "add", add)
-    monkeypatch.setattr(recordings, "_BATCH_ELSEWHERE", 4)
+    monkeypatch.setattr(recordings, "_BATCH_ELSEWHERE", 1)
     extraction.extract(*arguments, tmp_path / "dask", ["mfcc", "silence"], dask=cluster.address)
     assert not cluster.deadly.exists()
     assert contents(tmp_path / "dask") == contents(tmp_path / "here")

@@ -137,6 +137,8 @@ def test_a_model_of_scikit_learns_own_is_read(tmp_path, fitted):
     assert_same_parameters(read.parameters, Parameters(model.weights_, model.means_, model.covariances_))
     assert (read.n_iter, read.converged, read.record, read.columns) == (model.n_iter_, model.converged_, {}, None)
     assert read.lower_bound == model.lower_bound_
+    del model.lower_bound_
+    assert read_model(pickled(tmp_path / "bon.gmm", model)).lower_bound == float("-inf")
 
 
 def changed(array, index, value):

@@ -93,8 +93,10 @@ def test_a_score_file_has_a_record_of_its_models(place, capsys):
     record = read_record(path, files.sha256(path))
     assert record.models_sha256 == models_sha256(place / "model")
     assert (record.split, record.inputs) == ("dev", ["mfcc"])
-    # log N(x; mean, 1) over 60 dimensions, under the better of the two models
     frames = [array.astype(float) for array, _ in read_list(place / "dev-mfcc.pkl")]
+    llrs = [np.mean((0.5 - x).sum(axis=1)) for x in frames]  # of N(0, 1) and N(1, 1)
+    np.testing.assert_allclose(read_cm_scores(path).scores, llrs, atol=1e-4)
+    # log N(x; mean, 1) over 60 dimensions, under the better of the two models
     log_likelihoods = [
         max(np.mean(-0.5 * ((x - mean) ** 2 + np.log(2 * np.pi)).sum(axis=1)) for mean in (0, 1)) for x in frames
     ]
