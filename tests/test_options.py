@@ -76,3 +76,19 @@ def test_an_address_that_is_none_is_refused(capsys, arguments, message):
     with pytest.raises(SystemExit):
         parser.parse_args(arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("add", "names"),
+    [
+        (options.add_testing_arguments, "--model_path_bon, --model_path_sp, --label_path, --output_path"),
+        (options.add_preprocessing_arguments, "--data_split, --model_path, --model_name, --output_path"),
+        (lambda parser: options.add_fusion_training_arguments(parser, 64), "--model_path"),
+    ],
+)
+def test_what_a_script_cannot_do_without_is_asked_for(capsys, add, names):
+    parser = argparse.ArgumentParser()
+    add(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+    assert capsys.readouterr().err.endswith(f"the following arguments are required: {names}\n")
