@@ -83,7 +83,8 @@ def test_a_missing_or_empty_folder_of_a_fusion_names_lists_and_command(is_there,
     assert "python gmm_filelevel_preprocess.py --data_split eval" in str(whole.value)
 
 
-def test_of_many_lists_some_are_named():
-    put(*(f"ensemble/T{i}/train/T{i}-bon-train.pkl" for i in range(10)))
-    with pytest.raises(InputError, match=r"T7-bon-train\.pkl and 2 more\. "):
+@pytest.mark.parametrize(("n", "ending"), [(8, r"T7-bon-train\.pkl\. "), (10, r"T7-bon-train\.pkl and 2 more\. ")])
+def test_of_many_lists_some_are_named(n, ending):
+    put(*(f"ensemble/T{i}/train/T{i}-bon-train.pkl" for i in range(n)))
+    with pytest.raises(InputError, match=ending):
         inputs.of_fusion("mine", whole_files=False)

@@ -310,6 +310,11 @@ def test_models_of_other_features_are_no_start(tmp_path, trained, items):
     narrow = write_list(tmp_path / "narrow.pkl", [(array[:, :3], label) for array, label in items])
     with pytest.raises(InputError, match=r"models over 4 dimensions, but .*narrow\.pkl has 3"):
         training.train(narrow, tmp_path / "more", SMALL, load_model_path=trained)
+    (tmp_path / "lists").mkdir()
+    for name in ("a", "b"):
+        write_list(tmp_path / "lists" / f"{name}-bon-train.pkl", [(array[:, 0], label) for array, label in items])
+    with pytest.raises(InputError, match=r"models over 4 dimensions, but .*/lists has 2"):
+        training.train_fusion(tmp_path / "lists", tmp_path / "more", SMALL, load_model_path=trained)
 
 
 def test_folders_that_no_models_can_go_to_are_refused(data, trained):
