@@ -466,19 +466,19 @@ def test_features_of_other_settings_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("types", "rates", "message"),
+    ("ftypes", "rates", "message"),
     [
         (("lfcc", "lfcc-25"), (16000, 16000), "different windows"),
         (("lfcc", "mfcc"), (16000, 8000), "different sampling rates"),
     ],
 )
-def test_features_that_do_not_go_together_are_refused(tmp_path, types, rates, message):
+def test_features_that_do_not_go_together_are_refused(tmp_path, ftypes, rates, message):
     inputs = [
-        {"kind": "features", "sampling_rate": rate, "model": None, "feature": features.settings(name, rate)}
-        for name, rate in zip(types, rates, strict=True)
+        {"kind": "features", "sampling_rate": rate, "model": None, "feature": types.settings(name, rate)}
+        for name, rate in zip(ftypes, rates, strict=True)
     ]
     for path in model_files(tmp_path):
-        record = {"columns": list(types), "inputs": inputs}
+        record = {"columns": list(ftypes), "inputs": inputs}
         write_model(path, Model(Parameters(np.ones(1), np.zeros((1, 120)), np.ones((1, 120))), record=record))
     with pytest.raises(InputError, match=message):
         Chain([tmp_path])
