@@ -290,8 +290,8 @@ def test_a_csv_needs_its_header_when_it_is_said_to_be_one(tmp_path):
 
 def test_other_columns_of_a_csv_are_left_alone(tmp_path):
     # One that looks like a known one is only a mistake where that one is missing.
-    columns = ["file", "label", "labels", "speaker_id", "text", "split", "duration"]
-    path = written(tmp_path, f"{','.join(columns)}\na.wav,spoof,x,s,{'words ' * 5000},dev,3\n")
+    columns = ["file", "label", "labels", "speaker_id", "text", "attacked", "duration"]
+    path = written(tmp_path, f"{','.join(columns)}\na.wav,spoof,x,s,{'words ' * 5000},no,3\n")
     assert [trial[:5] for trial in read_protocol(path)] == [("- a.wav - - spoof", "a.wav", "spoof", None, None)]
 
 

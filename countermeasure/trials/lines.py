@@ -112,7 +112,7 @@ def written(speaker: str | None, utterance: str, attack: str | None, label: str 
     return f"{speaker or '-'} {utterance} - {attack or '-'} {label or '-'}"
 
 
-def labelled_forms(n_fields: int, protocol_format: str | None = None, scored: bool = False) -> list[Form]:
+def labelled_forms(n_fields: int, protocol_format: str | None, scored: bool) -> list[Form]:
     """Return the forms that lines of so many fields may have, of one format or of all.
 
     With `scored`, the score file's own ``UTTERANCE ATTACK LABEL`` and ``UTTERANCE LABEL`` are among them.
