@@ -22,7 +22,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from sys import intern
 from typing import NamedTuple
 
 from countermeasure.errors import InputError
@@ -148,10 +147,7 @@ def find_form(text: Text, protocol_format: str | None = None, scored: bool = Fal
     n_fields = len(first) - scored
     forms = labelled_forms(n_fields, protocol_format, scored)
     places = [form.fields.index("label") for form in forms]
-    n_labelled = [0] * len(forms)
-    for words in text.fields():
-        for i, place in enumerate(places):
-            n_labelled[i] += words[place] in LABELS
+    n_labelled = [sum(map(text.columns[place].count, LABELS)) for place in places]
     fitting = [form for form, n in zip(forms, n_labelled, strict=True) if n == len(text.rows)]
     if len(fitting) == 1:
         return fitting[0]
@@ -160,7 +156,7 @@ def find_form(text: Text, protocol_format: str | None = None, scored: bool = Fal
         raise text.error(0, f"every line may be of {names}; say which by --protocol_format")
     if any(n_labelled):
         place = places[n_labelled.index(max(n_labelled))]
-        row, field = next((row, words[place]) for row, words in enumerate(text.fields()) if words[place] not in LABELS)
+        row, field = next((row, word) for row, word in enumerate(text.columns[place]) if word not in LABELS)
         end = "before the score" if scored else "at the end"
         raise no_label(text, row, end if place == n_fields - 1 else f"in field {place + 1}", field)
     _check_blind(text, first[:n_fields], protocol_format, bool(forms), scored)
@@ -213,24 +209,22 @@ def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
     for name in others:
         if name not in form.fields:
             raise no_column(text.path, name, form.fields)
-    names = ("utterance", "label", "attack", "speaker", "subset", *others)
-    utterance, label, attack, speaker, subset, *further = (
-        form.fields.index(name) if name in form.fields else -1 for name in names
+    n_rows = len(text.rows)
+    utterances, labels, attacks, speakers, subsets, *further = (
+        text.columns[form.fields.index(name)] if name in form.fields else ["-"] * n_rows
+        for name in ("utterance", "label", "attack", "speaker", "subset", *others)
     )
-    # Equal words of many trials are one object. The first field of the four-field form is the audio's format.
-    known: dict[str, str | None] = {"-": None, "flac": None, "wav": None}
-    found = Columns([], [], [], [], [], [])
-    for words in text.fields():
-        words.append("-")  # of a column that the form has not
-        found.utterances.append(words[utterance])
-        found.labels.append(known.setdefault(words[label], words[label]))
-        is_named = words[label] == SPOOF != words[attack]
-        found.attacks.append(known.setdefault(words[attack], words[attack]) if is_named else None)
-        found.speakers.append(known.setdefault(words[speaker], words[speaker]))
-        found.subsets.append(known.setdefault(words[subset], words[subset]))
-        found.others.append(tuple([intern(words[place]) for place in further]) if further else ())
-    check_ids(text, found.utterances)
-    return found
+    check_ids(text, utterances)
+    # An attack called spoof is none.
+    named = [name if of == SPOOF != name else "-" for name, of in zip(attacks, labels, strict=True)]
+    values: list[tuple[str, ...]] = list(zip(*further, strict=True)) if further else [()] * n_rows
+    return Columns(utterances, _or_none(labels), _or_none(named), _or_none(speakers), _or_none(subsets), values)
+
+
+def _or_none(words: Iterable[str]) -> list[str | None]:
+    """Return the words, None for those that name nothing."""
+    # The first field of the four-field form is the audio's format.
+    return [None if word in ("-", "flac", "wav") else word for word in words]
 
 
 def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> InputError:
@@ -241,7 +235,7 @@ def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> 
     )
 
 
-def check_ids(text: Text, utterances: Iterable[str]) -> None:
+def check_ids(text: Text, utterances: Sequence[str]) -> None:
     """Check that each row has an utterance id, and one of its own.
 
     Raises
@@ -249,6 +243,9 @@ def check_ids(text: Text, utterances: Iterable[str]) -> None:
     InputError
         With the line, when an id is none or is there twice.
     """
+    names = set(utterances)
+    if len(names) == len(utterances) and names.isdisjoint(("-", *LABELS)):
+        return
     first: dict[str, int] = {}
     for row, name in enumerate(utterances):
         if name == "-" or (name in LABELS and text.rows[row].split() != [name]):

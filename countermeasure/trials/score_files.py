@@ -276,11 +276,7 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
     n_fields = len(text.rows[0].split())
     if n_fields not in (3, 6):
         raise text.error(0, f"{n_fields} fields in a line; {text.expected}")
-    keys, attacks, first = [], [], []
-    for words in text.fields():
-        keys.append(words[-2])
-        attacks.append(words[-3])
-        first.append(words[0])
+    keys, attacks = text.columns[-2], text.columns[-3]
     if strangers := set(keys).difference(ASV_KEYS):
         row, key = next((row, key) for row, key in enumerate(keys) if key in strangers)
         hint = " (this looks like the score file of a countermeasure, which --cm_score takes)" * (key in LABELS)
@@ -289,7 +285,7 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
         if key not in keys:
             raise InputError(f"{path}: no {key} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
     if n_fields == 6 and ("-", SPOOF) in zip(attacks, keys, strict=True):
-        attacks = first
+        attacks = text.columns[0]
     return AsvScores(str(path), text.sha256, _scores(text), _bytes(keys), _bytes(attacks))
 
 
@@ -311,15 +307,14 @@ def _scores(text: Text) -> Floats:
         With the line, when one is not a finite number.
     """
     scores = np.empty(len(text.rows))
-    for row, line in enumerate(text.rows):
-        field = line.rsplit(None, 1)[-1]
+    for row, word in enumerate(text.columns[-1]):
         try:
-            scores[row] = float(field)
+            scores[row] = float(word)
         except ValueError:
-            raise text.error(row, f"score {field[:80]!r} is no number") from None
+            raise text.error(row, f"score {word[:80]!r} is no number") from None
     if not np.isfinite(scores).all():
         row = int(np.argmin(np.isfinite(scores)))
-        raise text.error(row, f"score {text.rows[row].split()[-1]!r} is not finite; give the trial a real score")
+        raise text.error(row, f"score {text.columns[-1][row]!r} is not finite; give the trial a real score")
     return scores
 
 
