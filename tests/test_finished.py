@@ -110,6 +110,7 @@ def test_an_unfinished_training_with_other_settings_is_not_overwritten(tmp_path,
     other = write_list(tmp_path / "other.pkl", items[1:])
     with pytest.raises(InputError, match=r"\(was trained on other data\)"):
         training.train(other, tmp_path / "model", replace(SMALL, n_components=5))
+    assert "(was trained on other data)" in differing(tmp_path / "model", replace(SMALL, n_components=5), other)
     training.train(data, tmp_path / "model", SMALL, restart=True)
     assert contents(tmp_path / "model") == contents(trained)
 

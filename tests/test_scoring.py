@@ -355,6 +355,17 @@ def test_trials_are_found_in_any_order(place):
         assert sorted(found) == expected
 
 
+def test_trials_that_extraction_left_out_are_counted(place, capsys):
+    path = place / "protocol.txt"
+    n_trials = len(path.read_text().splitlines())
+    path.write_text(f"{path.read_text().rstrip()}\nS1 absent_1 - - bonafide\nS1 absent_2 - - bonafide\n")
+    record = provenance.read(place / "dev-mfcc.pkl")
+    provenance.write(place / "dev-mfcc.pkl", replace(record, skipped=["absent_1", "absent_2"]))
+    score(place)
+    assert f"2 trials of {path} not in the list, or without frames: no score" in capsys.readouterr().err
+    assert len((place / "scores.txt").read_text().splitlines()) == n_trials
+
+
 def test_a_million_trials_take_less_than_600_mb(tmp_path, monkeypatch):
     monkeypatch.setattr(scores, "_ROWS_PER_TASK", 500)  # the same number of rows in memory at once
     write_models(tmp_path / "model", 1)
