@@ -24,7 +24,6 @@ fi
 # The stamp is the requirements that were installed: nothing is asked of the network when they still are.
 if ! cmp -s requirements.txt .venv/requirements.txt; then
     echo "installing the requirements into .venv" >&2
-    # Bytecode is written when a module is first imported: most of the libraries' never are.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
     cp requirements.txt .venv/requirements.txt
 fi
