@@ -45,7 +45,7 @@ def told_of(files):
     """Return the sentences on the systems of score files."""
     study = run_study({name: read_cm_scores(path) for name, path in files.items()}, with_intervals=True)
     *sentences, best, _ = advice.summary(replace(study, dev=study))
-    assert "has the lowest EER" in best
+    assert "the lowest EER of" in best
     return sentences
 
 
@@ -126,3 +126,13 @@ def test_files_that_are_not_of_the_same_trials_are_not_compared(told, tmp_path):
     assert told_of({name: tmp_path / f"{name}-dev.txt" for name in ("lfcc", "mfcc", "ensemble")}) == [
         "ensemble is not compared with its members: their files have different trials."
     ]
+
+
+def test_systems_of_equal_eer_are_named_together(tmp_path):
+    lines = [f"S{i:02d} U{i:02d} - {'- bonafide' if i < 20 else 'A01 spoof'}" for i in range(40)]
+    scores = np.r_[np.arange(20.0), np.arange(-16.0, 4.0)]
+    files = {name: tmp_path / f"{name}.txt" for name in ("one", "two", "worse")}
+    for name, factor in (("one", 1), ("two", 2), ("worse", -1)):
+        write_scores(files[name], lines, factor * scores)
+    study = run_study({name: read_cm_scores(path) for name, path in files.items()}, with_intervals=True)
+    assert any(each.startswith("one and two have the lowest EER of 3 systems: ") for each in advice.summary(study))

@@ -29,9 +29,12 @@ def summary(study: Study) -> list[str]:
 def _on_best(study: Study) -> str:
     best = study.best.pooled
     digits = decimals([best])
-    sentence = f"{study.best.name} has the lowest EER of {len(study.systems)} systems: "
-    sentence += percent(study.best.evaluation.eer.value, digits)
-    interval = best.intervals.get(EER)
+    shown = {system.name: percent(system.evaluation.eer.value, digits) for system in study.systems}
+    lowest = shown[study.best.name]
+    equals = [name for name, value in shown.items() if value == lowest]
+    have = f"{' and '.join(equals)} {'have' if len(equals) > 1 else 'has'}"
+    sentence = f"{have} the lowest EER of {len(study.systems)} systems: {lowest}"
+    interval = best.intervals.get(EER) if len(equals) == 1 else None
     if interval and interval.low is not None and interval.high is not None:
         low, high = (number(end, EER, max(digits - 1, 1)) for end in (interval.low, interval.high))
         sentence += f" ({LEVEL_NAME} interval {low} to {high})"
