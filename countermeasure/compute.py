@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -123,16 +124,19 @@ class _Pool(Workers):
 
 
 def _in_order(
-    submit: Callable[[T], Future[R]], tasks: Iterable[T], in_flight: Callable[[], int]
+    submit: Callable[[T], Future[R]],
+    tasks: Iterable[T],
+    in_flight: Callable[[], int],
+    result: Callable[[Future[R]], R] = Future.result,
 ) -> Generator[R, None, None]:
     waiting: deque[Future[R]] = deque()
     try:
         for task in tasks:
             waiting.append(submit(task))
             while len(waiting) >= in_flight():
-                yield waiting.popleft().result()
+                yield result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield result(waiting.popleft())
     finally:
         for future in waiting:
             future.cancel()
@@ -239,6 +243,20 @@ class _Dask(Workers):
     def __exit__(self, *exception: object) -> None:
         self._resources.close()
 
+    def _result(self, future: Future[R]) -> R:
+        """Return a task's result; one that was submitted while the scheduler was lost never comes."""
+        lost_since = None
+        while True:
+            try:
+                return future.result(1)
+            except FutureTimeout:
+                if future.done():
+                    raise
+            if self._client.status == "running":
+                lost_since = None
+            elif time.monotonic() - (lost_since := lost_since or time.monotonic()) > 2 * _PATIENCE:
+                raise CancelledError from None
+
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
         try:
             # The result of a task, and not data that is scattered: that would be lost with its last holder.
@@ -246,7 +264,10 @@ class _Dask(Workers):
             # To all workers before the tasks come: Dask gives a task to one that has what it needs, however busy.
             self._client.replicate([sent])
             yield from _in_order(
-                partial(self._executor.submit, _carry_out, versions.COMPARED, sent), tasks, self._worth_submitting
+                partial(self._executor.submit, _carry_out, versions.COMPARED, sent),
+                tasks,
+                self._worth_submitting,
+                self._result,
             )
         except (CancelledError, self._distributed.comm.CommClosedError):
             raise ChildProcessError(
