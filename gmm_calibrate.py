@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Calibrate models on the scores of a development set: threshold, and what makes scores probabilities.
+"""Calibrate models on the scores of a development set: find a threshold, and turn scores into probabilities.
 
 The threshold is that of the EER, or with --prior the LLR at which both classes are equally probable.
-Probabilities come from a logistic regression on the LLRs. calibration.json beside the models keeps both for
-gmm_detect.py; the models' card, README.md, gets the figures. test.sh does this for every system that it
-scores. Take the scores of trials that the models were not trained on; those of other models are refused.
+Probabilities come from a logistic regression on the LLRs. Both are written to calibration.json beside the models,
+for gmm_detect.py, and the figures to the models' card, README.md. test.sh does this for every system.
+Use the scores of trials that the models were not trained on; scores of other models are refused.
 
 Examples:
     python gmm_calibrate.py --cm_score output/lfcc-dev.txt --model_path model/lfcc
@@ -28,15 +28,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--prior",
         type=float,
         metavar="P",
-        help="share of bona fide speech among the recordings to be judged (default: 0.5)",
+        help="expected share of bona fide speech among the recordings to judge (default: 0.5)",
     )
     parser.add_argument(
         "--criterion",
         choices=["bayes", "eer"],
-        help="threshold where both classes are equally probable, or that of the EER (default: bayes with --prior, "
-        "else eer)",
+        help="bayes: threshold where both classes are equally probable; eer: that of the EER (default: bayes with "
+        "--prior, else eer)",
     )
-    parser.add_argument("--protocol", metavar="FILE", help="labels for a score file of UTTERANCE SCORE (default: none)")
+    parser.add_argument("--protocol", metavar="FILE", help="protocol with the labels, for a score file without them")
     return parser
 
 

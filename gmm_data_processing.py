@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Extract features from the recordings of a protocol into one list a feature type.
+"""Extract features from the recordings of a protocol into one list per feature type.
 
   python gmm_data_processing.py --data_split train --ftype mfcc \\
       --data_path ./LA/ASVspoof2019_LA_train/flac \\
@@ -11,20 +11,21 @@
       --label_path ./LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt \\
       --output_path ./data/eval/
 
-Gives OUTPUT_PATH/SPLIT-TYPE.pkl, a pickled list of (array [frames, 60], label), and beside it
-SPLIT-TYPE.pkl.json, which says what is in the list. Protocols of ASVspoof 2019, 2021 and 5 are known by
-their lines, CSV files by their header, which names file and label. Typed again after an interruption, the command
-goes on where it was; a list that is finished is not made again.
+Writes OUTPUT_PATH/SPLIT-TYPE.pkl, a pickled list of (array [frames, 60], label), and beside it
+SPLIT-TYPE.pkl.json, which says what is in the list. Protocols of ASVspoof 2019, 2021 and 5 are recognised by
+their lines, CSV files by their header, which names file and label. After an interruption, the same command
+continues; finished lists are not made again.
 """
 
 import argparse
+from collections.abc import Sequence
 
 from countermeasure import cli, options
 from countermeasure.features import types
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the options, which are the keyword arguments of `extraction.extract`."""
+    """Return the script's argument parser."""
     parser = cli.parser(__doc__)
     rows = "\n".join(f"  {method.name:<8} {method.description}" for method in types.METHODS.values())
     parser.epilog = f"feature types:\n{rows}\n{types.VARIANTS}"
@@ -46,21 +47,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--skip_bad",
         action="store_true",
-        help="leave recordings that cannot be used out and write their names to SPLIT-TYPE.skipped.txt "
+        help="leave out recordings that cannot be used and write their names to SPLIT-TYPE.skipped.txt "
         "(default: name them and write no list)",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="compute everything again (default: keep what is there and current)"
+        "--restart", action="store_true", help="compute everything again (default: keep what is up to date)"
     )
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the script with the given arguments (default: the command line's)."""
-    arguments = build_parser().parse_args(argv)
-    from countermeasure.stages.extraction import extract
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
+    settings = vars(build_parser().parse_args(argv))
+    from countermeasure.stages import extraction
 
-    extract(**vars(arguments))
+    extraction.extract(**settings)
     return 0
 
 

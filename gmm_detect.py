@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Judge recordings of your own: is this speech bona fide or spoofed?
 
-For each recording a line with its log-likelihood ratio (LLR; higher = more bona fide) and, where test.sh or
+Prints one line per recording: its log-likelihood ratio (LLR; higher = more bona fide) and, if test.sh or
 gmm_calibrate.py has calibrated the models, the decision and the probability of bona fide speech.
-Any format that libsndfile reads (WAV, FLAC, MP3, OGG, ...); several channels become their mean; other
-sampling rates than the models' are resampled by soxr. A warning says where a score is unreliable: for a
-recording without the upper part of the band, as a telephone call is, or unlike all training data.
+Reads any format that libsndfile reads (WAV, FLAC, MP3, OGG, ...), takes the mean of several channels, and
+resamples to the models' sampling rate. Warns about unreliable scores: of recordings without the upper part of
+the band, such as telephone calls, or unlike all training data.
 Exit status 0: all were scored; 2: some were not, each of which is named on stderr.
 
 Examples:
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         "file",
         nargs="*",
         metavar="FILE",
-        help="recordings: files, folders with all below them, patterns; -: a list of files on standard input",
+        help="recordings: files, folders (with all below them), patterns; -: a list of files on standard input",
     )
     parser.add_argument(
         "--model_path",
@@ -36,11 +36,11 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="DIR",
-        help="folder of a base model or of a fusion. The models that a fusion stands on are found beside it by their "
-        "names, or given here, too, in any order. What follows and holds no models is a FILE",
+        help="folder of a base model or a fusion. The models that a fusion is built on are found beside it by their "
+        "names, or given here in any order. What follows and contains no models is a FILE",
     )
     parser.add_argument(
-        "--ftype", metavar="T", help="features of base models that do not know theirs (default: the models know)"
+        "--ftype", metavar="T", help="features of a base model that does not name them (default: as the model says)"
     )
     parser.add_argument(
         "--threshold",
@@ -55,11 +55,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_const",
         const="json",
         default="text",
-        help="an object a line: file, llr, threshold, decision, probability, out_of_domain, null where not known "
+        help="one object per line: file, llr, threshold, decision, probability, out_of_domain; null if unknown "
         "(default: text)",
     )
     output.add_argument(
-        "--csv", dest="output", action="store_const", const="csv", help="the same as CSV with a heading"
+        "--csv", dest="output", action="store_const", const="csv", help="the same fields as CSV with a heading"
     )
     parser.add_argument(
         "--frames",

@@ -19,7 +19,6 @@ from countermeasure import cli, options
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--data_path", required=True, metavar="FILE", help="feature list, data/SPLIT/SPLIT-TYPE.pkl")
     options.add_preprocessing_arguments(parser)
     return parser
 

@@ -15,10 +15,7 @@ from countermeasure import cli, options
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--data_dir", required=True, metavar="DIR", help="folder whose .pkl lists of frame scores become the columns"
-    )
-    options.add_fusion_training_arguments(parser, n_components=64)
+    options.add_fusion_training_arguments(parser, n_components=64, columns="frame scores")
     return parser
 
 
@@ -27,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure.stages import training
 
-    training.train_fusion(options=options.fusion_options(settings), in_memory=False, **settings)
+    training.train_fusion(options=options.fusion_options(settings), **settings)
     return 0
 
 

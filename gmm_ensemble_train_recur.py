@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a frame-level fusion with many components on all score lists of a folder.
 
-Like gmm_ensemble_train.py, it goes over the lists chunk by chunk and needs the same memory however long they are.
+Like gmm_ensemble_train.py, it goes over the lists chunk by chunk and needs the same memory for lists of any length.
 
 Examples:
     python gmm_ensemble_train_recur.py --data_dir experiment/lfcc+mfcc/train --model_path model/ensemble-lfcc+mfcc-512
@@ -17,10 +17,7 @@ from countermeasure import cli, options
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--data_dir", required=True, metavar="DIR", help="folder whose .pkl lists of frame scores become the columns"
-    )
-    options.add_fusion_training_arguments(parser, n_components=512)
+    options.add_fusion_training_arguments(parser, n_components=512, columns="frame scores")
     return parser
 
 
@@ -29,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure.stages import training
 
-    training.train_fusion(options=options.fusion_options(settings), in_memory=False, **settings)
+    training.train_fusion(options=options.fusion_options(settings), **settings)
     return 0
 
 

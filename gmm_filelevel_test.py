@@ -21,13 +21,7 @@ from countermeasure import cli, options
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--data_dir",
-        required=True,
-        metavar="DIR",
-        help="folder with just the lists, by name, that the models were trained on",
-    )
-    options.add_testing_arguments(parser)
+    options.add_testing_arguments(parser, is_fusion=True)
     return parser
 
 

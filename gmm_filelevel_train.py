@@ -15,13 +15,7 @@ from countermeasure import cli, options
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--data_dir",
-        required=True,
-        metavar="DIR",
-        help="folder whose .pkl lists of file scores, and the silence list, become the columns",
-    )
-    options.add_fusion_training_arguments(parser, n_components=None)
+    options.add_fusion_training_arguments(parser, n_components=None, columns="file scores and perhaps silence")
     return parser
 
 

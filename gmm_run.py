@@ -6,16 +6,16 @@ train       a base model of each type; with two types or more, their frame-level
 test        scores of dev and eval, calibration on dev, and the results in one table
 
 Types are named in any order (default: mfcc); silence takes part in file-level fusion only.
-With --verbose, each step shows the commands that it runs; any of them can be typed by hand.
+With --verbose, each step shows its commands; all of them can be typed by hand.
 
 Settings come from the environment:
   LA        place of the data set, in the layout of ASVspoof 2019 LA (default: ./LA)
   WORK      place of data/ model/ ensemble/ experiment/ output/ (default: the current folder)
   RUN       NAME: models, fusions and outputs go to model/NAME/ and so on, apart from those of other settings
   RESTART   1: train again, and replace models of other settings
-  FUSION    always: a single type gets its fusions, too
-  JOBS      number of processes or threads (default: one a core)
-  DASK      address of a Dask scheduler that computes instead, see docs/scale.md
+  FUSION    always: make the fusions for a single type as well
+  JOBS      number of processes or threads (default: one per core)
+  DASK      address of a Dask scheduler to compute with, see docs/scale.md
   TRAIN_OPTIONS, ENSEMBLE_OPTIONS, FILELEVEL_OPTIONS, EVALUATION_OPTIONS
             options of gmm_train_recur, gmm_ensemble_train, gmm_filelevel_train and score_eval
 
@@ -63,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if results:
             _run(results)
         else:
-            cli.log("dev and eval are blind: there are scores, and without labels no results")
+            cli.log("dev and eval are blind: there are scores, but no results without labels")
     return 0
 
 
 def _refuse_replacing(steps: Sequence["Step"]) -> None:
-    """Stop where finished models of other settings are in the place of those that are to be trained."""
+    """Stop if training would replace finished models of other settings."""
     from countermeasure.stages.finished import differing
     from countermeasure.stages.pipeline import TRAINING
 
@@ -109,7 +109,7 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _verbose() -> Sequence[str]:
-    """Return the option that keeps a script, whose parser starts without it, as verbose as this one."""
+    """Return the option that makes another script as verbose as this one."""
     return ["--verbose"] * cli.is_verbose()
 
 

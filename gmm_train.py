@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train the two mixtures of a base model, with the frames held in memory.
 
-The models are those of gmm_train_recur.py; this one reads the list once and needs memory for it.
+The models are the same as those of gmm_train_recur.py, which needs less memory.
 
 Examples:
     python gmm_train.py --data_path data/train/train-mfcc.pkl --model_path model/mfcc

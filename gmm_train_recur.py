@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train the two mixtures of a base model, going over the feature list chunk by chunk.
 
-Needs the same memory however long the list is; the models are those of all its frames.
+Needs the same memory for a list of any length; the models are those of all its frames.
 
 Examples:
     python gmm_train_recur.py --data_path data/train/train-mfcc.pkl --model_path model/mfcc
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = vars(build_parser().parse_args(argv))
     from countermeasure.stages import training
 
-    training.train(options=options.TrainingOptions.of(settings), in_memory=False, **settings)
+    training.train(options=options.TrainingOptions.of(settings), **settings)
     return 0
 
 

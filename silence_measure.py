@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure leading and trailing silence in samples, a line a recording: FILE LEADING TRAILING.
+"""Measure leading and trailing silence in samples; print a line FILE LEADING TRAILING for each recording.
 
   python silence_measure.py ./LA/ASVspoof2019_LA_train/flac
   python silence_measure.py recording.wav
@@ -8,6 +8,7 @@ From Python: `from silence_measure import get_silence`.
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from countermeasure import cli
@@ -34,13 +35,12 @@ def get_silence(
     rate : int
         Sampling rate in Hz.
     power_th, frame_length, hop_length : float, int, int or None
-        Mean power above which a frame is loud, samples in a frame, and samples from one frame to the next. The
-        definition of the feature type ``silence`` fixes them at 1e-4, 512 and 256; None stands for these.
+        Arguments of older callers. The definition of ``silence`` fixes them at 1e-4, 512 and 256.
 
     Raises
     ------
     InputError
-        For other values than the definition's.
+        If one of them has another value.
     """
     from countermeasure.speech import silence
 
@@ -55,16 +55,16 @@ def get_silence(
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the one argument."""
+    """Return the script's argument parser."""
     parser = cli.parser(__doc__)
     parser.add_argument(
-        "path", metavar="PATH", help="a recording of any format that libsndfile reads, or a folder with all below it"
+        "path", metavar="PATH", help="recording of any format that libsndfile reads, or folder with all below it"
     )
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the script with the given arguments (default: the command line's)."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; return its exit status."""
     arguments = build_parser().parse_args(argv)
     from countermeasure.speech import audio, places
     from countermeasure.speech.silence import Meter

@@ -31,10 +31,10 @@ from countermeasure.trials.protocol import read_protocol
 FEATURE = np.ones((1, 2), np.float32)
 
 
-def stand_in(data_path: Path, dtype: str, tasks: list[tuple[str, list[str]]]) -> list[recordings.Result]:
-    """Return for each task what the features of a very short recording would be."""
+def stand_in(data_path: Path, ftypes: list[str], dtype: str, names: list[str]) -> list[recordings.Result]:
+    """Return for each recording what the features of a very short recording would be."""
     recording = Recording("00" * 32, rate=16000, n_channels=1, n_samples=800)
-    return [recordings.Result(recording, dict.fromkeys(types, FEATURE)) for _, types in tasks]
+    return [recordings.Result(recording, dict.fromkeys(ftypes, FEATURE)) for _ in names]
 
 
 def peak() -> int:

@@ -563,7 +563,7 @@ def test_of_many_recordings_some_are_named_as_the_caller_did(corpus, capsys):
     told, named = capsys.readouterr().err, f"8 ({', '.join(files[:5])} and 3 more)\n"
     assert told.count(f"several channels, of which the mean is taken: {named}") == 1
     assert told.count(f"shorter than one window, filled up with zeros: {named}") == 1
-    assert told.endswith("train-silence.pkl: 8 recordings, a row each\n")
+    assert told.endswith("train-silence.pkl: 8 recordings, one row per file\n")
     assert len(record_of(path).mixed_down) == 8
 
 
@@ -611,7 +611,7 @@ def test_help_lists_every_method():
 
 
 def test_a_type_that_cannot_be_computed_ends_the_run(corpus):
-    with pytest.raises(InputError, match=r"LA_T_0000000\.flac: 0 to 100 Hz is too narrow a band"):
+    with pytest.raises(InputError, match=r"LA_T_0000000: 0 to 100 Hz is too narrow a band"):
         corpus.extract("silence", "lfcc@0-100", skip_bad=True)
     assert hidden(corpus.output_path) == []
 

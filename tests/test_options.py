@@ -39,16 +39,17 @@ def test_the_defaults_of_base_models_are_those_of_the_options():
 @pytest.mark.parametrize("n_components", [64, None])
 def test_a_fusions_arguments_are_the_options_of_its_method(n_components):
     parser = argparse.ArgumentParser()
-    options.add_fusion_training_arguments(parser, n_components)
+    options.add_fusion_training_arguments(parser, n_components, "lists")
 
     def parsed(*arguments):
-        settings = vars(parser.parse_args(["--model_path", "m", *arguments]))
+        settings = vars(parser.parse_args(["--data_dir", "d", "--model_path", "m", *arguments]))
         return options.fusion_options(settings), settings
 
     found, rest = parsed("--tol", "0.1", "--em", "batch", "--restart")
     assert found == TrainingOptions(n_components, tol=0.1, em="batch")
     assert rest == {
-        "model_path": "m", "load_model_path": None, "log": None, "restart": True, "n_jobs": None, "dask": None,
+        "data_dir": "d", "model_path": "m",
+        "load_model_path": None, "log": None, "restart": True, "n_jobs": None, "dask": None,
     }  # fmt: skip
     assert parsed("--method", "logistic", "--l2", "2")[0] == LogisticOptions(2)
     assert parsed("--method", "logistic", "--n_jobs", "1")[1]["n_jobs"] == 1
@@ -81,9 +82,9 @@ def test_an_address_that_is_none_is_refused(capsys, arguments, message):
 @pytest.mark.parametrize(
     ("add", "names"),
     [
-        (options.add_testing_arguments, "--model_path_bon, --model_path_sp, --label_path, --output_path"),
-        (options.add_preprocessing_arguments, "--data_split, --model_path, --model_name, --output_path"),
-        (lambda parser: options.add_fusion_training_arguments(parser, 64), "--model_path"),
+        (options.add_testing_arguments, "--data_path, --model_path_bon, --model_path_sp, --label_path, --output_path"),
+        (options.add_preprocessing_arguments, "--data_path, --data_split, --model_path, --model_name, --output_path"),
+        (lambda parser: options.add_fusion_training_arguments(parser, 64, "lists"), "--data_dir, --model_path"),
     ],
 )
 def test_what_a_script_cannot_do_without_is_asked_for(capsys, add, names):

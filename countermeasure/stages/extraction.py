@@ -18,10 +18,10 @@ from countermeasure.stages.recordings import Source
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import read_protocol
 
-# Starting a process takes about as long as computing so many features.
+# Starting a process takes about as long as computing this many features.
 _FEATURES_PER_PROCESS = 500
 _REASONS_AT_MOST = 20
-_NAMED_AT_MOST = 5  # in a line; the record beside a list names all
+_NAMED_AT_MOST = 5  # in a message; the record beside the list names all
 
 
 def extract(
@@ -40,8 +40,8 @@ def extract(
 ) -> list[Path]:
     """Write the feature list ``OUTPUT_PATH/SPLIT-TYPE.pkl`` of each type, and its record beside it.
 
-    Each recording is decoded once for all types. A list that is there, made from the same audio,
-    protocol and settings, is left as it is; a run that was interrupted is continued.
+    Each recording is decoded once for all types. A list that was already made from the same audio, protocol and
+    settings is kept. A run that was interrupted is continued.
 
     Parameters
     ----------
@@ -49,37 +49,36 @@ def extract(
     data_path : path
         Folder with ``UTTERANCE.flac`` or ``.wav``, or the files that a CSV names.
     label_path : path
-        CM protocol; in a blind one all labels are None.
+        CM protocol; all labels of a blind protocol are None.
     output_path : path
-        Folder for the lists; made when missing.
+        Folder for the lists.
     ftype : sequence of str
-        Feature types, see `types.names`.
+        Feature types, see `types.METHODS`.
     n_jobs : int > 0 or None
-        Number of processes; None: one a core. The lists do not depend on it.
+        Number of processes; None: one per core. The lists do not depend on it.
     dask : str or None
-        Where to compute instead, see `compute.workers`; the recordings are there under the same path.
+        Compute with Dask instead, see `compute.workers`; its workers need the recordings under the same path.
     dtype : {'float32', 'float64'}
     skip_bad : bool
-        Whether to leave recordings that cannot be used out of the lists, and to write their names to
-        ``SPLIT-TYPE.skipped.txt``, instead of writing no list.
+        Leave out recordings that cannot be used and write their names to ``SPLIT-TYPE.skipped.txt``, instead of
+        writing no list.
     restart : bool
-        Whether to compute everything again, whatever is there.
+        Compute everything again.
     protocol_format, protocol_subset
         See `protocol.read_protocol`.
 
     Returns
     -------
     list of Path
-        The lists, one a type.
+        The lists, one per type.
 
     Raises
     ------
     InputError
-        When an argument is wrong, when recordings cannot be used (unless `skip_bad`), and when they
-        differ in sampling rate.
+        If an argument is wrong, if recordings cannot be used (without `skip_bad`), or if their sampling rates differ.
     """
     for name in ftype:
-        types.window(name)  # raises for a type that is not there
+        types.window(name)  # raises for an unknown type
     if not Path(data_path).is_dir():
         raise InputError(f"{data_path}: no such folder; give the one with the recordings (.flac or .wav)")
     lists = [_List(Path(output_path), data_split, name, dtype) for name in dict.fromkeys(ftype)]
@@ -94,7 +93,7 @@ def extract(
     n_jobs = n_jobs or max(1, min(compute.n_cores(), len(trials) * len(lists) // _FEATURES_PER_PROCESS))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(compute.workers(n_jobs, dask, processes=True))
-        # As it was typed, for messages, unless other machines are to find it.
+        # Messages name the folder as it was typed, but other machines need its absolute path.
         folder = Path(data_path).absolute() if workers.are_elsewhere else Path(data_path)
         source = Source(folder, trials, workers)
         wanted = lists if restart else [each for each in lists if not each.is_finished(source, skip_bad)]
@@ -115,7 +114,7 @@ def extract(
 
 
 class _List:
-    """One feature list, its record, and the names of recordings that it lacks."""
+    """The files of one feature list."""
 
     def __init__(self, folder: Path, split: str, name: str, dtype: str):
         self.split, self.name, self.dtype = split, name, dtype
@@ -123,17 +122,18 @@ class _List:
         self.skipped_path = folder / f"{split}-{name}.skipped.txt"
 
     def identity(self, source: Source) -> list[object]:
-        """Return what an unfinished list must have in common with this one, but for its recordings."""
+        """Return the settings under which an unfinished list can be continued."""
         return [self.name, self.dtype, versions.COMPARED, source.protocol_sha256]
 
     def is_finished(self, source: Source, skip_bad: bool) -> bool:
-        """Tell whether the list is there, made from the same recordings with the same settings, and say so."""
-        record = None
-        with contextlib.suppress(InputError):  # a damaged record says nothing
+        """Return whether the list was already made from the same recordings with the same settings; log if so."""
+        try:
             record = provenance.read(self.path)
+        except InputError:  # a damaged record
+            return False
         if (
-            not record
-            or [record.split, record.feature["type"], record.dtype] != [self.split, self.name, self.dtype]
+            record is None
+            or (record.split, record.dtype) != (self.split, self.dtype)
             or versions.differences(record.versions, versions.COMPARED)
             or record.feature != types.settings(self.name, record.sampling_rate)
             or record.protocol_sha256 != source.protocol_sha256
@@ -147,7 +147,7 @@ class _List:
         return True
 
     def finish(self, source: Source, unfinished: UnfinishedList) -> None:
-        """Write the list, its record, and the names of recordings that it lacks."""
+        """Write the list, its record, and the names of the recordings that were left out."""
         recordings = list(zip(source.trials, unfinished.recordings, strict=True))
         skipped = [(trial, one) for trial, one in recordings if one.problem]
         kept = [(trial, one) for trial, one in recordings if not one.problem]
@@ -181,45 +181,41 @@ class _List:
         unfinished.publish()
         if padded:
             log(f"{self.path}: shorter than one window, filled up with zeros: {_named(padded)}")
-        held = "a row each" if types.window(self.name) is None else f"{sum(record.n_frames):,} frames"
+        held = "one row per file" if types.window(self.name) is None else f"{sum(record.n_frames):,} frames"
         log(f"{self.path}: {len(kept):,} recordings, {held}")
 
 
 def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
-    """Compute what the lists lack."""
+    """Compute all types from the first recording that a list lacks, and give each list what it lacks."""
     known = max((one.recordings for one in lists.values()), key=len)
-    good = ((trial.utterance, one.rate) for trial, one in zip(source.trials, known, strict=False) if not one.problem)
-    before = next(good, None)
+    usable = [(trial, one.rate) for trial, one in zip(source.trials, known, strict=False) if not one.problem]
+    before = usable[0] if usable else None
     first = min(len(one.recordings) for one in lists.values())
-    trials = source.trials[first:]
-    wanted = [
-        [each.name for each, one in lists.items() if len(one.recordings) <= place]
-        for place in range(first, len(source.trials))
-    ]
-    results = source.results(trials, wanted, "extracting", next(iter(lists)).dtype)
-    for trial, names_wanted, (recording, found) in zip(trials, wanted, results, strict=True):
+    ftypes, dtype = [each.name for each in lists], next(iter(lists)).dtype
+    results = source.results(source.trials[first:], ftypes, "extracting", dtype)
+    for place, (trial, (recording, found)) in enumerate(zip(source.trials[first:], results, strict=True), first):
         if not recording.problem:
-            utterance, rate = before = before or (trial.utterance, recording.rate)
-            if recording.rate != rate:
+            before = before or (trial, recording.rate)
+            if recording.rate != before[1]:
                 raise InputError(
-                    f"{trial.utterance} is sampled at {recording.rate} Hz, but {utterance} at {rate} Hz; "
-                    "a list has one sampling rate: resample the recordings or split the protocol; "
-                    "what was computed is kept for the next run"
+                    f"{trial.utterance} is sampled at {recording.rate} Hz, but {before[0].utterance} at {before[1]} "
+                    "Hz; a list has one sampling rate: resample the recordings or split the protocol; what was "
+                    "computed is kept for the next run"
                 )
         for each, one in lists.items():
-            if each.name in names_wanted:
+            if place >= len(one.recordings):
                 one.add(recording, found.get(each.name), trial.label)
     for one in lists.values():
         one.end_part()
 
 
 def _report(source: Source, recordings: Sequence[Recording], skip_bad: bool) -> None:
-    """Say what was found out about the recordings.
+    """Log what is unusual about the recordings.
 
     Raises
     ------
     InputError
-        When some cannot be used and that is not allowed, or when none can.
+        If some cannot be used without `skip_bad`, or if none can be used.
     """
     pairs = list(zip(source.trials, recordings, strict=True))
     if mixed_down := [trial for trial, one in pairs if one.n_channels > 1]:
@@ -249,7 +245,7 @@ def _report(source: Source, recordings: Sequence[Recording], skip_bad: bool) -> 
 
 
 def _named(trials: Sequence[Trial]) -> str:
-    """Return how many trials these are, and the first ones' files or utterances, as the caller wrote them."""
+    """Return the number of trials, and the files or utterances of the first ones as the protocol names them."""
     shown = ", ".join(trial.file or trial.utterance for trial in trials[:_NAMED_AT_MOST])
     more = len(trials) - _NAMED_AT_MOST
     return f"{len(trials):,} ({shown}{f' and {more:,} more' if more > 0 else ''})"
