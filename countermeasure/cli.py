@@ -1,4 +1,4 @@
-"""What every script shares: its parser, its exit status, its messages and progress bars."""
+"""What all scripts share: the parser, exit statuses, messages and progress bars."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What the caller can fix: a wrong path or missing rights, and not a full or failing disk (ENOSPC, EIO, …).
-_PATHS = errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP
-_CALLERS_ERRNOS = {*_PATHS, errno.EACCES, errno.EPERM, errno.EROFS}
+# What the caller can fix: a wrong path or missing rights, but not a full or failing disk (ENOSPC, EIO, …).
+_CALLERS_ERRNOS = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,23 +51,23 @@ class _Verbose(argparse.Action):
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return an argument parser that shows a script's docstring as it is laid out.
+    """Return an argument parser that shows a script's docstring with its line breaks.
 
-    Wrong arguments give one line on stderr and exit status 2. ``--verbose`` leaves nothing in the parsed arguments.
+    Wrong arguments give one line on stderr and exit status 2. ``--verbose`` is not among the parsed arguments.
     """
-    found = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    found.add_argument("--verbose", action=_Verbose, nargs=0, dest=argparse.SUPPRESS, help="tell more about the work")
-    found.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    return found
+    made = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    made.add_argument("--verbose", action=_Verbose, nargs=0, dest=argparse.SUPPRESS, help="show more about the work")
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return made
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """Run a script's `main` and end the process with the suite's exit status.
+    """Run a script's `main` and end the process with an exit status.
 
-    0 done, 2 the caller's mistake, 130 Ctrl-C, 1 anything else, which alone gives a traceback.
+    0: done, 2: the caller's mistake, 130: Ctrl-C, 1: anything else. Only bugs show a traceback.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):  # end like Ctrl-C does, so that parts of files are removed
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+    for number in (signal.SIGTERM, signal.SIGHUP):  # end as after Ctrl-C, so that unfinished files are removed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
     _open_streams()
     _show_messages()
@@ -77,7 +79,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         status = _complain(program, str(error), 2)
     except KeyboardInterrupt:
         status = _complain(program, "interrupted", 130)
-    except BrokenPipeError:  # `script | head`: the reader has seen enough
+    except BrokenPipeError:  # as in `script | head`
         _abandon_stdout()
         status = 1
     except OSError as error:
@@ -88,25 +90,25 @@ def run(main: Callable[[], int]) -> NoReturn:
 
 
 def command(main: Callable[[], int]) -> Callable[[], NoReturn]:
-    """Return what a script, or the command that an installed package has in its place, calls: `run` for its `main`."""
+    """Return `run` for a script's `main`, as the entry point of the installed command."""
     return partial(run, main)
 
 
 def _open_streams() -> None:
-    """Let streams that the shell has closed (``>&-``) swallow everything; write out letters that an encoding lacks.
+    """Replace streams that the shell has closed (``>&-``) and escape characters that an encoding lacks.
 
-    Python has None in place of a closed stream, and the next file that is opened would get its descriptor.
+    Python sets a closed stream to None, and the next file that is opened would get its descriptor.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  open to the end of the process
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _abandon_stdout() -> None:
-    """Keep Python from trying once more to write what could not be written."""
+    """Keep Python from writing the buffered output again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -117,13 +119,13 @@ def _complain(program: str, message: str, status: int) -> int:
 
 # -- messages about the work -----------------------------------------------------------------------------
 
-# Scripts show its messages on stderr, apart from results; a program that imports the package hears only warnings
-# unless it asks for more, as with any library's logger.
+# Scripts show its messages on stderr, apart from results; a program that imports the package sees only warnings
+# unless it configures this logger.
 _LOGGER = logging.getLogger("countermeasure")
 
 
 class _ToStderr(logging.Handler):
-    """Prints messages; those of a step are held back until its heading is printed, warnings are not."""
+    """Prints messages; all but warnings are held back while a step runs."""
 
     held: list[str] | None = None
 
@@ -144,17 +146,17 @@ def _show_messages() -> None:
 
 
 def log(message: str) -> None:
-    """Say something about the work."""
+    """Log a message about the work."""
     _LOGGER.info(message)
 
 
 def warn(message: str) -> None:
-    """Say what the caller should look into."""
+    """Log what the caller should look into."""
     _LOGGER.warning("warning: %s", message)
 
 
 def detail(message: str) -> None:
-    """Say something about the work that is shown with ``--verbose`` only."""
+    """Log a message that is shown with ``--verbose`` only."""
     _LOGGER.debug(message)
 
 
@@ -162,7 +164,7 @@ def detail(message: str) -> None:
 def step(heading: str, tells: bool = True) -> Iterator[None]:
     """Print a heading with the time that the body took, and below it what the body logged and printed.
 
-    Warnings are shown at once; without `tells` the rest is shown on a failure and with ``--verbose`` only.
+    Warnings are shown at once. Without `tells`, other messages are shown only after a failure or with ``--verbose``.
     """
     begin, printed = time.monotonic(), io.StringIO()
     held: list[str] = []
@@ -184,27 +186,30 @@ def step(heading: str, tells: bool = True) -> Iterator[None]:
 
 
 def is_verbose() -> bool:
-    """Tell whether details are shown."""
+    """Return whether details are shown."""
     return _LOGGER.isEnabledFor(logging.DEBUG)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: ``3.7 s``, ``2 min 5 s``, ``1 h 3 min``."""
+    """Return a readable time: ``3.7 s``, ``2 min 5 s``, ``1 h 3 min``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+LINE_INTERVAL = 30.0  # seconds
+
+
 def progress_bar(total: int | None, what: str, unit: str) -> tqdm:
-    """Return a bar for a terminal, or a line every half minute elsewhere; both on stderr, where messages are shown.
+    """Return a progress bar on stderr; without a terminal, it prints a line every half minute.
 
     Parameters
     ----------
     total : int or None
-        Number of units that will be done; ``update(n)`` counts n of them, ``close()`` ends the display.
+        Number of units; ``update(n)`` counts n of them, ``close()`` ends the display.
     what : str
-        What is being done, for the front of the line.
+        The work, shown first.
     unit : str
         Name of the units, in the plural.
     """
@@ -215,20 +220,17 @@ def progress_bar(total: int | None, what: str, unit: str) -> tqdm:
             if msg is None:
                 print(self, file=sys.stderr, flush=True)
 
-    tqdm.set_lock(threading.RLock())  # its own is for several processes
+    tqdm.set_lock(threading.RLock())  # the default lock is shared with other processes
     look: dict[str, Any] = {"total": total, "desc": what, "unit": f" {unit}", "leave": False}
-    look["disable"] = not _LOGGER.isEnabledFor(logging.INFO)  # within programs that did not ask for messages
+    look["disable"] = not _LOGGER.isEnabledFor(logging.INFO)  # in programs that did not ask for messages
     if sys.stderr.isatty():
         return tqdm(**look, dynamic_ncols=True)
-    Lines.monitor_interval = 0  # no thread that shows a line in between
+    Lines.monitor_interval = 0  # no thread that prints lines in between
     return Lines(**look, ncols=0, delay=LINE_INTERVAL, mininterval=LINE_INTERVAL, miniters=1)
 
 
-LINE_INTERVAL = 30.0  # seconds
-
-
 def progress(items: Iterable[T], total: int, what: str, unit: str) -> Iterator[T]:
-    """Yield `items` and show how many of `total` have been worked on."""
+    """Yield `items` and show how many of `total` are done."""
     with progress_bar(total, what, unit) as bar:
         for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""The suite from Python: what ``from countermeasure import ...`` gives. Each function does what a script does."""
+"""The functions of ``from countermeasure import ...``; each does what a script does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def extract(file: PathLike, ftype: str | Sequence[str]) -> Features | dict[str, 
     Parameters
     ----------
     file : path
-        Any format that libsndfile reads; several channels become their mean.
+        In any format that libsndfile reads; several channels are averaged.
     ftype : str or sequence of str
         A feature type, such as ``'mfcc'`` or ``'lfcc-25-cmvn'``, or several.
 
@@ -45,7 +45,7 @@ def extract(file: PathLike, ftype: str | Sequence[str]) -> Features | dict[str, 
     Raises
     ------
     InputError
-        When the file cannot be read, or there is no such type.
+        If the file cannot be read or a type is unknown.
     """
     recording = audio.read(file)
     names = [ftype] if isinstance(ftype, str) else list(ftype)
@@ -61,7 +61,7 @@ def train(
     restart: bool = False,
     **options: Any,
 ) -> Pair:
-    """Train a base model on a feature list, as ``gmm_train_recur.py`` does; write it into the folder `model_path`.
+    """Train a base model on a feature list and write it into a folder, as ``gmm_train_recur.py`` does.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ def train(
     -------
     Pair
         ``.bonafide`` and ``.spoof``, each with ``.parameters`` (weights, means, variances), ``.n_iter``,
-        ``.lower_bound`` in nats a frame, and ``.converged``.
+        ``.lower_bound`` in nats per frame, and ``.converged``.
 
     Raises
     ------
     InputError
-        When the list cannot be trained on, or finished models of other settings are in the folder.
+        If the list cannot be trained on, or the folder holds finished models of other settings.
     """
     return training.train(
         data_path, model_path, TrainingOptions(**options), load_model_path, n_jobs=n_jobs, restart=restart
@@ -89,16 +89,14 @@ def train(
 def score(
     data_path: PathLike, model_path: PathLike, label_path: PathLike, output_path: PathLike, n_jobs: int | None = None
 ) -> scoring.Eer | None:
-    """Score a feature list with a base model, as ``gmm_test.py`` does; write the score file `output_path`.
+    """Score a feature list with a base model and write a score file, as ``gmm_test.py`` does.
 
     Parameters
     ----------
-    data_path : path of a feature list
-    model_path : folder with ``bon.gmm`` and ``sp.gmm``
-    label_path : path of the CM protocol
-    output_path : path
-    n_jobs : int or None
-        Threads; None: one a core.
+    data_path, label_path, output_path, n_jobs
+        See `stages.scoring.score_list`.
+    model_path : path
+        Folder with ``bon.gmm`` and ``sp.gmm``.
 
     Returns
     -------
@@ -108,6 +106,6 @@ def score(
     Raises
     ------
     InputError
-        When list, models and protocol do not fit together.
+        If list, models and protocol do not fit together.
     """
     return scoring.score_list(data_path, *model_files(model_path), label_path, output_path, n_jobs=n_jobs)

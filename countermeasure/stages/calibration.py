@@ -1,4 +1,4 @@
-"""The stage that calibrates models on the scores of a development set; see `gmm.calibration`."""
+"""Calibrate models on the scores of a development set; see `gmm.calibration`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from countermeasure.trials.score_files import CmScores, ScoreRecord, read_cm_sco
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER
 
-_FEW = 30  # trials of a class, with which figures are rough
+_FEW = 30  # trials of a class; with fewer, figures are rough
 
 
 class Calibrated(NamedTuple):
-    """What calibration came to; as text, what ``gmm_calibrate.py`` prints.
+    """The result of a calibration; ``str()`` gives what ``gmm_calibrate.py`` prints.
 
     Attributes
     ----------
     calibration : Calibration
     cllr, calibrated_cllr : float
-        Cost of the LLRs as they come from the models, and calibrated, in bits.
+        Cost of the LLRs before and after calibration, in bits.
     """
 
     calibration: Calibration
@@ -53,7 +53,7 @@ def calibrate(
     criterion: Literal["bayes", "eer"] | None = None,
     protocol: str | os.PathLike[str] | None = None,
 ) -> Calibrated:
-    """Fit the calibration of a folder's models on a score file; write it beside them, and renew their card.
+    """Calibrate a folder's models on a score file; write the calibration beside them and update their card.
 
     Parameters
     ----------
@@ -61,17 +61,17 @@ def calibrate(
         Score file of labelled trials that the models were not trained on.
     model_path : folder of the models that gave the scores
     prior : float or None
-        Share of bona fide speech among the recordings to be judged; None: 0.5.
+        Expected share of bona fide speech among the recordings to judge; None: 0.5.
     criterion : {'bayes', 'eer'} or None
-        Where the threshold lies, see `Calibration`; None: 'bayes' where a prior is given, else 'eer'.
+        Where the threshold lies, see `Calibration`; None: 'bayes' if a prior is given, else 'eer'.
     protocol : path or None
-        Gives the labels to a score file that has none.
+        Protocol with the labels, for a score file without them.
 
     Raises
     ------
     InputError
-        When the scores are blind, of one class, not finite or not higher for bona fide speech; when the
-        folder has no models, or not those that gave the scores, as far as the record beside them tells.
+        If the scores are blind, of one class, not finite, or not higher for bona fide speech; if the folder has no
+        models, or the record beside the scores names other models.
     """
     criterion = criterion or ("eer" if prior is None else "bayes")
     prior = 0.5 if prior is None else prior
@@ -83,7 +83,7 @@ def calibrate(
     record = read_record(scores.path, scores.sha256)
     _check_origin(record, scores.path, model_path, pair.sha256)
     found = _fitted(scores, prior, criterion, pair.sha256)
-    if record and pair.bonafide.columns is None:  # fusions are judged by the base models that they stand on
+    if record and pair.bonafide.columns is None:  # a fusion is judged by its base models
         found = replace(found, log_likelihoods=record.log_likelihoods)
     with files.only_run(model_path):
         write(model_path, found)
@@ -93,7 +93,7 @@ def calibrate(
         numbers = f"{len(bonafide)} bona fide and {len(spoof)} spoofed trials"
         cli.log(f"{scores.path}: {numbers} are few; threshold and EER are rough")
     if bonafide.min() > spoof.max():
-        cli.log("the classes do not overlap: how steep the probabilities are depends on the number of trials alone")
+        cli.log("the classes do not overlap: the steepness of the probabilities only reflects the number of trials")
     cli.log(f"{Path(model_path) / FILE}: written")
     calibrated = metrics.cllr(found.slope * bonafide + found.offset, found.slope * spoof + found.offset)
     return Calibrated(found, metrics.cllr(bonafide, spoof), calibrated)
@@ -132,17 +132,16 @@ def _fitted(scores: CmScores, prior: float, criterion: Literal["bayes", "eer"], 
 def _check_origin(
     record: ScoreRecord | None, path: str, model_path: str | os.PathLike[str], models_digest: str
 ) -> None:
-    """Refuse the scores of other models than those of this checksum; warn where the scores do not say."""
+    """Refuse scores of other models than those with this checksum; warn if the scores have no record."""
     if record is None:
         cli.warn(f"{path}: no record beside it says which models gave these scores; make sure that {model_path} did")
     elif record.models_sha256 != models_digest:
-        of = f" (over {', '.join(record.inputs)})" if record.inputs else ""
         raise InputError(
-            f"{path}: scores of other models{of} than those of {model_path}; give the folder of those that gave "
+            f"{path}: scores of other models than those of {model_path}; give the folder of the models that gave "
             "the scores, or score the development set with these"
         )
     elif record.split == "train":
         cli.warn(
             f"{path}: scores of the training set, which the models fit better than other data: threshold and "
-            "probabilities will be wrong; take the scores of a development set"
+            "probabilities will be wrong; use the scores of a development set"
         )

@@ -1,9 +1,9 @@
-"""Model cards: ``README.md`` beside the models, which says what they are, made from what, and good for what."""
+"""Model cards: ``README.md`` beside the models, with their data, training and figures."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,52 @@ from countermeasure import cli, files, records
 from countermeasure.errors import InputError
 from countermeasure.features.types import SILENCE
 from countermeasure.gmm import calibration
-from countermeasure.gmm.models import Model, model_files, read_pair
+from countermeasure.gmm.models import Pair, model_files, read_pair
 from tDCF_python import metrics
 
 FILE = "README.md"
-# Without this line a file is somebody's own, and left alone.
+# A file without this line is the user's own and is left alone.
 MARK = "<!-- Model card, written by training and calibration. Remove this line to keep what you write here. -->"
-_USE = """\
+_CARD = """\
+{mark}
+# {title}
+
+`bon.gmm` models bona fide speech, `sp.gmm` spoofed speech. A recording's score is the mean over its rows of
+log p(row | bona fide) − log p(row | spoof), in nats; higher = more bona fide.
+
+## Data
+
+{data}
+
+## Features
+
+{features}
+
+## Training
+
+{training}
+
+## Figures on held-out data
+
+{figures}
+
+## Use
+
 For research, not evidence: nobody should be accused, or cleared, by this score alone. Mixtures over cepstra miss
 neural vocoders and most unseen attacks. Microphone, room, language, codec and noise move the score as much as spoofing
-does."""
-_USE_OF_SILENCE = "`silence` learns how the data set was cut, not what spoofing sounds like; anybody can trim a file."
+does. {silence}
+
+## Versions
+
+{versions}
+"""
+_SILENCE = "`silence` learns how the data set was cut, not what spoofing sounds like; anybody can trim a file."
 
 
 def write(folder: str | os.PathLike[str]) -> None:
-    """Write or renew the card of a folder's models; one that says the same already is not touched.
+    """Write or update the card of a folder's models; an unchanged card is not touched.
 
-    The same models and calibration give the same bytes, wherever the folder is.
+    The same models and calibration give the same bytes in any folder.
     """
     path = Path(folder) / FILE
     text = records.text(card(folder))
@@ -36,7 +65,7 @@ def write(folder: str | os.PathLike[str]) -> None:
     except FileNotFoundError:
         present = MARK
     if MARK not in present:
-        cli.log(f"{path}: is not a card of this suite's, so it is left alone")
+        cli.log(f"{path}: is not a model card of this suite, so it is left alone")
     elif present != text:
         with files.replace_when_whole(path, text=True) as f:
             f.write(text)
@@ -45,49 +74,43 @@ def write(folder: str | os.PathLike[str]) -> None:
 def card(folder: str | os.PathLike[str]) -> str:
     """Return the card of a folder's models, as Markdown."""
     pair = read_pair(*model_files(folder))
-    record = pair[0].record
+    record = pair.record
     columns, inputs = record.get("columns") or [], record.get("inputs") or []
-    types = [_type(entry) for entry in inputs]
+    types = [entry["feature"]["type"] if entry else "unknown" for entry in inputs]
     known: dict[str, Any] = next((entry for entry in inputs if entry), {})
     if columns:
         title = f"Fusion of {len(columns)} columns"
-        features = [f"`{name}`: {kind}" for name, kind in zip(columns, types or columns, strict=False)]
+        features = [f"`{name}`: {kind}" for name, kind in zip(columns, types, strict=False)]
     else:
-        title = f"Base model: {(types or ['unknown features'])[0]}"
-        features = [f"{name}: {value}" for name, value in known.get("feature", {}).items()]
-    sections = {
-        "Data": _data(pair, columns or types, known),
-        "Features": _items(features),
-        "Training": _training(pair),
-        "Figures on held-out data": _items(_figures(folder)),
-        "Use": [_USE, *(["", _USE_OF_SILENCE] if SILENCE in [*columns, *types] else [])],
-        "Versions": _items(f"{name} {version}" for name, version in (record.get("versions") or {}).items()),
-    }
-    lines = [
-        MARK,
-        f"# {title}",
-        "",
-        "`bon.gmm` models bona fide speech, `sp.gmm` spoofed speech. A recording's score is the mean over its rows of",
-        "log p(row | bona fide) − log p(row | spoof), in nats; higher = more bona fide.",
-    ]
-    for heading, part in sections.items():
-        lines += ["", f"## {heading}", "", *part]
-    return "\n".join(lines) + "\n"
+        title = f"Base model: {types[0] if types else 'unknown features'}"
+        features = _named(known.get("feature", {}))
+    return _CARD.format(
+        mark=MARK,
+        title=title,
+        data=_data(pair, columns or types, known),
+        features=_items(features),
+        training=_training(pair),
+        figures=_items(_figures(folder)),
+        silence=_SILENCE if SILENCE in [*columns, *types] else "",
+        versions=_items(_named(record.get("versions") or {})),
+    )
 
 
-def _type(entry: Any) -> str:
-    return str(entry["feature"].get("type", "unknown")) if entry else "unknown"
+def _items(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts) or "Unknown: the lists had no records beside them."
 
 
-def _items(texts: Iterable[str]) -> list[str]:
-    return [f"- {text}" for text in texts] or ["Unknown: the lists had no records beside them."]
+def _named(values: dict[str, Any]) -> list[str]:
+    return [f"{name}: {value}" for name, value in values.items() if value]
 
 
-def _data(pair: tuple[Model, Model], names: list[str], known: dict[str, Any]) -> Iterator[str]:
-    numbers = [[model.record.get(name) for name in ("n_files", "n_frames")] for model in pair]
-    counts = [["unknown" if number is None else f"{number:,}" for number in row] for row in numbers]
-    yield from _table(["class", "recordings", "rows"], counts)
-    yield ""
+def _table(heading: list[str], bonafide: list[object], spoof: list[object]) -> str:
+    rows = ["class", *heading], ["---"] * (1 + len(heading)), ["bona fide", *bonafide], ["spoof", *spoof]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def _data(pair: Pair, names: list[str], known: dict[str, Any]) -> str:
+    counts = ([model.record.get(name, "unknown") for name in ("n_files", "n_frames")] for model in pair)
     facts = {
         "split": known.get("split"),
         "sampling rate, Hz": known.get("sampling_rate"),
@@ -95,30 +118,24 @@ def _data(pair: tuple[Model, Model], names: list[str], known: dict[str, Any]) ->
         "recordings left out": known.get("n_skipped"),
         "SHA-256 of the protocol": known.get("protocol_sha256"),
     }
-    for name, digest in zip(names, pair[0].record.get("data_sha256") or [], strict=False):
+    for name, digest in zip(names, pair.record.get("data_sha256") or [], strict=False):
         facts[f"SHA-256 of `{name}`"] = digest
-    yield from _items(f"{name}: {value}" for name, value in facts.items() if value)
+    return f"{_table(['recordings', 'rows'], *counts)}\n\n{_items(_named(facts))}"
 
 
-def _training(pair: tuple[Model, Model]) -> Iterator[str]:
-    record = pair[0].record
-    options = record.get("options") or {}
+def _training(pair: Pair) -> str:
+    options = pair.record.get("options") or {}
     if options.get("method") == "logistic":
-        yield "Logistic regression on the mean row of each recording, written as two Gaussians whose log ratio it is."
+        text = "Logistic regression on the mean row of each recording, written as two Gaussians whose log ratio it is."
     else:
-        yield from _table(
-            ["class", "components", "passes", "converged", "log-likelihood a row, nats"],
-            [
-                [str(m.parameters.n_components), str(m.n_iter), "yes" if m.converged else "no", f"{m.lower_bound:.4f}"]
-                for m in pair
-            ],
-        )
+        heading = ["components", "passes", "converged", "log-likelihood per row, nats"]
+        rows = ([m.parameters.n_components, m.n_iter, m.converged, f"{m.lower_bound:.4f}"] for m in pair)
+        text = _table(heading, *rows)
     if options:
-        yield ""
-        yield "Options: " + ", ".join(f"`{name}` {value}" for name, value in options.items())
-    if record.get("start_sha256"):
-        yield ""
-        yield "Continued from other models."
+        text += "\n\nOptions: " + ", ".join(f"`{name}` {value}" for name, value in options.items())
+    if pair.record.get("start_sha256"):
+        text += "\n\nContinued from other models."
+    return text
 
 
 def _figures(folder: str | os.PathLike[str]) -> list[str]:
@@ -128,7 +145,7 @@ def _figures(folder: str | os.PathLike[str]) -> list[str]:
         return [f"`{calibration.FILE}` is damaged or belongs to other models: run `gmm_calibrate.py` again"]
     if found is None:
         return ["None yet: `gmm_calibrate.py` adds them"]
-    told = [
+    figures = [
         f"EER: {metrics.percent(found.eer, found.n_bonafide, found.n_spoof)} ({found.interval})",
         f"trials: {found.n_bonafide:,} bona fide, {found.n_spoof:,} spoofed, of `{found.score_file}`, SHA-256 "
         f"{found.score_sha256}",
@@ -136,10 +153,5 @@ def _figures(folder: str | os.PathLike[str]) -> list[str]:
         f"calibrated LLR: {found.calibrated_llr}",
     ]
     if found.lowest_usual is not None:
-        told.append(f"out of domain: recordings with a mean log-likelihood below {found.lowest_usual:.2f} a frame")
-    return told
-
-
-def _table(heading: list[str], rows: list[list[str]]) -> Iterator[str]:
-    for row in (heading, ["---"] * len(heading), ["bona fide", *rows[0]], ["spoof", *rows[1]]):
-        yield f"| {' | '.join(row)} |"
+        figures.append(f"out of domain: recordings with a mean log-likelihood below {found.lowest_usual:.2f} per frame")
+    return figures
