@@ -1,4 +1,4 @@
-"""Chains of models: from a recording to its score, through all the models that a fusion stands on."""
+"""Chains of models: from a recording to its score, through all the models that a fusion is built on."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from countermeasure.gmm.models import Pair, has_models, model_files, read_pair
 from countermeasure.gmm.scores import Scorer, Scores, joined
 from countermeasure.lists import names
 
-_USUAL_RATE = 16000  # Hz, of ASVspoof's recordings; for models that do not say
+_USUAL_RATE = 16000  # Hz, as in ASVspoof; for models that do not name their rate
 _WIDTH, _WIDTH_OF_SILENCE = 3 * N_CEPSTRA, 2
 
 
 class Score(NamedTuple):
-    """What a chain makes of a recording.
+    """The score of a recording.
 
     Attributes
     ----------
     llr : float
         In nats; higher = more bona fide.
     frames : array [n_frames]
-        LLR of every frame, of the last models of the chain that look at single frames; empty where none does.
+        LLR of every frame under the last frame-level models of the chain; empty if there are none.
     window : Window or None
         Of these frames.
     are_own : bool
-        Whether the recording's LLR is the mean of these frames'.
+        Whether the recording's LLR is the mean of these frames' LLRs.
     log_likelihoods : dict of Path to float
-        Of each base model, by its folder: mean log-likelihood a frame under the model that suits the recording
-        better, in nats.
+        By folder of a base model: mean log-likelihood per frame under its better fitting mixture, in nats.
     """
 
     llr: float
@@ -47,7 +46,7 @@ class Score(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where a column of a model's rows comes from: a feature type, or a side of another model's scores."""
+    """Where columns of a model's rows come from: a feature type, or one side of another model's scores."""
 
     feature: str | None = None
     folder: Path | None = None
@@ -66,7 +65,7 @@ class _Source(NamedTuple):
 
 
 class _Member(NamedTuple):
-    """The two models of a folder, and where their rows come from."""
+    """The two models of a folder, and the sources of their rows."""
 
     scorer: Scorer
     sources: Sequence[_Source]
@@ -76,7 +75,7 @@ class _Member(NamedTuple):
         return self.sources[0].is_framed
 
     def score(self, found: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]) -> Scores:
-        """Score rows of features or of the scores of other members, as their lists have them."""
+        """Score rows made of features and of other members' scores, in the form of their lists."""
         columns = []
         for source in self.sources:
             if source.folder is None:
@@ -88,44 +87,44 @@ class _Member(NamedTuple):
 
 
 class Chain:
-    """A base model, or a fusion with all the models it stands on.
+    """A base model, or a fusion with all the models that it is built on.
 
     Parameters
     ----------
     model_path : sequence of path
-        A base model's folder; or a fusion's, with the folders of the models it stands on in any order. Those
-        that are missing are looked for beside the fusion's, by the names that its columns have.
+        Folder of a base model or of a fusion, and folders of models that the fusion is built on, in any order.
+        Missing ones are looked for beside the fusion, by the names of its columns.
     ftype : str or None
-        Features of a base model that carries no record of them.
+        Features of a base model without a record of them.
 
     Attributes
     ----------
     folder : Path
         Of the model that gives the score.
     folders : list of Path
-        Of all models, each after those it stands on.
+        Of all models; each comes after those it is built on.
     base_models : list of Path
-        Those of them that look at features of frames.
+        Folders of the models over features of frames.
     rate : int
         Sampling rate in Hz of the recordings that the models were trained on.
     assumed_rate : bool
-        Whether the models do not tell the rate, so that it is the usual one.
+        Whether the models do not name a rate, so that the usual one is assumed.
     features : list of str
     window : Window or None
-        Of the features; None where all are of whole files.
+        Of the features; None if all describe whole files.
 
     Raises
     ------
     InputError
-        When a folder has no models, when a model of the chain is missing or another than the one that the
-        fusion was trained on, and when a folder does not belong to the chain.
+        If a folder has no models or does not belong to the chain, or if a model of the chain is missing or is not
+        the one that the fusion was trained on.
     """
 
     def __init__(self, model_path: Iterable[str | os.PathLike[str]], ftype: str | None = None):
         self._given, self._ftype = list(dict.fromkeys(map(Path, model_path))), ftype
         self._pairs: dict[Path, Pair] = {}
-        self._members: dict[Path, _Member] = {}  # each after those it stands on
-        self._recorded: list[dict[str, Any]] = []  # what models say of their features
+        self._members: dict[Path, _Member] = {}  # each comes after those it is built on
+        self._recorded: list[dict[str, Any]] = []  # records of features
         for folder in self._given:
             self._load(folder)
         if self._ftype:
@@ -151,17 +150,17 @@ class Chain:
         self._dtype = "float64" if {entry.get("dtype") for entry in self._recorded} == {"float64"} else "float32"
 
     def score(self, pieces: Iterable[NDArray[np.floating]]) -> Score:
-        """Score a recording that comes in pieces.
+        """Score a recording.
 
         Parameters
         ----------
         pieces : iterable of array [n]
-            At `rate`, in [-1, 1).
+            Consecutive samples in [-1, 1), at `rate`.
 
         Raises
         ------
         InputError
-            When its features or scores are not finite.
+            If its features or scores are not finite.
         """
         framed: dict[Path, list[Scores]] = {folder: [] for folder, each in self._members.items() if each.is_framed}
         found: dict[str, NDArray[np.floating]] = {}
@@ -189,7 +188,7 @@ class Chain:
     # -- which models belong together ----------------------------------------------------------------------
 
     def _load(self, folder: Path) -> None:
-        """Read the models of a folder, after those they stand on."""
+        """Load the models of a folder, after those they are built on."""
         if folder in self._members:
             return
         pair = self._pair(folder)
@@ -213,7 +212,7 @@ class Chain:
         return self._pairs[folder]
 
     def _source(self, folder: Path, column: str, entry: dict[str, Any] | None) -> _Source:
-        """Return where a column comes from, by its name ('' in a base model) and by what the models say of it."""
+        """Return the source of a column, given its name ('' in a base model) and its entry in the models' record."""
         if entry and entry["kind"] == "features":
             return _Source(self._recorded_feature(folder, entry))
         if not column:
@@ -241,14 +240,14 @@ class Chain:
         return name
 
     def _given_feature(self, folder: Path) -> str:
-        ftype, self._ftype = self._ftype, None  # it is for one model
+        ftype, self._ftype = self._ftype, None  # for one model only
         if ftype is None:
             raise InputError(f"{folder}: the models do not tell which features they were trained on; give --ftype")
-        types.window(ftype)  # raises for a type that is not there
+        types.window(ftype)  # raises for an unknown type
         return ftype
 
     def _provider(self, folder: Path, name: str, training_id: str | None) -> Path:
-        """Return the folder of the model that gave a column: one of those given, else one beside the fusion's."""
+        """Return the folder of the model that gave a column: one that was given, or one beside the fusion."""
         candidates = [path for path in [*self._given, folder.parent / name] if has_models(path) and path != folder]
         named = [path for path in candidates if path.resolve().name == name]
         fitting = [path for path in candidates if self._pair(path).record.get("training_id") == training_id]
@@ -257,10 +256,10 @@ class Chain:
             return found[0]
         if named:
             raise InputError(
-                f"{named[0]}: not the models that the fusion of {folder} was trained on, though of the same "
-                "name; give these, or train the fusion again"
+                f"{named[0]}: not the models that the fusion of {folder} was trained on, although their name is the "
+                "same; give those models, or train the fusion again"
             )
         raise InputError(
-            f"{folder}: a fusion that needs the models of {name}, which are not beside it; "
-            "give their folder behind --model_path, too"
+            f"{folder}: a fusion that needs the models of {name}, which are not beside it; also give their folder "
+            "after --model_path"
         )
