@@ -105,12 +105,12 @@ def test_a_failed_training_leaves_the_models_that_are_there(data, model):
 
 def test_an_unfinished_training_with_other_settings_is_not_overwritten(tmp_path, data, items, killed, trained):
     killed(2, data, tmp_path / "model", replace(SMALL, n_components=5))
-    with pytest.raises(InputError, match=r"unfinished .*had 5 components, 8 are asked for.*--restart"):
+    with pytest.raises(InputError, match=r"unfinished .*n_components 5, now 8.*--restart"):
         training.train(data, tmp_path / "model", SMALL)
     other = write_list(tmp_path / "other.pkl", items[1:])
-    with pytest.raises(InputError, match=r"\(was trained on other data\)"):
+    with pytest.raises(InputError, match=r"\(trained on other data\)"):
         training.train(other, tmp_path / "model", replace(SMALL, n_components=5))
-    assert "(was trained on other data)" in differing(tmp_path / "model", replace(SMALL, n_components=5), other)
+    assert "(trained on other data)" in differing(tmp_path / "model", replace(SMALL, n_components=5), other)
     training.train(data, tmp_path / "model", SMALL, restart=True)
     assert contents(tmp_path / "model") == contents(trained)
 
@@ -174,9 +174,9 @@ def test_finished_models_of_other_settings_stay_unless_asked(tmp_path, data, ite
     before = contents(model)
     other = write_list(tmp_path / "other.pkl", items[1:])
     for path, options, how in (
-        (data, replace(SMALL, n_components=3), "had 8 components, 3 are asked for"),
-        (data, replace(SMALL, seed=2, tol=0.5), "had tol 0.001, 0.5 is asked for; had seed 0, 2 is asked for"),
-        (other, SMALL, "was trained on other data"),
+        (data, replace(SMALL, n_components=3), "n_components 8, now 3"),
+        (data, replace(SMALL, seed=2, tol=0.5), "tol 0.001, now 0.5; seed 0, now 2"),
+        (other, SMALL, "trained on other data"),
     ):
         with pytest.raises(InputError) as refused:
             training.train(path, model, options)
@@ -186,9 +186,9 @@ def test_finished_models_of_other_settings_stay_unless_asked(tmp_path, data, ite
         )
         assert differing(model, options, path) in str(refused.value)
     training.train(data, tmp_path / "more", SMALL, load_model_path=model)
-    with pytest.raises(InputError, match="was continued from other models"):
+    with pytest.raises(InputError, match="continued from other models"):
         training.train(data, tmp_path / "more", SMALL)
-    assert differing(model, LogisticOptions()).endswith("(was a mixture, a logistic regression is asked for)")
+    assert differing(model, LogisticOptions()).endswith("(method gmm, now logistic)")
     assert contents(model) == before
     training.train(data, model, replace(SMALL, n_components=3), restart=True)
     assert read_pair(*model_files(model))[0].parameters.n_components == 3
@@ -198,7 +198,7 @@ def test_models_made_elsewhere_stay_unless_asked(tmp_path, data, items):
     for path, label in zip(model_files(tmp_path), LABELS, strict=True):
         path.write_bytes(pickle.dumps(GaussianMixture(2, covariance_type="diag").fit(frames_of(items, label))))
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"finished models .*\(were made elsewhere\)"):
+    with pytest.raises(InputError, match=r"finished models .*\(made by another program\)"):
         training.train(data, tmp_path, SMALL)
     assert contents(tmp_path) == before
 
@@ -251,7 +251,7 @@ def test_a_record_that_comes_after_or_during_training_is_not_ignored(tmp_path, d
     record.write_text(content)
     capsys.readouterr()
     training.train(described, tmp_path / "model", SMALL)
-    assert "now know what the lists' records say" in capsys.readouterr().err
+    assert "the lists' records were added" in capsys.readouterr().err
     for was, now in zip(before, read_pair(*model_files(tmp_path / "model")), strict=True):
         assert was.record["inputs"] == [None]
         assert now.record["inputs"][0]["feature"] == {"type": "mfcc"}
@@ -266,10 +266,10 @@ def test_models_of_other_features_or_of_other_scores_are_told(tmp_path, describe
     pair = training.train(described, tmp_path / "model", SMALL)
     assert differing(tmp_path / "model", SMALL, described) == ""
     other = write_described(tmp_path / "other.pkl", *zip(*items[1:], strict=True), feature={"type": "lfcc"})
-    assert differing(tmp_path / "model", SMALL, other).endswith("(was trained on mfcc, not lfcc)")
+    assert differing(tmp_path / "model", SMALL, other).endswith("(trained on other data)")
     (tmp_path / "scores").mkdir()
     rows = [(array[:, 0], label) for array, label in items]
-    for training_id, how in ((pair.record["training_id"], ""), ("other", "(was trained on scores of other models)")):
+    for training_id, how in ((pair.record["training_id"], ""), ("other", "(trained on scores of other models)")):
         names = {"name": "x", "training_id": training_id}
         path = tmp_path / "scores" / "x-bon-train.pkl"
         write_described(path, *zip(*rows, strict=True), kind="frame scores", model=names)

@@ -154,7 +154,7 @@ def test_the_same_data_give_the_same_bytes_and_nothing_is_done_twice(experiment,
     capsys.readouterr()
     train("one")
     assert "nothing to do" in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"finished models .*\(had l2 1\.0, 0\.1 is asked for\)"):
+    with pytest.raises(InputError, match=r"finished models .*\(l2 1\.0, now 0\.1\)"):
         train("one", l2=0.1)
     training.train_fusion(experiment / "train", experiment / "one", TrainingOptions(n_components=2), restart=True)
     assert read_pair(*model_files(experiment / "one"))[0].parameters.n_components == 2

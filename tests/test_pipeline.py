@@ -369,8 +369,8 @@ def test_models_of_other_settings_are_never_replaced_unasked(copied, monkeypatch
         return {path.parent.name for path in models if path.read_bytes() != finished[path]}
 
     for message, name, value in (
-        (r"model/lfcc: .*\(had 4 components, 3 are asked for\)", "TRAIN_OPTIONS", "--n_components 3 --max_iter 3"),
-        (rf"model/{re.escape(FILES)}: .*was a mixture, a logistic regr", "FILELEVEL_OPTIONS", "--method logistic"),
+        (r"model/lfcc: .*\(n_components 4, now 3\)", "TRAIN_OPTIONS", "--n_components 3 --max_iter 3"),
+        (rf"model/{re.escape(FILES)}: .*method gmm, now logistic", "FILELEVEL_OPTIONS", "--method logistic"),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)

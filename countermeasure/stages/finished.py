@@ -1,4 +1,4 @@
-"""What stands in a folder for models already: finished models, or the checkpoints of an unfinished training."""
+"""What a folder for models already holds: finished models, or the checkpoints of an unfinished training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checkpoint_files(folder: Path) -> dict[str, Path]:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a training that is finished, or not to be continued."""
+    """Remove the checkpoints of a training that is finished or will not be continued."""
     for path in checkpoint_files(folder).values():
         path.unlink(missing_ok=True)
 
@@ -36,56 +36,53 @@ def differing(
     data_path: PathLike | None = None,
     scored_by: Sequence[PathLike] = (),
 ) -> str:
-    """Say how what is in a folder differs from what a training would make, before anything is trained.
+    """Return how the models in a folder differ from those that a training would make.
 
     Parameters
     ----------
     model_path : folder
     options : TrainingOptions or LogisticOptions
-        A number of components that is None is not compared.
+        A number of components of None is not compared.
     data_path : path or None
-        The feature list of a base model; one that is not there yet is not compared. Of one that is, the
-        record tells the checksum: training computes it and compares again.
+        The feature list of a base model; not compared if it does not exist yet.
     scored_by : sequence of folder
-        For a fusion, of the models whose scores it is to be trained on; those without models are passed over.
+        For a fusion, the models whose scores it will be trained on; folders without models are skipped.
 
     Returns
     -------
     str
-        As in "finished models of other settings are here (had 512 components, 64 are asked for)"; empty where a
-        training would replace nothing.
+        Such as "finished models of other settings are here (n_components 512, now 64)"; empty if training would
+        replace nothing.
     """
     folder = Path(model_path)
     wanted: dict[str, Any] = {"options": {name: value for name, value in asdict(options).items() if value is not None}}
-    pair = _pair(folder)
-    is_empty = pair is None and not any(path.exists() for path in checkpoint_files(folder).values())
-    if not is_empty and data_path is not None and Path(data_path).is_file():
+    if data_path is not None and Path(data_path).is_file():
         record = provenance.read(data_path)
-        digest = record.list_sha256 if record else files.sha256(data_path)
-        wanted |= {"data_sha256": [digest], "inputs": [provenance.source(record)]}
-    if said := _difference(folder, wanted):
-        return said
+        wanted["data_sha256"] = [record.list_sha256 if record else files.sha256(data_path)]
+    pair = _pair(folder)
+    if difference := _difference(folder, pair, wanted):
+        return difference
     sources = pair.record.get("inputs") or [] if pair else []
     used = {source["model"] for source in sources if source and source.get("model")}
     now = {found.record.get("training_id") for found in map(_pair, map(Path, scored_by)) if found}
     if used and now and not now <= used:
-        return "finished models of other settings are here (was trained on scores of other models)"
+        return "finished models of other settings are here (trained on scores of other models)"
     return ""
 
 
 def finished(folder: Path, record: dict[str, Any]) -> Pair | None:
-    """Return the models that the training with this record has made already, and say so; None where it has not.
+    """Return the models that the training with this record has already made; None if it has not finished.
 
-    A list's record may have come after it: the models are told what it says.
+    If a list got its record after the training, the record is added to the models.
 
     Raises
     ------
     InputError
-        When the folder holds something else.
+        If the folder holds models or checkpoints of another training.
     """
-    if different := _difference(folder, record):
-        raise InputError(f"{folder}: {different}; choose another --model_path, or --restart to replace them")
     pair = _pair(folder)
+    if difference := _difference(folder, pair, record):
+        raise InputError(f"{folder}: {difference}; choose another --model_path, or --restart to replace them")
     if pair is None or _differences(pair.record, record):
         return None
     known = pair.record.get("inputs") or [None] * len(record["inputs"])
@@ -95,16 +92,20 @@ def finished(folder: Path, record: dict[str, Any]) -> Pair | None:
         return pair
     pair = Pair(*(replace(model, record={**model.record, "inputs": sources}) for model in pair))
     write_pair(folder, *pair)
-    cli.log(f"{folder}: trained on these data already; the models now know what the lists' records say of them")
+    cli.log(f"{folder}: trained on these data already; the lists' records were added to the models")
     return pair
 
 
-def _difference(folder: Path, wanted: dict[str, Any]) -> str:
-    """Say how models or checkpoints in a folder differ from a training with the record `wanted`; '' where none do.
+def _pair(folder: Path) -> Pair | None:
+    """Return the models of a folder; None if they are missing, damaged or do not belong together."""
+    try:
+        return read_pair(*model_files(folder))
+    except InputError:
+        return None
 
-    Models that are damaged or do not belong together are none.
-    """
-    pair = _pair(folder)
+
+def _difference(folder: Path, pair: Pair | None, wanted: dict[str, Any]) -> str:
+    """Return how the models or checkpoints in a folder differ from the training with the record `wanted`."""
     how = _differences(pair.record, wanted) if pair else ""
     if pair and not how:
         return ""
@@ -112,59 +113,32 @@ def _difference(folder: Path, wanted: dict[str, Any]) -> str:
     for found in unfinished:
         if different := _differences(found, wanted):
             return f"an unfinished training of other settings is here ({different})"
-    # Beside a checkpoint of this very training stand models that it was told to replace, before it was killed.
+    # With checkpoints of this training, --restart was already given: the models were to be replaced.
     return f"finished models of other settings are here ({how})" if how and not unfinished else ""
 
 
-def _pair(folder: Path) -> Pair | None:
-    """Return the models of a folder; None where they are missing, damaged or mixed, so that nothing is lost."""
-    try:
-        return read_pair(*model_files(folder))
-    except InputError:
-        return None
-
-
-_METHODS = {"gmm": "a mixture", "logistic": "a logistic regression"}
-
-
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Say how a training differs from the one asked for, as in "had 512 components, 64 are asked for"; '' where not.
+    """Return how two trainings differ, such as "n_components 512, now 64".
 
     Parameters
     ----------
     found : dict
-        The record of models or of a checkpoint; empty for models that were made elsewhere.
+        The record of models or of a checkpoint; empty for models of other programs.
     wanted : dict
-        That of the training that is asked for; what it does not hold is not compared.
+        That of the new training; only its entries are compared.
     """
     if not found:
-        return "were made elsewhere"
-    told = []
-    was, now = found.get("options") or {}, wanted["options"]
-    before, after = (_METHODS[options.get("method", "gmm")] for options in (was, now))
-    if before != after:
-        told.append(f"was {before}, {after} is asked for")
-    else:
-        for name in (name for name in now if was.get(name) != now[name]):
-            many = name == "n_components"
-            had = f"{was.get(name)} components" if many else f"{name} {was.get(name)}"
-            told.append(f"had {had}, {now[name]} {'are' if many else 'is'} asked for")
-    if _changed("data_sha256", found, wanted):
-        types = [_feature_types(record) for record in (found, wanted)]
-        is_told = all(types) and types[0] != types[1]
-        told.append(f"was trained on {types[0]}, not {types[1]}" if is_told else "was trained on other data")
-    if _changed("columns", found, wanted):
-        told.append(f"had the columns {', '.join(found.get('columns') or ['of no fusion'])}")
-    if _changed("start_sha256", found, wanted):
-        told.append("was continued from other models" if found.get("start_sha256") else "was not continued from others")
+        return "made by another program"
+    was, now = ({"method": "gmm", **(record.get("options") or {})} for record in (found, wanted))
+    names = ["method"] if was["method"] != now["method"] else now
+    told = [f"{name} {was.get(name)}, now {now[name]}" for name in names if was.get(name) != now[name]]
+    for name, what in (
+        ("data_sha256", "trained on other data"),
+        ("columns", f"of the columns {', '.join(found.get('columns') or ['of no fusion'])}"),
+        ("start_sha256", "continued from other models" if found.get("start_sha256") else "not continued from others"),
+    ):
+        if name in wanted and found.get(name) != wanted[name]:
+            told.append(what)
     if others := versions.differences(found.get("versions") or {}, wanted.get("versions") or versions.COMPARED):
-        told.append(f"was made by another version of this suite: {', '.join(others)}")
+        told.append(f"made by another version of this suite: {', '.join(others)}")
     return "; ".join(told)
-
-
-def _changed(name: str, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return name in wanted and found.get(name) != wanted[name]
-
-
-def _feature_types(record: dict[str, Any]) -> str:
-    return "+".join(source["feature"]["type"] for source in record.get("inputs") or [] if source)
