@@ -93,7 +93,7 @@ def test_lists_of_another_kind_than_the_models_are_not_scored(tmp_path):
     write_list(tmp_path / "eval" / "a-bon-eval.pkl", "file scores", split="eval", n_rows=1)
     protocol = tmp_path / "protocol.txt"
     protocol.write_text("".join(f"S U{i} - - {('bonafide', 'spoof')[i % 2]}\n" for i in range(N_FILES)))
-    with pytest.raises(InputError, match=r"holds file scores, but the models of .* were trained on frame scores"):
+    with pytest.raises(InputError, match=r"holds file scores, but .* was trained on frame scores"):
         scoring.score_fusion(tmp_path / "eval", *model_files(tmp_path / "model"), protocol, tmp_path / "scores.txt")
 
 
@@ -110,11 +110,11 @@ def test_silence_among_frame_scores_is_refused_by_name(tmp_path, with_record):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"feature": {"type": "mfcc", "more": None}}, "mfcc features with more None, but the models had more None"),
-        ({"feature": {"type": "lfcc"}}, "lfcc features, but the models were trained on mfcc; give the models"),
-        ({"sampling_rate": 8000}, "from recordings at 8000 Hz, but the models of .* were trained on 16000 Hz"),
-        ({"kind": "frame scores"}, "holds frame scores, but the models of .* were trained on features"),
-        ({"model": {"training_id": "other"}}, "scores of other models than those the fusion of"),
+        ({"feature": {"type": "mfcc", "more": 1}}, "features with more 1, but .* was trained on more None"),
+        ({"feature": {"type": "lfcc"}}, "features with type lfcc, but .* was trained on type mfcc; give the models"),
+        ({"sampling_rate": 8000}, "from recordings at 8000 Hz, but .* was trained on 16000 Hz"),
+        ({"kind": "frame scores"}, "holds frame scores, but .* was trained on features"),
+        ({"model": {"training_id": "other"}}, "scores of other models than those that the fusion"),
     ],
 )
 def test_what_differs_from_the_training_is_named(tmp_path, change, message):

@@ -150,7 +150,7 @@ def test_a_run_keeps_everything_but_features_in_folders_of_its_own(here):
     assert options(scoring.commands[0])["--output_path"] == "output/small/mfcc-dev.txt"
 
 
-@pytest.mark.parametrize("run", ["silence", "lfcc-25", "ensemble-x", "filelevel-mfcc", "a/b", "..", "a b"])
+@pytest.mark.parametrize("run", ["lfcc-25", "a/b", "..", "a b"])
 def test_a_run_has_a_name_of_its_own(run):
     with pytest.raises(InputError, match="RUN="):
         pipelines("mfcc", RUN=run)

@@ -211,7 +211,7 @@ def test_where_models_or_list_do_not_say_what_they_are_of_one_warning_does(place
         (found,) = [line for line in capsys.readouterr().err.splitlines() if "does not say" in line]
         return found
 
-    assert "bon.gmm does not say which features it was trained on" in (found := warning())
+    assert "bon.gmm does not say what its data are" in (found := warning())
     assert "dev-mfcc.pkl (mfcc features)" in found
     training.train(place / "dev-mfcc.pkl", place / "model", TrainingOptions(n_components=2), n_jobs=1, restart=True)
     capsys.readouterr()
@@ -221,7 +221,7 @@ def test_where_models_or_list_do_not_say_what_they_are_of_one_warning_does(place
     n_frames = [sum(len(x) for x, own in read_list(place / "dev-mfcc.pkl") if own == label) for label in LABELS]
     assert models == ModelsRecord("gmm", "features", [2, 2], n_frames)
     provenance.path_of(place / "dev-mfcc.pkl").unlink()
-    assert "dev-mfcc.pkl does not say what it holds" in (found := warning())
+    assert "dev-mfcc.pkl does not say what its data are" in (found := warning())
     assert "(mfcc features)" in found
 
 

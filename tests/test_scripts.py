@@ -344,7 +344,7 @@ def test_gmm_test_refuses(here, tmp_path, capsys):
     refused("no such file", data_path="data/eval/absent.pkl")
     refused("11 items, but", data_path=shortened("data/eval/eval-mfcc.pkl", tmp_path))
     refused("60 dimensions", data_path="data/eval/eval-silence.pkl")
-    refused("lfcc features, but the models were trained on mfcc", data_path="data/eval/eval-lfcc.pkl")
+    refused("features with type lfcc, but", data_path="data/eval/eval-lfcc.pkl")
     refused("different trainings", model_path_bon="model/lfcc/bon.gmm")
     refused("no Gaussian mixture", model_path_bon="data/eval/eval-mfcc.pkl")
     refused("no such file", label_path="absent.txt")

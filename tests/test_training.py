@@ -320,5 +320,3 @@ def test_models_of_other_features_are_no_start(tmp_path, trained, items):
 def test_folders_that_no_models_can_go_to_are_refused(data, trained):
     with pytest.raises(InputError, match="continue into another folder"):
         training.train(data, trained, SMALL, load_model_path=trained)
-    with pytest.raises(InputError, match="--model_path is empty"):
-        training.train(data, "", SMALL)

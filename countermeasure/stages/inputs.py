@@ -1,4 +1,4 @@
-"""What a stage is given to read: one list by the names in use, or a folder of lists for a fusion."""
+"""The lists that a stage reads: one list, or a folder of lists for a fusion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_NAMED = 8  # lists, in a message
 
 
 class Data(NamedTuple):
-    """Lists to train on or to score: one of features, or those of a fusion, side by side.
+    """Lists to train on or to score: a list of features, or the lists of a fusion side by side.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Data(NamedTuple):
     columns : list of str or None
         The lists' names in a fusion.
     kind : {'features', 'frame scores', 'file scores'}
-        What they should hold.
+        What the lists should hold.
     """
 
     place: Path
@@ -41,15 +41,15 @@ class Data(NamedTuple):
 
 
 def of_list(path: PathLike) -> Data:
-    """Return a feature list by the name that was given or, where there is none, by its one twin.
+    """Return a feature list by its name or, if it is missing, by its only twin; a message names the twin.
 
-    Lists go by the names ``TYPE.pkl`` and ``SPLIT-TYPE.pkl``, and those of eval are in a folder ``eval``
-    or ``test``. A line says which twin is taken.
+    The twins of ``TYPE.pkl`` are called ``SPLIT-TYPE.pkl`` and vice versa, and those of a folder ``eval`` may be in
+    ``test`` and vice versa.
 
     Raises
     ------
     InputError
-        When neither is there, or when there are several twins.
+        If there is no list, or more than one twin.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -66,7 +66,7 @@ def of_list(path: PathLike) -> Data:
 
 
 def _twins(path: Path) -> Iterator[Path]:
-    """Yield the other paths that a list may have."""
+    """Yield the other possible paths of a list."""
     folder = path.parent
     splits = (_split(folder),) if _split(folder) in SPLITS else SPLITS
     named = next((each for each in splits if path.name.startswith(f"{each}-")), None)
@@ -87,13 +87,13 @@ def of_fusion(folder: PathLike, whole_files: bool) -> Data:
     ----------
     folder : path
     whole_files : bool
-        Whether they should hold file scores, and not frame scores.
+        Whether they should hold file scores instead of frame scores.
 
     Raises
     ------
     InputError
-        As `fusion.columns`. When the folder is missing or empty, the message says which lists could be
-        in it, and which command makes them.
+        As `fusion.columns`. If the folder is missing or empty, the message names lists that could be copied into
+        it, and the command that makes them.
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.glob("[!.]*.pkl")):
@@ -114,7 +114,7 @@ def of_fusion(folder: PathLike, whole_files: bool) -> Data:
 
 
 def _candidates(folder: Path, split: str, whole_files: bool) -> list[Path]:
-    """Return the lists that could be in a folder ``experiment/NAME/SPLIT``."""
+    """Return the lists that could be copied into a folder ``experiment/NAME/SPLIT``."""
     work = folder.parents[2] if folder.parts[-3:-2] == ("experiment",) else Path()
     scores = names.score_list("*", "*", split, whole_files)
     silence = work / "data" / split / names.feature_list(split, SILENCE)

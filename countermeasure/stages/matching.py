@@ -1,4 +1,4 @@
-"""Which item of a table each trial of a protocol is."""
+"""Find the trials of a protocol in a table."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _ADVICE = "give the protocol that the list was made from"
 
 
 def items_of_trials(table: Table, trials: Sequence[Trial], label_path: str | os.PathLike[str]) -> np.ndarray:
-    """Find each trial in a table: by its utterance, by order where the table knows none.
+    """Find each trial in a table by its utterance, or by order if the table names no utterances.
 
     Returns
     -------
     items : array [n_trials]
-        Of the table, -1 for a trial that extraction has left out.
+        Indices into the table; -1 for a trial that extraction has left out.
 
     Raises
     ------
     InputError
-        When the table holds anything else than these trials, or other labels.
+        If the table holds other trials or other labels.
     """
     what, utterances = table.paths[0], table.utterances
     if utterances is None:

@@ -1,7 +1,6 @@
 """The three pipelines as lists of steps: which script runs on which files, in which order.
 
-``preprocess.sh``, ``train.sh``, ``test.sh`` and ``gmm_run.py`` carry the steps out; each of their commands is one
-that could be typed by hand.
+``gmm_run.py``, which the wrappers call, carries out the steps. All their commands can be typed by hand.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from countermeasure.trials.protocol import read_protocol
 _HELD_OUT = ("dev", "eval")
 _ASV_SCORES = "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
 TRAINING = ("gmm_train_recur", "gmm_ensemble_train", "gmm_filelevel_train")
-# The environment variables with further options of scripts.
+# Environment variables with further options of the scripts.
 OPTIONS = {
     **dict(zip(TRAINING, ("TRAIN_OPTIONS", "ENSEMBLE_OPTIONS", "FILELEVEL_OPTIONS"), strict=True)),
     "score_eval": "EVALUATION_OPTIONS",
@@ -45,11 +44,21 @@ _SCRIPTS = {
 
 @dataclass(frozen=True)
 class Step:
-    """Commands that belong together, each the name of a script and its arguments.
+    """Commands that belong together.
 
-    Before them, each folder of `links` is made to hold links to its paths and nothing else. A fusion is trained on
-    scores of the models in the folders `stands_on`. `tells`: what the scripts say is shown; `may_fail`: the later
-    steps do without it.
+    Attributes
+    ----------
+    heading : str
+    commands : list of list of str
+        Names of scripts and their arguments.
+    links : mapping of Path to list of Path
+        Folders that are made to hold links to these paths and nothing else before the commands run.
+    stands_on : list of Path
+        Folders of the models whose scores a fusion is trained on.
+    tells : bool
+        Whether messages of the scripts are shown.
+    may_fail : bool
+        Whether the pipeline continues after an InputError.
     """
 
     heading: str
@@ -62,7 +71,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says about a run, see ``gmm_run.py -h``; `workers` and `options` are scripts' arguments."""
+    """The settings of a run from the environment, see ``gmm_run.py -h``; `workers` and `options` are arguments."""
 
     la: Path = Path("LA")
     work: Path = Path()
@@ -73,7 +82,7 @@ class Settings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
-        """Read environment variables; raises InputError for a value that makes no sense."""
+        """Read environment variables; raise InputError for a wrong value."""
         given = {name: value for name, value in environment.items() if value}
         options = {}
         for script, name in OPTIONS.items():
@@ -88,8 +97,7 @@ class Settings:
         if "DASK" in given:
             workers = ["--dask", given["DASK"]]
         run = given.get("RUN", "")
-        is_system = run.startswith(("ensemble-", "filelevel-")) or types.is_name(run)
-        if is_system or not re.fullmatch(r"([A-Za-z0-9_][\w.+-]*)?", run):
+        if types.is_name(run) or not re.fullmatch(r"(\w[\w.+-]*)?", run):
             raise InputError(f"RUN={run}: give a short name of letters, digits and _ . + - that is no feature type")
         fusion = _one_of(given, "FUSION", "auto", "always")
         work, la = _shortest(given.get("WORK", "")), _shortest(given.get("LA", "LA"))
@@ -97,7 +105,7 @@ class Settings:
 
 
 def _shortest(path: str) -> Path:
-    """Return a path relative to the current folder where it lies in it."""
+    """Return a path inside the current folder relative to it."""
     here = Path.cwd()
     return Path(path).relative_to(here) if Path(path).is_relative_to(here) else Path(path)
 
@@ -132,7 +140,7 @@ class Pipelines:
     Raises
     ------
     InputError
-        When a type is unknown or given twice, and when the types' windows differ.
+        If a type is unknown or given twice, or if the types' windows differ.
     """
 
     def __init__(self, ftypes: Sequence[str], settings: Settings):
@@ -158,7 +166,7 @@ class Pipelines:
         Raises
         ------
         InputError
-            Before the first step, when a folder or protocol of the data set is not there.
+            Before the first step, if a folder or protocol of the data set is missing.
         """
         ftypes = [*self._framed, *self._silence]
         audio = {split: self._settings.la / f"ASVspoof2019_LA_{split}" / "flac" for split in SPLITS}
@@ -174,7 +182,7 @@ class Pipelines:
         Raises
         ------
         InputError
-            Before the first step, when a list is missing.
+            Before the first step, if a list is missing.
         """
         self._check_lists(SPLITS if self._is_fused else SPLITS[:1])
         if self._silence and not self._is_fused:
@@ -195,7 +203,7 @@ class Pipelines:
         Raises
         ------
         InputError
-            Before the first step, when models, lists or protocols are missing.
+            Before the first step, if models, lists or protocols are missing.
         """
         for system in self._systems:
             if not has_models(self._model / system.name):
@@ -214,7 +222,7 @@ class Pipelines:
             yield Step("calibrate on dev", calibrating, tells=False, may_fail=True)
 
     def results(self) -> list[str] | None:
-        """Return the command that shows the results in one table; None where neither dev nor eval has labels."""
+        """Return the command that shows the results in one table; None if neither dev nor eval has labels."""
         if not self._labelled:
             return None
         *others, shown = self._labelled
@@ -247,13 +255,13 @@ class Pipelines:
         return self._command(system.score, data_split=split, **lists, **models, output_path=output)
 
     def _lists(self, system: _System, split: str) -> dict[str, Path]:
-        """Return the option that gives a system's lists of a split."""
+        """Return the option with a system's lists of a split."""
         if system.members:
             return {"data_dir": self._experiment / system.columns / split}
         return {"data_path": self._list(split, system.name)}
 
     def _links(self, system: _System) -> dict[Path, list[Path]]:
-        """Return what the folders of a fusion's columns are to hold."""
+        """Return the lists to link into the folders of a fusion's columns."""
         folder = self._experiment / system.columns
         silence = self._silence if system is self._systems[-1] else []
         return {
@@ -266,7 +274,7 @@ class Pipelines:
         }
 
     def _scores(self, member: _System, split: str) -> list[Path]:
-        """Return the paths of the lists of scores that a system contributes to a fusion."""
+        """Return the score lists that a system contributes to a fusion."""
         folder = self._score_lists / member.name / split
         return [folder / names.score_list(member.name, side, split, bool(member.members)) for side in names.SIDES]
 
@@ -284,12 +292,12 @@ class Pipelines:
 
     @cached_property
     def _labelled(self) -> list[str]:
-        """Those of dev and eval that have labelled trials of both classes."""
+        """Which of dev and eval have trials of both classes."""
         labels = {split: {trial.label for trial in read_protocol(self._protocol(split))} for split in _HELD_OUT}
         return [split for split in _HELD_OUT if labels[split] >= set(LABELS)]
 
     def _outdated(self) -> Iterator[str]:
-        """Yield the members whose models were trained again after a fusion of their scores."""
+        """Yield the members that were trained again after a fusion of their scores."""
         for fusion in self._systems[len(self._framed) :]:
             inputs = self._record(fusion).get("inputs") or []
             used = {source["model"] for source in inputs if source} - {None}
@@ -300,7 +308,7 @@ class Pipelines:
         return read_model(self._model / system.name / BONAFIDE_FILE).record
 
     def _check_lists(self, splits: Sequence[str]) -> None:
-        """Check that the lists are there, and those of a split made from one protocol as far as they say."""
+        """Check that the lists are there and, by their records, made from one protocol per split."""
         if not self._framed:
             raise InputError("silence has no base model; name frame-level types with it")
         for split in splits:

@@ -32,7 +32,7 @@ from tDCF_python import metrics
 
 
 class Eer(NamedTuple):
-    """Equal error rate, from 0 to 1, its threshold, and the numbers of trials; as text, what the scripts print."""
+    """Equal error rate from 0 to 1, its threshold, and numbers of trials; ``str()`` gives what the scripts print."""
 
     rate: float
     threshold: float
@@ -59,13 +59,13 @@ def score_list(
     """Write the LLR of each trial of a feature list.
 
     LLR = mean over frames of log p(frame | bona fide) minus the same for spoof; higher = more bona
-    fide. The record beside the score file says which models gave it, on which data; a file that is what
-    these would give is left as it is.
+    fide. The record beside the score file names the models and data that gave it; a score file of the same models
+    and data is kept.
 
     Parameters
     ----------
     data_path : path of a feature list, or Data
-        `Data` of a fusion are what `score_fusion` gives.
+        `Data` come from `score_fusion`.
     model_path_bon, model_path_sp : path of a model
     label_path : path of the CM protocol
     output_path : path of the score file
@@ -79,12 +79,12 @@ def score_list(
     Returns
     -------
     Eer or None
-        None where there are no labels, or those of one class alone.
+        None without labels of both classes.
 
     Raises
     ------
     InputError
-        When list, models and protocol do not fit together, or when an output would replace one of them.
+        If list, models and protocol do not fit together, or if an output would replace one of them.
     """
     data = data_path if isinstance(data_path, Data) else inputs.of_list(data_path)
     models = model_path_bon, model_path_sp
@@ -109,8 +109,7 @@ def score_list(
     if is_bonafide.all() or not is_bonafide.any():
         log("no EER: it needs bona fide and spoof trials")
         return None
-    # As the scores stand in the file, for score_eval.py to come to the same figure.
-    written = np.round(llrs, 6)
+    written = np.round(llrs, 6)  # as in the file, so that score_eval.py gives the same figure
     rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
     if plot is not None:
         plot_scores(output_path, plot)
@@ -135,9 +134,9 @@ def score_fusion(
     model_path_bon, model_path_sp, label_path, output_path
         See `score_list`.
     whole_files : bool
-        Whether they are lists of file scores, and not of frame scores.
+        Whether they are lists of file scores instead of frame scores.
     **settings
-        Further ones of `score_list`.
+        Further arguments of `score_list`.
     """
     data = inputs.of_fusion(data_dir, whole_files)
     return score_list(data, model_path_bon, model_path_sp, label_path, output_path, **settings)
@@ -154,8 +153,7 @@ def write_frame_scores(
 ) -> list[Path]:
     """Write the log-likelihood of every frame of a feature list under both models of a folder.
 
-    `Data` of a fusion give file scores, as `write_file_scores` does. Lists that these models have made of
-    these data, as their records say, are left as they are.
+    `Data` of a fusion give file scores, see `write_file_scores`. Lists of the same models and data are kept.
 
     Returns
     -------
@@ -187,7 +185,7 @@ def write_frame_scores(
     left_out = f", {n_left_out:,} without frames and without scores" if n_left_out else ""
     for path, out in zip(paths, outputs, strict=True):
         if record is None:
-            provenance.path_of(path).unlink(missing_ok=True)  # of an older list of this name
+            provenance.path_of(path).unlink(missing_ok=True)  # the record of an older list
         else:
             provenance.write(path, replace(record, list_sha256=files.sha256(path), index=out.index))
         log(f"{path}: {what}{left_out}")
@@ -197,13 +195,13 @@ def write_frame_scores(
 def write_file_scores(
     data_split: str, data_dir: PathLike, model_path: PathLike, model_name: str, output_path: PathLike, **settings: Any
 ) -> list[Path]:
-    """Write the mean frame log-likelihood of every file of a folder's stacked score lists; as `write_frame_scores`."""
+    """Write the mean log-likelihood of every file of a folder's stacked score lists; see `write_frame_scores`."""
     data = inputs.of_fusion(data_dir, whole_files=False)
     return write_frame_scores(data_split, data, model_path, model_name, output_path, **settings)
 
 
 class _Scoring(NamedTuple):
-    """Lists that are open, and models that suit them."""
+    """Open lists, and models that fit them."""
 
     data: Data
     table: Table
@@ -211,12 +209,12 @@ class _Scoring(NamedTuple):
     workers: compute.Workers
 
     def scores(self) -> Iterator[Scores | None]:
-        """Yield the scores of each item's rows, None for an item without rows; show how many are done.
+        """Yield the scores of each item, None for an item without rows; show the progress.
 
         Raises
         ------
         InputError
-            In the end, when the data are nothing that the models could have been trained on.
+            At the end, if the models cannot have been trained on such data.
         """
         scored = score_items(self.table, self.pair, self.workers)
         offsets = []
@@ -229,14 +227,14 @@ class _Scoring(NamedTuple):
         check_likelihoods(self.pair, np.array(offsets), self.table)
 
     def record(self) -> provenance.Record | None:
-        """Return the table's record; that of several lists speaks of no single feature."""
+        """Return the table's record; for several lists, its feature is ``fusion``."""
         record = self.table.record
         if record is None or len(self.data.paths) == 1:
             return record
         return replace(record, feature={"type": "fusion", "columns": self.data.columns})
 
     def data_sha256(self, *more: str) -> str:
-        """Return the SHA-256 over those of the lists, and over further ones."""
+        """Return the SHA-256 over those of the lists and further ones."""
         return provenance.combined_sha256([*(described.sha256 for described in self.table.described), *more])
 
 
@@ -254,7 +252,7 @@ def _opened(data: Data, models: tuple[PathLike, PathLike], n_jobs: int | None, d
 
 
 def _refuse_overwriting(output: Path, data: Data, *more: PathLike) -> None:
-    """Refuse an output that is read in this run, or whose record is."""
+    """Refuse to overwrite, by an output or its record, what this run reads."""
     read = *data.paths, *map(provenance.path_of, data.paths), *more
     files.refuse_overwriting(output, *read)
     files.refuse_overwriting(provenance.path_of(output), *read)
@@ -264,7 +262,7 @@ def _refuse_overwriting(output: Path, data: Data, *more: PathLike) -> None:
 
 
 def _record_of_scores(scoring: _Scoring, split: str, model_name: str, whole_files: bool) -> provenance.Record | None:
-    """Return the record of the lists of scores, but for their own checksum and index; None where the data have none."""
+    """Return the record of the score lists without checksum and index; None if the data have no record."""
     table, record = scoring.table, scoring.record()
     if record is None:
         return None
@@ -290,14 +288,14 @@ def _record_of_scores(scoring: _Scoring, split: str, model_name: str, whole_file
 
 
 def _is_there(path: Path, expected: provenance.Record) -> bool:
-    """Tell whether a list has the record that is expected, and the bytes that its record was made of."""
+    """Return whether a list is there and has the expected record."""
     try:
         found = provenance.read(path)
         if found is None or versions.differences(found.versions, expected.versions):
             return False
         like_it = replace(found, list_sha256="", index=None, versions=expected.versions) == expected
         return like_it and provenance.matches(path, found)
-    except (InputError, OSError):  # damaged or missing: made again
+    except (InputError, OSError):  # damaged or missing
         return False
 
 
@@ -305,9 +303,9 @@ def _is_there(path: Path, expected: provenance.Record) -> bool:
 
 
 def _write_score_file(scoring: _Scoring, path: Path, trials: Sequence[Trial], items: np.ndarray) -> np.ndarray:
-    """Write the LLRs of trials, which are these items, and the record; return what is in the file then.
+    """Write the LLRs of trials, which are these items of the table, and a record; return the LLRs.
 
-    A file that these models have made of these data already is left as it is.
+    A file that these models already made from these data is kept.
     """
     of_items = hashlib.sha256(items.astype("<i8").tobytes()).hexdigest()
     data_sha256 = scoring.data_sha256(provenance.protocol_sha256(trials), of_items)
@@ -337,9 +335,9 @@ def _write_score_file(scoring: _Scoring, path: Path, trials: Sequence[Trial], it
 
 
 def _about(pair: Pair) -> ModelsRecord | None:
-    """Return what a score file's record says of its models; None where they do not tell."""
+    """Return what a score file's record says about its models; None if their record is incomplete."""
     method = pair.record.get("options", {}).get("method", "gmm")
-    # A regression has a row a file; of a fusion's lists, silence alone are features.
+    # A regression has one row per file. In a fusion, only silence is a list of features.
     name = "n_files" if method == "logistic" else "n_frames"
     rows = [model.record[name] for model in pair if name in model.record]
     kinds = {source["kind"] for source in pair.record.get("inputs") or [] if source}

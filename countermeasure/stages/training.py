@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -45,29 +44,28 @@ def train(
 ) -> Pair:
     """Train on a feature list; write ``bon.gmm`` and ``sp.gmm``.
 
-    A run that was killed goes on from its last pass; a training that is finished is not done again.
-    The models depend on the data, the options and the models to continue from, and on nothing else.
+    A run that was killed is continued after its last pass; a finished training is not repeated.
+    The models depend only on the data, the options and the models to continue from.
 
     Parameters
     ----------
     data_path : path of a feature list, or Data
-        `Data` of a fusion are what `train_fusion` gives.
+        `Data` come from `train_fusion`.
     model_path : folder for the models
     options : TrainingOptions or LogisticOptions
-        A logistic regression fuses the columns' means over each file. There is nothing to continue in it.
+        A logistic regression fuses the columns' means over each file.
     load_model_path : folder or None
-        Continue from the models there.
+        Continue from the models in this folder; not for a logistic regression.
     n_jobs : int or None
-        Threads; None: one a core.
+        Number of threads; None: one per core.
     dask : str or None
-        Where to compute instead, see `compute.workers`; the list is there under the same path.
+        Compute with Dask instead, see `compute.workers`; its workers need the list under the same path.
     in_memory : bool
-        Hold the frames in memory instead of reading them in every pass; not with `dask`, whose
-        workers read them themselves.
+        Hold the frames in memory instead of reading them in every pass; without effect on `dask`.
     log : path or None
         CSV file for the history of the passes.
     restart : bool
-        Train again: replace finished models of other settings, too, and no matter what a checkpoint says.
+        Train again: replace finished models and ignore checkpoints.
 
     Returns
     -------
@@ -77,8 +75,8 @@ def train(
     Raises
     ------
     InputError
-        When the list cannot be trained on, when the models to continue from do not suit it, or when
-        models or an unfinished training of other settings are in the folder.
+        If the list cannot be trained on, if the models to continue from do not fit it, or if the folder holds
+        models or an unfinished training of other settings.
     """
     data = data_path if isinstance(data_path, Data) else inputs.of_list(data_path)
     _check_paths(data, model_path, options, load_model_path, log)
@@ -102,12 +100,18 @@ def train(
                     if in_memory and dask is None:
                         table.hold()
                     with compute.workers(n_jobs, dask) as workers:
-                        # Both classes are looked through before one is trained.
+                        # Both classes are checked before one is trained.
                         trainers = [Trainer(table, items[label], label, options, workers) for label in LABELS]
-                        pair = _mixtures(trainers, starts, folder, record, PassLog(log), data)
+                        paths, history = checkpoint_files(folder), PassLog(log)
+                        row = "file" if data.kind == "file scores" else "frame"
+                        models = [
+                            trainer.train(start, paths[trainer.label], record, history, row)
+                            for trainer, start in zip(trainers, starts, strict=True)
+                        ]
+                    pair = Pair(*models)
                 write_pair(folder, *pair)
             remove_checkpoints(folder)
-            card.write(folder)  # also where a run that was killed has left it undone
+            card.write(folder)  # also if a killed run did not get this far
     return pair
 
 
@@ -122,9 +126,9 @@ def train_fusion(
     model_path, options
         See `train`.
     whole_files : bool
-        Whether they are lists of file scores, of one row a file, and not of frame scores.
+        Whether they are lists of file scores, with one row per file, instead of frame scores.
     **settings
-        Further ones of `train`.
+        Further arguments of `train`.
     """
     return train(inputs.of_fusion(data_dir, whole_files), model_path, options, **settings)
 
@@ -132,36 +136,17 @@ def train_fusion(
 def _check_paths(
     data: Data, model_path: PathLike, options: Options, load_model_path: PathLike | None, log: PathLike | None
 ) -> None:
-    if not os.fspath(model_path):
-        raise InputError("--model_path is empty; name the folder for the models")
     if isinstance(options, LogisticOptions) and (load_model_path is not None or log is not None):
         option = "--log" if load_model_path is None else "--load_model_path"
         raise InputError(f"{option} belongs to --method gmm; a logistic regression has no passes, leave it out")
     folder = Path(model_path)
     models = [*model_files(folder), *(model_files(load_model_path) if load_model_path is not None else ())]
-    lists = [*data.paths, *map(records.found_path, data.paths)]
-    files.refuse_overwriting(log, *lists, *models, *checkpoint_files(folder).values(), folder / card.FILE)
+    files.refuse_overwriting(log, *data.paths, *map(records.found_path, data.paths), *models)
     if load_model_path is not None and folder.resolve() == Path(load_model_path).resolve():
         raise InputError(
-            f"--load_model_path and --model_path are both {folder}; continue into another folder, "
-            "so that the models to continue from are still there after an interruption"
+            f"--load_model_path and --model_path are both {folder}; continue into another folder, so that the models "
+            "to continue from are kept"
         )
-
-
-def _mixtures(
-    trainers: Sequence[Trainer],
-    starts: Sequence[Parameters | None],
-    folder: Path,
-    record: dict[str, Any],
-    log: PassLog,
-    data: Data,
-) -> Pair:
-    paths, row = checkpoint_files(folder), "file" if data.kind == "file scores" else "frame"
-    bonafide, spoof = (
-        trainer.train(start, paths[trainer.label], record, log, row)
-        for trainer, start in zip(trainers, starts, strict=True)
-    )
-    return Pair(bonafide, spoof)
 
 
 def _regression(
@@ -201,7 +186,7 @@ def _items_by_label(table: Table, data: Data) -> dict[str, np.ndarray]:
 
 
 def _by_rows(options: TrainingOptions, n_rows: dict[str, int]) -> TrainingOptions:
-    """Return the options with as many components as the smaller class has rows for, where none are asked for."""
+    """Return the options; without a number of components, with as many as the rows of the smaller class allow."""
     if options.n_components is not None:
         return options
     label = min(n_rows, key=n_rows.__getitem__)
@@ -216,7 +201,7 @@ def _by_rows(options: TrainingOptions, n_rows: dict[str, int]) -> TrainingOption
 def _continued(
     options: TrainingOptions, load_model_path: PathLike, table: Table, data: Data
 ) -> tuple[TrainingOptions, list[Parameters]]:
-    """Return the options with as many components as the models to continue from have, and these models' parameters."""
+    """Return the options with the number of components of the models to continue from, and their parameters."""
     pair = read_pair(*model_files(load_model_path))
     check_columns(pair.bonafide, data)
     check_suits(pair.bonafide, table, load_model_path)
@@ -228,7 +213,7 @@ def _continued(
 
 
 def _record(table: Table, data: Data, options: Options, load_model_path: PathLike | None) -> dict[str, Any]:
-    """Return what the models will say about themselves; the training id stands for data and options."""
+    """Return the record of the models; its training id identifies data and options."""
     starts = model_files(load_model_path) if load_model_path is not None else ()
     record: dict[str, Any] = {
         "format": versions.FORMAT,
