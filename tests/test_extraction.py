@@ -2,7 +2,6 @@ import dataclasses
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import time
@@ -118,11 +117,9 @@ def test_blind_protocols_give_no_labels_and_it_is_said(corpus, capsys):
     assert said.count(f"{corpus.label_path}: no line has a label: a blind set") == 1
 
 
-def test_a_csv_names_recordings_of_any_format_below_the_folder(corpus, monkeypatch):
-    formats = [suffix for suffix, name in AUDIO.items() if name in soundfile.available_formats()]
-    assert len(formats) >= 4
+def test_a_csv_names_recordings_of_any_format_below_the_folder(corpus, capsys):
     (corpus.data_path / "my voice").mkdir()
-    files = [f"my voice/100% take {i}{suffix}" for i, suffix in enumerate(formats)]
+    files = [f"my voice/100% take {i}{suffix}" for i, suffix in enumerate((".wav", ".flac", ".ogg", ".WAV"))]
     for file in files:
         corpus.record(file.rsplit(".", 1)[0], n_samples=8000, suffix=f".{file.rsplit('.', 1)[1]}")
     corpus.label_path.write_text("file,label\n" + "".join(f"{file},bonafide\n" for file in files))
@@ -131,12 +128,6 @@ def test_a_csv_names_recordings_of_any_format_below_the_folder(corpus, monkeypat
         recording = audio.read(corpus.data_path / file)
         np.testing.assert_array_equal(feature, features.extract(recording.signal, 16000, ["mfcc"])["mfcc"])
     assert record_of(path).utterances == [file.replace("%", "%25").replace(" ", "%20") for file in files]
-
-
-AUDIO = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".aiff": "AIFF", ".au": "AU", ".mp3": "MP3", ".WAV": "WAV"}
-
-
-def test_a_csv_reaches_no_file_outside_the_folder(corpus, capsys):
     corpus.record("../outside", suffix=".wav")
     corpus.label_path.write_text("file,label\nLA_T_0000000.flac,bonafide\n../outside.wav,spoof\n")
     with pytest.raises(InputError, match="1 of 2 recordings cannot be used"):
@@ -144,13 +135,15 @@ def test_a_csv_reaches_no_file_outside_the_folder(corpus, capsys):
     assert "leads out of" in capsys.readouterr().err
 
 
-def test_bytes_depend_neither_on_processes_nor_on_other_types(corpus, monkeypatch):
+def test_files_depend_neither_on_processes_nor_on_other_types_nor_on_folders(corpus, monkeypatch, tmp_path):
     monkeypatch.setattr(recordings, "_BATCH", 2)
-    names = ["mfcc", "imfcc", "psrcc", "pncc", "silence"]
+    names = ["mfcc", "psrcc", "silence"]
     corpus.extract(*names, n_jobs=2)
     together = corpus.files()
+    assert not [name for name, content in together.items() if str(tmp_path).encode() in content]
+    corpus.data_path, corpus.output_path = corpus.data_path.rename(tmp_path / "moved"), tmp_path / "elsewhere"
     for name in names:
-        corpus.extract(name, restart=True)
+        corpus.extract(name)
     assert corpus.files() == together
 
 
@@ -176,37 +169,17 @@ def test_the_record_says_what_the_list_holds(corpus):
     assert record.versions == versions.current()
 
 
-def test_the_record_holds_nothing_that_varies(corpus, tmp_path, rng):
-    corpus.extract("mfcc")
-    first = provenance.path_of(corpus.output_path / "train-mfcc.pkl").read_bytes()
-    assert str(tmp_path).encode() not in first
-    moved = tmp_path / "moved"
-    corpus.data_path.rename(moved)
-    corpus.data_path, corpus.output_path = moved, tmp_path / "elsewhere"
-    corpus.extract("mfcc", n_jobs=2)
-    assert provenance.path_of(corpus.output_path / "train-mfcc.pkl").read_bytes() == first
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("n_frames", [1]),
-        ("feature", {"type": ["mfcc"]}),
-        ("sampling_rate", 10**400),
-        ("sampling_rate", 0),
-        ("utterances", ["\udce9"] * 7),
-        ("index", {"dtype": "<f4"}),
-    ],
+    [("n_frames", [1]), ("feature", {"type": ["mfcc"]}), ("sampling_rate", 0), ("index", {"dtype": "<f4"})],
 )
 def test_records_of_another_form_are_named(corpus, name, value):
     (path,) = corpus.extract("mfcc")
-    content = provenance.path_of(path).read_bytes()
-    provenance.write(path, record_of(path))
-    assert provenance.path_of(path).read_bytes() == content
-    provenance.path_of(path).write_text(json.dumps({**json.loads(content), name: value}))
+    content = json.loads(provenance.path_of(path).read_text())
+    provenance.path_of(path).write_text(json.dumps({**content, name: value}))
     with pytest.raises(InputError, match="is no record of a list"):
         provenance.read(path)
-    provenance.path_of(path).write_text(json.dumps({**json.loads(content), "format": 99}))
+    provenance.path_of(path).write_text(json.dumps({**content, "format": 99}))
     assert provenance.read(path) is None
 
 
@@ -228,12 +201,8 @@ def test_a_finished_list_is_not_made_again(corpus, computed):
     assert path.stat().st_ino != inode
 
 
-@pytest.mark.parametrize("change", ["audio", "label", "order", "dtype", "list", "record", "no record", "version"])
-def test_a_list_is_made_again_when_something_changed(corpus, computed, monkeypatch, change):
-    (path,) = corpus.extract("mfcc")
-    inode = path.stat().st_ino
-    computed.clear()
-    options = {}
+def change_something(corpus, change, monkeypatch):
+    """Change what a list is made from; return the options of the next extraction."""
     if change == "audio":
         corpus.record(corpus.utterances[3])
     elif change == "label":
@@ -241,17 +210,23 @@ def test_a_list_is_made_again_when_something_changed(corpus, computed, monkeypat
     elif change == "order":
         corpus.utterances.reverse()
         corpus.write_protocol()
-    elif change == "dtype":
-        options = {"dtype": "float64"}
-    elif change == "list":
+    elif change == "version":
+        monkeypatch.setattr(versions, "COMPARED", {"format": "1", "features": "2"})
+    return {"dtype": "float64"} if change == "dtype" else {}
+
+
+@pytest.mark.parametrize("change", ["audio", "label", "dtype", "version", "list", "record", "no record"])
+def test_a_list_is_made_again_when_something_changed(corpus, computed, monkeypatch, change):
+    (path,) = corpus.extract("mfcc")
+    inode = path.stat().st_ino
+    computed.clear()
+    if change == "list":
         path.write_bytes(path.read_bytes()[:-1])
     elif change == "record":
         provenance.path_of(path).write_text("{")
     elif change == "no record":
         provenance.path_of(path).unlink()
-    else:
-        monkeypatch.setattr(versions, "COMPARED", {"format": "1", "features": "2"})
-    corpus.extract("mfcc", **options)
+    corpus.extract("mfcc", **change_something(corpus, change, monkeypatch))
     assert len(computed) == 7
     assert path.stat().st_ino != inode
     assert provenance.matches(path, record_of(path))
@@ -289,24 +264,14 @@ def test_an_interrupted_run_goes_on_where_it_was(interrupted, computed):
     assert not [name for name in resumed if name.startswith(".")]
 
 
-@pytest.mark.parametrize("change", ["recording", "order", "dtype", "version"])
+@pytest.mark.parametrize("change", ["audio", "order", "version"])
 def test_what_changed_meanwhile_is_computed_again(interrupted, computed, monkeypatch, change):
     corpus = interrupted("mfcc")
     computed.clear()
-    options = {}
-    if change == "recording":
-        corpus.record(corpus.utterances[4])
-    elif change == "order":
-        corpus.utterances.reverse()
-        corpus.write_protocol()
-    elif change == "dtype":
-        options = {"dtype": "float64"}
-    else:
-        monkeypatch.setattr(versions, "COMPARED", {"format": "1", "features": "2"})
-    corpus.extract("mfcc", **options)
+    corpus.extract("mfcc", **change_something(corpus, change, monkeypatch))
     assert computed == corpus.utterances
     resumed = corpus.files()
-    corpus.extract("mfcc", restart=True, **options)
+    corpus.extract("mfcc", restart=True)
     assert corpus.files() == resumed
 
 
@@ -349,7 +314,7 @@ def written(path, features):
     return out.index
 
 
-@pytest.mark.parametrize("stop", [0, 19, 20, 21, 50])
+@pytest.mark.parametrize("stop", [0, 20, 21])
 def test_a_list_that_grew_in_two_runs_has_the_bytes_of_an_undisturbed_one(tmp_path, monkeypatch, stop):
     monkeypatch.setattr(unfinished, "PART", 10)
     features = [np.full((1 + i % 3, 2), i, np.float32) for i in range(50)]
@@ -362,17 +327,7 @@ def test_a_list_that_grew_in_two_runs_has_the_bytes_of_an_undisturbed_one(tmp_pa
 
 @pytest.mark.parametrize(
     ("damage", "n_kept"),
-    [
-        ("parts cut", 2),
-        ("parts garbage", 2),
-        ("parts flipped", 2),
-        ("parts without their title", 0),
-        ("no parts", 0),
-        ("items cut", 4),
-        ("no items", 0),
-        ("other settings", 0),
-        ("another recording", 4),
-    ],
+    [("cut", 2), ("garbage", 2), ("flipped", 2), ("no title", 0), ("items cut", 4), ("settings", 0), ("recording", 4)],
 )
 def test_an_unfinished_list_ends_at_its_first_torn_part(tmp_path, monkeypatch, damage, n_kept):
     monkeypatch.setattr(unfinished, "PART", 2)
@@ -381,28 +336,18 @@ def test_an_unfinished_list_ends_at_its_first_torn_part(tmp_path, monkeypatch, d
     grown(path, features)
     lines = parts.read_bytes().splitlines(keepends=True)
     assert len(lines) == 5
-    what, _, how = damage.partition(" ")
-    if damage == "no items":
-        items.unlink()
-    elif damage == "no parts":
-        parts.unlink()
-    elif what == "items":
-        at = items.stat().st_size * 5 // 8
-        content = items.read_bytes()
-        items.write_bytes(content[:at])
-    elif what == "parts":
-        changed = {
-            "cut": b"".join(lines[:2]) + lines[2][:40],
-            "garbage": b"".join(lines[:2]) + b"\xff{[" + lines[2],
-            "flipped": b"".join(lines[:2]) + lines[2].replace(b'"end": ', b'"end": 1') + b"".join(lines[3:]),
-            "without their title": b"".join(lines[1:]),
-        }
-        parts.write_bytes(changed[how])
-    digests = [str(i) for i in range(8)]
-    if damage == "another recording":
-        digests[5] = "other"
-    assert grown(path, features, "lfcc" if damage == "other settings" else "mfcc", digests) == n_kept
-    if damage != "other settings":
+    changed = {
+        "cut": [*lines[:2], lines[2][:40]],
+        "garbage": [*lines[:2], b"\xff{[", *lines[2:]],
+        "flipped": [*lines[:2], lines[2].replace(b'"end": ', b'"end": 1'), *lines[3:]],
+        "no title": lines[1:],
+    }
+    parts.write_bytes(b"".join(changed.get(damage, lines)))
+    if damage == "items cut":
+        items.write_bytes(items.read_bytes()[: items.stat().st_size * 5 // 8])
+    digests = [str(i) if i != 5 or damage != "recording" else "other" for i in range(8)]
+    assert grown(path, features, "lfcc" if damage == "settings" else "mfcc", digests) == n_kept
+    if damage != "settings":
         finished(path, features)
         written(tmp_path / "expected", features)
         assert path.read_bytes() == (tmp_path / "expected").read_bytes()
@@ -436,25 +381,27 @@ def test_a_kill_just_before_the_end_loses_nothing(corpus, computed, monkeypatch)
     assert corpus.files() == resumed
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_run_leaves_neither_lists_nor_processes(tmp_path, rng, computed):
     corpus = Corpus(tmp_path, rng, n=1)
-    for i in range(1100):  # the same recording many times over: enough work to be killed in
+    for i in range(300):  # the same recording many times over: enough work to be killed in
         corpus.utterances.append(f"X_{i}")
         os.link(corpus.path("LA_T_0000000"), corpus.path(f"X_{i}"))
     corpus.write_protocol()
-    command = [sys.executable, str(ROOT / "gmm_data_processing.py"), "--data_split", "train", "--ftype", "mfcc"]
-    command += ["--data_path", str(corpus.data_path), "--label_path", str(corpus.label_path)]
-    command += ["--output_path", str(corpus.output_path), "--n_jobs", "2"]
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+    program = f"""
+from countermeasure.lists import unfinished
+from countermeasure.stages.extraction import extract
+unfinished.PART = 50
+extract("train", {str(corpus.data_path)!r}, {str(corpus.label_path)!r}, {str(corpus.output_path)!r}, ["mfcc"], 2)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, start_new_session=True) as process:
         parts = corpus.output_path / ".train-mfcc.pkl.parts"
         wait_until(lambda: parts.exists() and len(parts.read_bytes().splitlines()) > 1)
         process.kill()
     wait_until(lambda: not alive_in_session(process.pid))
     assert not (corpus.output_path / "train-mfcc.pkl").exists()
     (path,) = corpus.extract("mfcc")
-    assert len(computed) in (601, 101)
-    assert len(load(path)) == 1101
+    assert 0 < len(computed) <= 251
+    assert len(load(path)) == 301
     assert hidden(corpus.output_path) == []
 
 
@@ -492,6 +439,8 @@ def test_bad_recordings_are_all_named_and_no_list_is_written(corpus, capsys):
 
 
 def test_skip_bad_leaves_them_out(corpus, computed):
+    other = corpus.data_path.with_name(os.fsdecode(b"fl\xe4c"))  # a folder with any name
+    corpus.data_path = corpus.data_path.rename(other)
     bad = spoil(corpus)
     with pytest.raises(InputError):
         corpus.extract("mfcc")
@@ -502,19 +451,9 @@ def test_skip_bad_leaves_them_out(corpus, computed):
     assert record.skipped == bad
     assert record.utterances == [utterance for utterance in corpus.utterances if utterance not in bad]
     assert len(load(path)) == 5
-    skipped = (corpus.output_path / "train-mfcc.skipped.txt").read_text().splitlines()
-    assert [line.split()[0] for line in skipped] == bad
-
-
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
-def test_bad_recordings_of_a_folder_with_any_name(corpus):
-    other = corpus.data_path.with_name(os.fsdecode(b"fl\xe4c"))
-    corpus.data_path.rename(other)
-    corpus.data_path = other
-    bad = spoil(corpus)
-    (path,) = corpus.extract("mfcc", skip_bad=True)
-    assert record_of(path).skipped == bad
-    assert "fl\\udce4c" in (corpus.output_path / "train-mfcc.skipped.txt").read_text()
+    skipped = (corpus.output_path / "train-mfcc.skipped.txt").read_text()
+    assert [line.split()[0] for line in skipped.splitlines()] == bad
+    assert "fl\\udce4c" in skipped
 
 
 def test_a_list_with_gaps_counts_only_where_gaps_are_allowed(corpus, computed):
@@ -585,7 +524,7 @@ def test_wrong_calls_write_nothing(corpus, options, message):
     assert not corpus.output_path.exists()
 
 
-@pytest.mark.parametrize("name", ["train-mfcc.pkl", "train-mfcc.pkl.json", "train-mfcc.skipped.txt"])
+@pytest.mark.parametrize("name", ["train-mfcc.pkl.json", "train-mfcc.skipped.txt"])
 def test_a_protocol_that_an_output_would_replace_is_refused(corpus, name):
     corpus.output_path.mkdir()
     corpus.label_path = corpus.label_path.rename(corpus.output_path / name)
@@ -600,20 +539,11 @@ def test_the_script_is_the_stage(corpus):
     arguments += ["--output_path", str(corpus.output_path), "--ftype", "mfcc", "lfcc", "--n_jobs", "1"]
     assert gmm_data_processing.main(arguments) == 0
     assert {name for name in corpus.files() if name.endswith(".pkl")} == {"dev-mfcc.pkl", "dev-lfcc.pkl"}
-
-
-def test_help_lists_every_method():
     text = gmm_data_processing.build_parser().format_help()
     assert [name for name in types.METHODS if f"\n  {name} " not in text] == []
 
 
 # -- several types at once ---------------------------------------------------------------------------
-
-
-def test_a_type_that_cannot_be_computed_ends_the_run(corpus):
-    with pytest.raises(InputError, match=r"LA_T_0000000: 0 to 100 Hz is too narrow a band"):
-        corpus.extract("silence", "lfcc@0-100", skip_bad=True)
-    assert hidden(corpus.output_path) == []
 
 
 @pytest.fixture
@@ -629,10 +559,11 @@ def computed_lfcc(corpus, monkeypatch):
 
 def test_types_are_finished_together_after_one_was_interrupted(computed_lfcc):
     corpus = computed_lfcc
-    with pytest.raises(InputError, match="too narrow"):
+    with pytest.raises(InputError, match=r"LA_T_0000000: 0 to 100 Hz is too narrow a band"):
         corpus.extract("lfcc", "lfcc@0-100", skip_bad=True)
+    assert not [name for name in corpus.files() if "@" in name]
     (path,) = corpus.extract("lfcc", skip_bad=True)
-    assert len(pickle.loads(path.read_bytes())) == 7
+    assert len(load(path)) == 7
 
 
 def test_a_run_that_does_not_begin_leaves_the_parts_of_another(computed_lfcc):
