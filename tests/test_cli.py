@@ -64,12 +64,10 @@ def start():
         yield started
 
 
-@pytest.mark.parametrize("name", ["a" * 300, "loop"])
-def test_a_name_that_cannot_be_opened_is_2_and_named(script, tmp_path, name):
-    (tmp_path / "loop").symlink_to("loop")
-    done = run(script("open(sys.argv[1])"), tmp_path / name)
+def test_a_name_that_cannot_be_opened_is_2_and_named(script, tmp_path):
+    done = run(script("open(sys.argv[1])"), tmp_path / ("a" * 300))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith(f"script.py: {tmp_path / name}: ")
+    assert done.stderr.startswith(f"script.py: {tmp_path / ('a' * 300)}: ")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&- 2>&- <&-"])
@@ -113,7 +111,7 @@ def test_nohup_is_respected(script, start):
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
     process.send_signal(signal.SIGHUP)
-    time.sleep(0.3)
+    time.sleep(0.1)
     assert process.poll() is None
     out, err = process.communicate("\n", timeout=30)
     assert (process.returncode, out, err) == (0, "done\n", "")
@@ -121,9 +119,7 @@ def test_nohup_is_respected(script, start):
 
 def test_anything_unexpected_is_1_with_a_traceback(script):
     done = run(script("[][1]"))
-    assert done.returncode == 1
-    assert done.stderr.startswith("Traceback")
-    assert done.stderr.endswith("IndexError: list index out of range\n")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "IndexError: list index out of range")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, the disk that is always full")
@@ -133,27 +129,6 @@ def test_a_full_disk_is_1_in_one_line(script):
     with open("/dev/full", "w") as full:
         done = run(script('print("result")'), capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (1, "script.py: No space left on device\n")
-
-
-def test_a_disk_that_fills_up_leaves_the_old_file(script, tmp_path):
-    pytest.importorskip("resource")
-    path = tmp_path / "out" / "a.pkl"
-    path.parent.mkdir()
-    path.write_bytes(b"old")
-    body = (
-        "import resource\n"
-        "from countermeasure.files import replace_when_whole\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "with replace_when_whole(sys.argv[1]) as f:\n"
-        "    for _ in range(1000):\n"
-        "        f.write(bytes(1000))"
-    )
-    done = run(script(body), path)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "too large" in done.stderr
-    assert path.read_bytes() == b"old"
-    assert [found.name for found in path.parent.iterdir()] == ["a.pkl"]
 
 
 def test_a_missing_permission_is_2_and_names_the_file(script, tmp_path):
@@ -204,20 +179,16 @@ def test_help_keeps_the_docstrings_lines():
 
 # -- progress --------------------------------------------------------------------------------------
 
-WORK = 'for _ in cli.progress(range(8), 8, "scoring", "files"):\n    time.sleep(0.05)\nprint("result")'
-
-
-def test_short_work_shows_nothing_without_a_terminal(script):
-    done = run(script(WORK))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "result\n", "")
+WORK = 'for _ in cli.progress(range(8), 8, "scoring", "files"):\n    time.sleep(0.02)\nprint("result")'
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(script):
-    done = run(script(f"cli.LINE_INTERVAL = 0.08\n{WORK}"))
+    done = run(script(f"cli.LINE_INTERVAL = 0.03\n{WORK}"))
     assert (done.returncode, done.stdout) == (0, "result\n")
     counts = [int(re.match(r"scoring: .* (\d)/8 \[.* files/s", line)[1]) for line in done.stderr.splitlines()]
     assert 2 <= len(counts) <= 8
     assert counts == sorted(counts)
+    assert run(script(WORK)).stderr == ""  # short work shows nothing
 
 
 def test_on_a_terminal_there_is_a_bar_which_goes_away(script):

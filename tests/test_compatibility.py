@@ -13,7 +13,7 @@ from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import scoring, training
 from lists import write_described
 
-SMALL = TrainingOptions(n_components=2)
+SMALL = TrainingOptions(n_components=2, max_iter=2)
 N_FILES = 24
 
 
