@@ -1,8 +1,8 @@
-"""From blocks of frames to cepstra: the function of each method.
+"""Cepstra of each method, computed from blocks of frames.
 
-Numbers are those of spafe 0.3.3's functions called with 20 cepstra, no pre-emphasis, a Hamming window, 70
-filters and an FFT of 1024 points (the next power of two that holds the window, where 1024 does not). spafe's
-own functions take 10 to 40 times as long, and four of them fail on digital silence.
+The numbers are those of spafe 0.3.3 with 20 cepstra, no pre-emphasis, a Hamming window, 70 filters and an FFT of
+1024 points (or the next power of two, for longer windows). spafe's own functions take 10 to 40 times as long, and
+four of them fail on digital silence.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from countermeasure.errors import InputError
 from countermeasure.features.spectra import Band, Block, Matrix, filter_bank
 from countermeasure.features.types import CONSTANT_Q, N_CEPSTRA, N_FILTERS
 
-_ROOT = -1 / 7  # of msrcc and psrcc
-# What stands for an exact 0 before a logarithm or a root; spafe's zero_handling.
-_FLOOR = np.finfo(np.float64).eps
+_ROOT = -1 / 7  # exponent of msrcc and psrcc
+_FLOOR = np.finfo(np.float64).eps  # replaces 0 before a logarithm or a root, as in spafe's zero_handling
 
 
 def _floored(x: Matrix) -> Matrix:
@@ -43,7 +42,7 @@ def _log_cepstra(bank: str, tilted: bool = False) -> Callable[[Block, Band], Mat
 
 
 def _equal_loudness(power: Matrix) -> Matrix:
-    """Return Bark powers weighted as the ear does and compressed: the cube root of spafe's E(w)."""
+    """Return the cube root of Bark powers weighted by the sensitivity of the ear, spafe's E(w)."""
     squared = power * power
     cubed = squared * squared * squared  # a third of the time of **3
     weighted = (squared + 56.8e6) * squared * squared
@@ -63,7 +62,7 @@ def _msrcc(block: Block, band: Band) -> Matrix:
 
 
 def _psrcc(block: Block, band: Band) -> Matrix:
-    # A phase near 0° or 360° falls to either side by the last bit: the spectrum must be spafe's own.
+    # The last bit decides whether a phase is near 0° or 360°: NumPy's float64 FFT is the one of spafe.
     spectrum = np.fft.rfft(block.filled.windowed(np.float64))
     phase = np.arctan2(spectrum.imag.astype(block.dtype), spectrum.real.astype(block.dtype))
     phase += (phase < 0) * np.asarray(2 * np.pi, block.dtype)
@@ -80,7 +79,6 @@ def _cqcc(block: Block, _: Band) -> Matrix:
     transformed = block.windowed(np.float64)[:, : len(kernel)] @ kernel
     n_bins = kernel.shape[1] // 2
     power = transformed[:, :n_bins] ** 2 + transformed[:, n_bins:] ** 2
-    # spafe resamples the frames to as many as there are, which changes nothing.
     return np.log(_floored(power)) @ _dct(n_bins)
 
 
@@ -88,9 +86,9 @@ def _cqcc(block: Block, _: Band) -> Matrix:
 def _constant_q(length: int, n_fft: int, rate: int) -> Matrix:
     """Return the constant-Q transform of windowed frames as a matrix, ``[length, 2 n_bins]``, real parts first.
 
-    A bin's kernel is a windowed exponential as long as its Q wants; bins that need more than `n_fft`
-    samples, or lie above half the sampling rate, are left out. As in J. Brown and M. Puckette (JASA 1992),
-    small values of the kernels' spectra are set to 0.
+    The kernel of a bin is a windowed exponential of the length that its Q requires. Bins that need more than
+    `n_fft` samples or lie above half the sampling rate are left out. Small values of the kernels' spectra are
+    set to 0 (J. Brown and M. Puckette, JASA 92(5), 1992).
     """
     per_octave = CONSTANT_Q["bins_per_octave"]
     frequencies = CONSTANT_Q["f0_hz"] * 2 ** (np.arange(CONSTANT_Q["n_octaves"] * per_octave) / per_octave)
@@ -109,7 +107,7 @@ def _constant_q(length: int, n_fft: int, rate: int) -> Matrix:
         kernels[start : start + n, k] = np.hamming(n) * np.exp(2j * np.pi * frequency / rate * np.arange(n)) / n
     spectra = np.fft.fft(kernels, axis=0)
     spectra[np.abs(spectra) <= CONSTANT_Q["spectral_threshold"]] = 0
-    # Σ_f X(f) K*(f) / n_fft, for the frame's samples instead of its spectrum X.
+    # By Parseval's theorem, Σ_f X(f) K*(f) / n_fft is a sum over the samples of the frame.
     kernel = np.fft.ifft(spectra, axis=0)[:length].conj()
     return np.hstack([kernel.real, kernel.imag])
 
@@ -122,8 +120,9 @@ def _pncc_rows(block: Block, band: Band) -> Matrix:
 
 
 def _pncc(power: Matrix) -> Matrix:
-    """Return power-normalised cepstra of a whole recording from its filters' powers, ``[n_frames, 70]``."""
-    medium_time = _floored(_moving_sum(power, 2) / 5)
+    """Return power-normalised cepstra of a whole recording from the powers of its filters, ``[n_frames, 70]``."""
+    padded = np.pad(power, ((2, 2), (0, 0)))
+    medium_time = _floored(np.sum([padded[shift : shift + len(power)] for shift in range(5)], axis=0) / 5)
     smoothed = power * (_noise_suppressed(medium_time) / medium_time @ _pncc_weights())
     # μ[t] = 0.999 μ[t−1] + 0.001 mean(T[t]) from μ[0] = 1e-4
     means = 0.001 * smoothed.mean(axis=1)
@@ -150,10 +149,9 @@ def _noise_suppressed(power: Matrix) -> Matrix:
 
 
 def _lower_envelope(power: Matrix) -> Matrix:
-    """Return what follows the powers slowly upwards and fast downwards, ``[n_frames, 70]``."""
+    """Return a filter of the powers that rises slowly and falls fast, ``[n_frames, 70]``."""
     envelope = np.empty_like(power)
-    # spafe goes over the first frame as over the others, and what is before it is the last frame's place, still 0,
-    # or, where there is one frame only, 0.9 of this.
+    # spafe's loop wraps around: before the first frame stands the last one, still 0, or 0.9 times the only one.
     before = np.zeros_like(power[0]) if len(power) > 1 else 0.9 * power[0]
     for t, now in enumerate(power):
         slow = np.where(now >= before, 0.999, 0.5)
@@ -161,18 +159,12 @@ def _lower_envelope(power: Matrix) -> Matrix:
     return envelope
 
 
-def _moving_sum(x: Matrix, reach: int) -> Matrix:
-    """Return the sums over ±`reach` rows; there is nothing beyond the edges."""
-    padded = np.pad(x, ((reach, reach), (0, 0)))
-    return np.sum([padded[shift : shift + len(x)] for shift in range(2 * reach + 1)], axis=0)
-
-
 @lru_cache(maxsize=1)
-def _pncc_weights(reach: int = 4) -> Matrix:
-    """Return the smoothing over neighbouring filters as a matrix, ``[70, 70]``, with spafe's edges."""
+def _pncc_weights() -> Matrix:
+    """Return the smoothing over ±4 filters as a matrix, ``[70, 70]``, with the edges of spafe."""
     weights = np.zeros((N_FILTERS, N_FILTERS))
     for filter_index in range(N_FILTERS):
-        first, last = max(filter_index - reach, 1), min(filter_index + reach, N_FILTERS)
+        first, last = max(filter_index - 4, 1), min(filter_index + 4, N_FILTERS)
         weights[first:last, filter_index] = 1 / (last - first + 1)
     return weights
 
@@ -181,7 +173,7 @@ def _pncc_weights(reach: int = 4) -> Matrix:
 
 
 def _lpcc(block: Block, _: Band) -> Matrix:
-    return _prediction_cepstra(block.frames.astype(np.float64))  # spafe leaves the window function out
+    return _prediction_cepstra(block.frames.astype(np.float64))  # without window function, as in spafe
 
 
 def _plp(block: Block, band: Band) -> Matrix:
@@ -193,16 +185,13 @@ def _rplp(block: Block, band: Band) -> Matrix:
 
 
 def _rasta(power: Matrix) -> Matrix:
-    """Return RASTA-filtered powers, ``[n_frames, 70]``, along the filters as spafe does."""
+    """Return powers after RASTA filtering along the filters, as in spafe, ``[n_frames, 70]``."""
     return np.exp(np.log(_floored(power)) @ _rasta_filter())
 
 
 @lru_cache(maxsize=1)
 def _rasta_filter() -> Matrix:
-    """Return RASTA filtering as a matrix, ``[70, 70]``: y[i] = 0.94 y[i−1] + Σ_k (2 − k)/10 x[i−k].
-
-    The first four outputs are set to 0, and so they are for those that follow.
-    """
+    """Return the matrix of y[i] = 0.94 y[i−1] + Σ_k (2 − k)/10 x[i−k], ``[70, 70]``, with y[0] to y[3] = 0."""
     numerator = np.array([2, 1, 0, -1, -2]) / 10
     matrix = np.zeros((N_FILTERS, N_FILTERS))
     for i in range(4, N_FILTERS):
@@ -213,15 +202,15 @@ def _rasta_filter() -> Matrix:
 
 def _perceptual_prediction(power: Matrix, n_fft: int) -> Matrix:
     half = np.abs(np.fft.rfft(_equal_loudness(power), n_fft)) / n_fft
-    return _prediction_cepstra(np.hstack([half, half[:, -2:0:-1]]))  # |ifft| of a real row is even
+    return _prediction_cepstra(np.hstack([half, half[:, -2:0:-1]]))  # the spectrum of a real row is symmetric
 
 
 def _prediction_cepstra(x: Matrix) -> Matrix:
     """Return the cepstra of linear prediction of order 19 for each row, ``[n_rows, 20]``.
 
-    As spafe computes them: the prediction error is taken with the autocorrelation at the *largest*
-    lags, and the recursion from prediction to cepstra starts from 1 in every coefficient, which
-    makes it linear. A row without energy predicts nothing.
+    As in spafe, the prediction error uses the autocorrelation at the *largest* lags, and the recursion from
+    prediction to cepstra starts from 1 in every coefficient, which makes it linear. Without energy, all
+    predictor coefficients are 0.
     """
     n = x.shape[1]
     near = np.stack([np.einsum("ij,ij->i", x[:, : n - lag], x[:, lag:]) for lag in range(N_CEPSTRA)], axis=1)
@@ -246,13 +235,12 @@ def _prediction_to_cepstra() -> Matrix:
     return matrix
 
 
-# -- which function is which method's ------------------------------------------------------------------
+# -- the function of each method ---------------------------------------------------------------------
 
-# From a block of frames and a band in Hz to a row a frame: cepstra, ``[n_frames, 20]``, or what a function of
-# `OVER_TIME` makes cepstra of, ``[n_frames, k]``.
+# Block of frames, band in Hz → cepstra, ``[n_frames, 20]``, or the input of a function of `OVER_TIME`.
 KERNELS: dict[str, Callable[[Block, Band], Matrix]] = {
     "mfcc": _log_cepstra("mel"),
-    # Tilted spectra for the types with narrow filters at high frequencies, where speech has little energy.
+    # Tilted spectra for narrow filters at high frequencies, where speech has little energy.
     "imfcc": _log_cepstra("inverse mel", tilted=True),
     "lfcc": _log_cepstra("linear", tilted=True),
     "bfcc": _bfcc,
@@ -266,5 +254,5 @@ KERNELS: dict[str, Callable[[Block, Band], Matrix]] = {
     "plp": _plp,
     "rplp": _rplp,
 }
-# From the rows of a whole recording to its cepstra, where a frame depends on those before it.
+# Methods whose cepstra depend on earlier frames: results of the kernel for a whole recording → its cepstra.
 OVER_TIME: dict[str, Callable[[Matrix], Matrix]] = {"pncc": _pncc}

@@ -1,4 +1,4 @@
-"""Features of a recording: cepstra with their Δ and ΔΔ, of a whole signal or of one that comes in pieces."""
+"""Features of a recording, given whole or in pieces: cepstra with Δ and ΔΔ, and silence."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from countermeasure.errors import InputError
 from countermeasure.features import types
 from countermeasure.features.cepstra import KERNELS, OVER_TIME
 from countermeasure.features.spectra import FRAMES_PER_BLOCK, Matrix, blocks
-from countermeasure.features.types import N_CEPSTRA, FeatureType, Window
+from countermeasure.features.types import N_CEPSTRA, FeatureType
 from countermeasure.speech.silence import Meter
 
-# Frames of a long recording that are computed at once: whole blocks, each of them the one that it is in the
-# whole recording.
+# Frames computed at a time. A multiple of the block size, so that blocks are the same as without pieces.
 PIECE = 100 * FRAMES_PER_BLOCK
-_REACH = 4  # frames to either side on which ΔΔ depends
+_REACH = 4  # frames on each side on which ΔΔ depends
 
 _Signal = NDArray[np.floating]
 _T = TypeVar("_T")
-# What determines the rows that a method gives, method and band; types that share it differ in what follows.
-_Key = tuple[str, float, float]
+_Key = tuple[str, float, float]  # method and band: types that share them share what the kernels compute
 
 
 def extract(signal: _Signal, rate: int, names: Iterable[str], dtype: DTypeLike = "float32") -> dict[str, _Signal]:
-    """Compute feature types of one recording; types of one window share its spectra.
+    """Compute feature types of one recording.
+
+    Types of the same window share spectra, but no type's numbers depend on the other types of the call.
 
     Parameters
     ----------
@@ -38,27 +38,23 @@ def extract(signal: _Signal, rate: int, names: Iterable[str], dtype: DTypeLike =
         Sampling rate in Hz.
     names : iterable of str
     dtype : {'float32', 'float64'}
-        Of the result, and of the spectra of those types that lose nothing by float32.
+        Type of the result, and of the spectra where float32 is precise enough.
 
     Returns
     -------
     dict of str to array
-        ``[n_frames, 60]`` (20 cepstra, 20 Δ, 20 ΔΔ); for ``silence`` ``[1, 2]``. What is computed
-        of a type does not depend on the other types of the call.
+        ``[n_frames, 60]`` (20 cepstra, 20 Δ, 20 ΔΔ); ``[1, 2]`` for ``silence``.
 
     Raises
     ------
     InputError
-        When there is no such type, when the rate is too low for it, and when the signal is so large that
-        its features are not finite.
+        If a type is unknown, the rate is too low for it, or samples are so large that features are not finite.
     """
-    by_window: dict[Window | None, list[str]] = {}
-    for name in (names := list(names)):
-        by_window.setdefault(types.window(name), []).append(name)
     parts: dict[str, list[_Signal]] = {name: [] for name in names}
-    for together in by_window.values():
-        for piece in extract_pieces([signal], rate, together, dtype):
-            for name, feature in piece.items():
+    for window in set(map(types.window, parts)):
+        together = [name for name in parts if types.window(name) == window]
+        for found in extract_pieces([signal], rate, together, dtype):
+            for name, feature in found.items():
                 parts[name].append(feature)
     return {name: _joined(features) for name, features in parts.items()}
 
@@ -66,23 +62,22 @@ def extract(signal: _Signal, rate: int, names: Iterable[str], dtype: DTypeLike =
 def extract_pieces(
     pieces: Iterable[_Signal], rate: int, names: Sequence[str], dtype: DTypeLike = "float32"
 ) -> Iterator[dict[str, _Signal]]:
-    """Compute feature types of one window of a recording that comes in pieces, some frames at a time.
+    """Compute feature types of the same window for a recording that comes in pieces.
 
-    Concatenated, they are what `extract` gives for the whole recording. A long recording takes no more memory
-    than a short one, unless a type is among them that must see the whole: ``pncc`` and types with ``-cmvn``.
-    Of such, 20 to 70 numbers a frame are kept, and all frames come at once.
+    The concatenated results equal those of `extract`. Memory does not grow with the length of the recording,
+    except for ``pncc`` and ``-cmvn``, which need all frames: they come in one result.
 
     Parameters
     ----------
     pieces : iterable of array [n]
         In [-1, 1); at least one sample in all.
     rate, names, dtype
-        As for `extract`.
+        See `extract`.
 
     Yields
     ------
     dict of str to array
-        ``[n_frames, 60]`` each, with as many frames for each type; ``silence`` is in the last one, ``[1, 2]``.
+        ``[n_frames, 60]``, with the same frames for each type; the last one also has ``silence``, ``[1, 2]``.
     """
     entries = [entry for entry in map(types.get, names) if entry.window]
     meter = Meter() if len(entries) < len(names) else None
@@ -92,9 +87,9 @@ def extract_pieces(
         features = _framed(pieces, rate, entries, np.dtype(dtype))
     else:
         features = iter([{}])
-        deque(pieces, maxlen=0)  # for the meter
+        deque(pieces, maxlen=0)  # only measures them
     for found, is_last in _and_whether_last(features):
-        if meter and is_last:  # all pieces have been measured
+        if meter and is_last:
             found[types.SILENCE] = meter.result()[None].astype(dtype)
         yield found
 
@@ -117,7 +112,7 @@ def _framed(
         features = {}
         for entry in entries:
             cepstra = _cepstra(found[_key(entry, rate)], entry)
-            # What Δ and ΔΔ of a frame need: so many frames before it and behind it.
+            # Δ and ΔΔ of a frame need the frames around it, also those of other pieces.
             lead = _REACH if entry.name in context else 0
             cepstra = np.concatenate([context[entry.name], cepstra]) if lead else cepstra
             end = len(cepstra) if is_last else len(cepstra) - _REACH
@@ -145,7 +140,7 @@ def _key(entry: FeatureType, rate: int) -> _Key:
 def _rows(
     pieces: Iterable[_Signal], rate: int, entries: Sequence[FeatureType], dtype: np.dtype
 ) -> Iterator[dict[_Key, Matrix]]:
-    """Yield the rows that the types' methods give, `PIECE` frames at a time."""
+    """Yield what the kernels of the types compute, `PIECE` frames at a time."""
     (window,) = {entry.window for entry in entries if entry.window}
     length, hop = window.samples(rate)
     if hop < 1:
@@ -153,7 +148,7 @@ def _rows(
     keys = list(dict.fromkeys(_key(entry, rate) for entry in entries))
     for signal in _cut(pieces, length, hop):
         rows: dict[_Key, list[Matrix]] = {key: [] for key in keys}
-        with np.errstate(over="ignore", invalid="ignore"):  # features that are not finite are refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # `_framed` refuses such features
             for block in blocks(signal, rate, window, dtype):
                 for key in keys:
                     method, low, high = key
@@ -162,7 +157,7 @@ def _rows(
 
 
 def _cut(pieces: Iterable[_Signal], length: int, hop: int) -> Iterator[_Signal]:
-    """Yield a signal in pieces of `PIECE` frames; the last one, and the only one, have any number."""
+    """Yield a signal in pieces of `PIECE` frames, the last one with the rest."""
     n_samples = (PIECE - 1) * hop + length
     held: list[_Signal] = []
     is_first = True
@@ -185,9 +180,9 @@ def _cepstra(rows: Matrix, entry: FeatureType) -> Matrix:
 
 
 def _normalised(cepstra: Matrix) -> Matrix:
-    """Shift and scale each coefficient to mean 0 and variance 1 over the frames; a constant one becomes 0."""
+    """Normalise each coefficient to mean 0 and variance 1 over the frames; constant ones become 0."""
     deviations = cepstra.std(axis=0)
-    is_constant = deviations <= 1e-9 * np.abs(cepstra).max()  # equal but for rounding
+    is_constant = deviations <= 1e-9 * np.abs(cepstra).max()  # up to rounding
     return (cepstra - cepstra.mean(axis=0)) * np.where(is_constant, 0, 1 / np.where(is_constant, 1, deviations))
 
 
@@ -196,7 +191,7 @@ def _joined(parts: Sequence[NDArray[np.floating]]) -> NDArray:
 
 
 def deltas(x: Matrix) -> Matrix:
-    """Return the regression over ±2 frames, ``[n_frames, k]``, edge frames repeated.
+    """Return the regression over ±2 frames, ``[n_frames, k]``, with the edge frames repeated.
 
     Δ[t] = (x[t+1] − x[t−1] + 2 (x[t+2] − x[t−2])) / 10
     """

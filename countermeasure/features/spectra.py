@@ -1,7 +1,6 @@
-"""Short-time analysis: from a signal to the spectra of its frames, and what filters let through of them.
+"""Frames of a signal, their spectra, and their spectra after a filter bank.
 
-spafe 0.3.3 defines the numbers; here every frame is transformed once, with a real FFT, for all the
-feature types that need it.
+spafe 0.3.3 defines the numbers. Each frame is transformed once, with a real FFT, for all feature types.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from countermeasure.errors import InputError
 from countermeasure.features import filter_banks
 from countermeasure.features.types import N_FILTERS, ZEROS_BECOME, Window
 
-# Spectra of so many frames stay in a core's cache, and those of a long recording need no more memory.
-FRAMES_PER_BLOCK = 96
+FRAMES_PER_BLOCK = 96  # their spectra fit into the cache of a core
 _TILT = 0.9
 
 Matrix = NDArray[np.float64]
@@ -25,22 +23,22 @@ Band = tuple[float, float]
 
 
 class Block:
-    """Some consecutive frames of a recording, and their spectra, each computed at most once.
+    """Consecutive frames of a recording and their spectra, each computed at most once.
 
     Parameters
     ----------
     samples : array [n]
-        At least as many as a window has.
+        At least one window.
     rate : int
         Sampling rate in Hz.
     window : Window
     dtype : dtype
-        Precision of the types that do not insist on float64.
+        Precision of the spectra, unless a type needs float64.
 
     Attributes
     ----------
     frames : array [n_frames, length]
-        Views of the samples; the last samples that fill no whole frame are left out.
+        The whole frames, as views of the samples.
     """
 
     def __init__(self, samples: NDArray[np.floating], rate: int, window: Window, dtype: DTypeLike):
@@ -49,7 +47,7 @@ class Block:
         self._samples = samples = np.ascontiguousarray(samples)
         length, hop = window.samples(rate)
         shape = (len(samples) - length) // hop + 1, length
-        # What `as_strided` gives, in a tenth of its time.
+        # The same as `as_strided`, in a tenth of the time.
         self.frames: NDArray[np.floating] = np.ndarray(
             shape, samples.dtype, samples, strides=(hop * samples.itemsize, samples.itemsize)
         )
@@ -57,7 +55,7 @@ class Block:
 
     @cached_property
     def filled(self) -> Block:
-        """The block with `ZEROS_BECOME` in the place of samples that are exactly 0; itself without such."""
+        """The block with `ZEROS_BECOME` instead of samples that are exactly 0."""
         zeros = self._samples == 0
         if not zeros.any():
             return self
@@ -65,7 +63,7 @@ class Block:
         return Block(samples, self.rate, self.window, self.dtype)
 
     def windowed(self, dtype: DTypeLike) -> NDArray[np.floating]:
-        """Return the frames times the Hamming window and followed by zeros, ``[n_frames, n_fft]``."""
+        """Return the frames times the Hamming window, padded with zeros, ``[n_frames, n_fft]``."""
         n_frames, length = self.frames.shape
         windowed = np.zeros((n_frames, self.n_fft), dtype)
         np.multiply(self.frames, _hamming(length, windowed.dtype), out=windowed[:, :length], dtype=dtype)
@@ -77,10 +75,10 @@ class Block:
         Parameters
         ----------
         dtype : dtype or None
-            None: the block's.
+            Precision; by default the block's.
         tilted : bool
-            Whether to give |X|² times `_tilt` instead. Rounding in a float32 FFT is relative to the loudest
-            frequency; speech is loudest at low ones, so that tilted spectra are more exact at high ones.
+            Return |X|² times `_tilt` instead. Rounding errors of a float32 FFT are relative to the loudest
+            frequency, which is a low one in speech; tilted spectra are more precise at high frequencies.
         """
         key = np.dtype(self.dtype if dtype is None else dtype), tilted
         if key not in self._powers:
@@ -89,25 +87,25 @@ class Block:
         return self._powers[key]
 
     def _transformed(self, dtype: np.dtype, tilted: bool) -> NDArray[np.complexfloating]:
-        import scipy.fft  # transforms several rows of float32 at once; NumPy does not
+        import scipy.fft  # faster than NumPy for float32
 
         windowed = self.windowed(dtype)
         if tilted:
-            # Behind the window function, where it multiplies the spectrum and nothing else. The FFT sees
-            # a circle: the sample before the first is the last, a zero unless the frame fills the FFT.
+            # Filtered after the window function, so that the spectrum is just multiplied. The FFT is circular:
+            # the sample before the first is the last one, a zero unless the frame fills the FFT.
             end = min(self.frames.shape[1] + 1, self.n_fft)
             before = dtype.type(_TILT) * np.hstack([windowed[:, -1:], windowed[:, : end - 1]])
             windowed[:, :end] -= before
         return scipy.fft.rfft(windowed)
 
     def filtered(self, bank: str, band: Band, dtype: DTypeLike | None = None, tilted: bool = False) -> Matrix:
-        """Return the power that each filter of a bank lets through, ``[n_frames, 70]``; see `power`."""
+        """Return the output of each filter of a bank, ``[n_frames, 70]``; see `power`."""
         power = self.power(dtype, tilted)
         return filter_bank(bank, self.n_fft, self.rate, band, power.dtype, tilted)(power)
 
 
 def blocks(signal: NDArray[np.floating], rate: int, window: Window, dtype: DTypeLike) -> Iterator[Block]:
-    """Cut a signal into frames and yield them in blocks; a signal shorter than one window is filled up with zeros.
+    """Yield the frames of a signal in blocks; a signal shorter than one window is padded with zeros.
 
     Parameters
     ----------
@@ -123,13 +121,13 @@ def blocks(signal: NDArray[np.floating], rate: int, window: Window, dtype: DType
 
 
 class FilterBank:
-    """Filters as a matrix, in groups that pass over the frequencies at which all their filters are 0.
+    """A matrix of filters, split into groups that skip the frequencies at which all their filters are 0.
 
     Parameters
     ----------
     weights : array [n_fft / 2 + 1, n_filters]
     dtype : dtype
-        Of the spectra that will be filtered.
+        Type of the spectra.
     """
 
     def __init__(self, weights: Matrix, dtype: np.dtype):
@@ -141,9 +139,9 @@ class FilterBank:
             self._parts.append((frequencies, np.ascontiguousarray(group[frequencies], dtype)))
 
     def __call__(self, spectra: NDArray[np.floating]) -> Matrix:
-        """Filter spectra ``[n_frames, n_fft / 2 + 1]``; gives ``[n_frames, n_filters]``.
+        """Filter spectra ``[n_frames, n_fft / 2 + 1]``; return ``[n_frames, n_filters]``, float64.
 
-        What follows is float64: it is small, and the differences of cepstra (Δ) need it.
+        The steps that follow are small, and the differences of cepstra (Δ) need the precision.
         """
         filtered = [spectra[:, frequencies] @ group for frequencies, group in self._parts]
         return np.concatenate(filtered, axis=1, dtype=np.float64)
@@ -151,14 +149,14 @@ class FilterBank:
 
 @lru_cache(maxsize=64)
 def filter_bank(kind: str, n_fft: int, rate: int, band: Band, dtype: np.dtype, tilted: bool = False) -> FilterBank:
-    """Return a bank of 70 filters, divided by `n_fft`, and by the tilt of spectra that have one.
+    """Return a bank of 70 filters, divided by `n_fft`, and by `_tilt` for tilted spectra.
 
     Raises
     ------
     InputError
-        When the band is so narrow that some filters lie between the bins of the FFT.
+        If the band is so narrow that filters lie between the bins of the FFT.
     """
-    weights = filter_banks.weights(kind, N_FILTERS, n_fft, rate, *band) / n_fft
+    weights = filter_banks.weights(kind, n_fft, rate, *band) / n_fft
     if band != (0, rate / 2) and not weights.any(axis=0).all():
         raise InputError(f"{band[0]} to {band[1]} Hz is too narrow a band for {N_FILTERS} {kind} filters; widen it")
     if tilted:

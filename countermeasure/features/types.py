@@ -1,7 +1,7 @@
-"""Feature types: what each is called and what sets it apart; importing this costs nothing.
+"""Names and settings of the feature types; imports no NumPy, so that help texts appear at once.
 
-A name is ``METHOD[-25][-cmvn][@LOW-HIGH]``. To add a method, enter it in `METHODS` and its function in
-`cepstra.KERNELS`, and give the tests its reference.
+A name is ``METHOD[-25][-cmvn][@LOW-HIGH]``. A new method needs an entry in `METHODS`, its function in
+`cepstra.KERNELS` and a reference in the tests.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ DTYPES = ("float32", "float64")
 N_CEPSTRA = 20
 N_FILTERS = 70
 MIN_N_FFT = 1024
-# spafe leaves zeros alone where a root follows; these samples keep the root of an empty filter finite.
-ZEROS_BECOME = 1e-5
-# As spafe's cqcc has them; its transform's own defaults differ.
+ZEROS_BECOME = 1e-5  # instead of samples that are 0 (msrcc and psrcc), so that the root of an empty filter is finite
+# Those of spafe's cqcc; the defaults of its transform differ.
 CONSTANT_Q: dict[str, Any] = {"bins_per_octave": 24, "n_octaves": 7, "f0_hz": 120, "spectral_threshold": 0.005}
 
 VARIANTS = """variants of all but silence, by suffixes in this order: TYPE[-25][-cmvn][@LOW-HIGH]
@@ -44,11 +43,11 @@ class Window(NamedTuple):
     hop: float
 
     def samples(self, rate: int) -> tuple[int, int]:
-        """Return length and hop in samples, cut to whole ones as spafe does."""
+        """Return length and hop in samples, rounded down as in spafe."""
         return int(self.length * rate), int(self.hop * rate)
 
     def n_fft(self, rate: int) -> int:
-        """Return the size of the FFT: 1024 points, or the next power of two that holds the window."""
+        """Return the size of the FFT: 1024 points, or the next power of two if the window is longer."""
         length, _ = self.samples(rate)
         return max(MIN_N_FFT, 1 << (length - 1).bit_length())
 
@@ -58,16 +57,16 @@ SHORT = Window(0.025, 0.01)
 
 
 class Method(NamedTuple):
-    """A way from frames to cepstra.
+    """How frames become cepstra.
 
     Attributes
     ----------
     name : str
-        Also of the plain feature type.
+        Name of the method and of its plain feature type.
     description : str
         One line for the help text.
     settings : dict
-        What sets this method apart, for the record beside a list.
+        The settings of this method, for the record beside a list.
     """
 
     name: str
@@ -76,18 +75,18 @@ class Method(NamedTuple):
 
 
 class FeatureType(NamedTuple):
-    """A method and the variant that a name's suffixes stand for.
+    """A method and its variant.
 
     Attributes
     ----------
     name : str
     method : Method
     window : Window or None
-        None for ``silence``, which has no frames: it describes a recording as a whole.
+        None for ``silence``, which describes a whole recording.
     cmvn : bool
-        Whether the cepstra of each recording are shifted and scaled to mean 0 and variance 1.
+        Whether the cepstra of each recording are normalised to mean 0 and variance 1.
     band : tuple of int or None
-        Lowest and highest frequency of the filter bank in Hz; None: 0 to half the sampling rate.
+        Lowest and highest frequency of the filter bank in Hz; None means 0 to half the sampling rate.
     """
 
     name: str
@@ -97,12 +96,12 @@ class FeatureType(NamedTuple):
     band: tuple[int, int] | None
 
     def limits(self, rate: int) -> tuple[float, float]:
-        """Return the lowest and the highest frequency in Hz at a sampling rate.
+        """Return the lowest and the highest frequency in Hz.
 
         Raises
         ------
         InputError
-            When the band ends above half the sampling rate.
+            If the band ends above half the sampling rate.
         """
         low, high = self.band or (0, rate / 2)
         if high > rate / 2:
@@ -114,16 +113,16 @@ class FeatureType(NamedTuple):
 
 @lru_cache(maxsize=256)
 def get(name: str) -> FeatureType:
-    """Return the type that a name stands for.
+    """Return the type of a name.
 
     Raises
     ------
     InputError
-        When there is no such type.
+        If there is no such type.
     """
     found = _NAME.fullmatch(name)
     method = METHODS.get(found["method"]) if found else None
-    if not found or not method or (method.name == SILENCE != name):
+    if not found or not method or method.name == SILENCE != name:
         raise InputError(
             f"no feature type {name!r}; there are {' '.join(METHODS)}, and of all but silence the variants "
             "TYPE[-25][-cmvn][@LOW-HIGH]"
@@ -147,7 +146,7 @@ def _band(name: str, text: str | None, method: Method) -> tuple[int, int] | None
 
 
 def is_name(name: object) -> bool:
-    """Tell whether there is a feature type of this name."""
+    """Return whether a feature type has this name."""
     try:
         return isinstance(name, str) and bool(get(name))
     except InputError:
@@ -155,26 +154,23 @@ def is_name(name: object) -> bool:
 
 
 def names() -> list[str]:
-    """Return the names of the types that are no variants, each with its short-window twin behind it."""
+    """Return the names of all types, each followed by its short-window variant; other variants are left out."""
     return [name for method in METHODS for name in (method, f"{method}-25") if name != f"{SILENCE}-25"]
 
 
 def window(name: str) -> Window | None:
-    """Return a type's window, or None for a type without frames.
-
-    Frames of two types belong together when their windows are equal.
-    """
+    """Return a type's window, or None for ``silence``. Only types of equal windows can be fused frame by frame."""
     return get(name).window
 
 
 def is_padded(name: str, n_samples: int, rate: int) -> bool:
-    """Tell whether a recording of `n_samples` is shorter than one window and is filled up with zeros."""
+    """Return whether a recording is shorter than one window, so that it is padded with zeros."""
     entry = get(name)
     return entry.window is not None and n_samples < entry.window.samples(rate)[0]
 
 
 def settings(name: str, rate: int) -> dict[str, Any]:
-    """Return all that determines a type's numbers at a sampling rate, as plain JSON values."""
+    """Return all settings that determine a type's features at a sampling rate, as JSON values."""
     entry = get(name)
     if entry.window is None:
         return {"type": name, **entry.method.settings}
@@ -194,7 +190,7 @@ def settings(name: str, rate: int) -> dict[str, Any]:
         "n_cepstra": N_CEPSTRA,
         "delta_frames": 2,
         **entry.method.settings,
-        **({"cmvn": True} if entry.cmvn else {}),  # records of plain types are what they were before variants
+        **({"cmvn": True} if entry.cmvn else {}),  # absent from records of plain types, also in older ones
     }
 
 

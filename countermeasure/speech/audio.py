@@ -1,4 +1,4 @@
-"""Recordings: where a trial's audio is, and what is in it."""
+"""Audio files: finding a trial's recording and reading its samples, whole or in pieces."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ from countermeasure.speech.lengths import check_length
 from countermeasure.speech.places import is_recording
 
 _TRIAL_SUFFIXES = (".flac", ".wav")
-_PIECE = 1 << 18  # samples that are read at once
-# Floats may exceed 1 by rounding and dither: one step of 8 bits. More comes from another scale, mostly 16-bit integers.
+_PIECE = 1 << 18  # samples read at a time
+# Rounding and dither can add one step of 8 bits. Larger floats are on another scale, mostly that of 16-bit integers.
 _LARGEST_FLOAT = 1 + 2**-7
 
 
 class Recording(NamedTuple):
-    """A recording's samples.
+    """The samples of a recording.
 
     Attributes
     ----------
     signal : array [n_samples], float32
-        In [-1, 1) where the file holds integers; exact up to 24 bits a sample.
+        Mean of the channels, in [-1, 1) if the file holds integers; exact up to 24 bits per sample.
     rate : int
         Sampling rate in Hz.
     n_channels : int
-        Of the file; `signal` is their mean.
+        Channels of the file.
     md5_matches : bool or None
-        Of a FLAC file that libsndfile refuses and miniaudio decodes: whether its samples have the MD5 that it states.
-        None for all others.
+        Whether the samples have the MD5 stated in the file. Only checked for FLAC files that libsndfile refuses.
     """
 
     signal: NDArray[np.float32]
@@ -45,33 +44,33 @@ class Recording(NamedTuple):
 
 
 def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
-    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``, else without ending.
+    """Return the path of a trial's recording: ``DATA_PATH/UTTERANCE.flac``, else ``.wav``, else without suffix.
 
-    An utterance that has an ending, as a CSV's files do, is first looked for by this very name.
+    If the utterance has the suffix of an audio file, as in CSV protocols, this very name comes first.
 
     Raises
     ------
     InputError
-        When there is none of them, and when the id would lead out of the folder.
+        If there is no such file, or the name leads out of the folder.
     """
     if utterance.startswith("/") or ".." in utterance.split("/"):
         raise InputError(f"utterance {utterance!r} leads out of the audio folder; give names or paths below it")
     place = os.path.join(data_path, utterance)
-    endings = ("", *_TRIAL_SUFFIXES) if is_recording(os.path.basename(utterance)) else (*_TRIAL_SUFFIXES, "")
-    for ending in endings:
-        if os.path.isfile(place + ending):  # False for a name that is too long, too
-            return Path(place + ending)
+    is_file_name = is_recording(os.path.basename(utterance))
+    for suffix in ("", *_TRIAL_SUFFIXES) if is_file_name else (*_TRIAL_SUFFIXES, ""):
+        if os.path.isfile(place + suffix):
+            return Path(place + suffix)
     raise InputError(f"{place}: {'no such file' if Path(place).suffix else 'neither .flac nor .wav is there'}")
 
 
 def read(path: str | os.PathLike[str]) -> Recording:
-    """Read a recording of any format that libsndfile knows; several channels become their mean.
+    """Read a recording of any format that libsndfile reads.
 
     Raises
     ------
     InputError
-        When the file is missing, no audio, empty, cut short or damaged, or holds samples that are not
-        finite or, as floats, beyond -1 to 1.
+        If the file is missing, not audio, empty, cut short or damaged, or holds samples that are not
+        finite or, as floats, not in [-1, 1].
     """
     with stream(path) as found:
         signal = np.concatenate(list(found.pieces))
@@ -79,17 +78,15 @@ def read(path: str | os.PathLike[str]) -> Recording:
 
 
 class Stream:
-    """A recording that is read piece by piece.
+    """A recording that is read in pieces; attributes as those of `Recording`.
 
     Attributes
     ----------
-    rate : int
-        Sampling rate in Hz.
-    n_channels : int
+    rate, n_channels : int
     pieces : iterator of array [n], float32
-        The samples in order, as those of `Recording`. Raises as `read` does, at the end where the file is cut short.
+        The samples in order. Raises the errors of `read`.
     md5_matches : bool or None
-        As that of `Recording`, once all pieces were read.
+        Known once all pieces are read.
     """
 
     def __init__(self, rate: int, n_channels: int):
@@ -100,12 +97,12 @@ class Stream:
 
 @contextlib.contextmanager
 def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
-    """Open a recording of any format that libsndfile knows, to be read in flat memory.
+    """Open a recording of any format that libsndfile reads; memory does not grow with its length.
 
     Raises
     ------
     InputError
-        As `read`.
+        See `read`.
     """
     import soundfile
 
@@ -118,8 +115,8 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
             found.pieces = _flac_pieces(path, header, found)
             yield found
             return
-        check_length(path)
-        with soundfile.SoundFile(os.fsencode(path)) as file:  # a name is bytes, and need not be UTF-8
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # the bytes of the name, which may not be UTF-8
+            check_length(path, file.extra_info)
             found = Stream(file.samplerate, file.channels)
             found.pieces = _pieces(path, file)
             yield found
@@ -128,11 +125,8 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
     except soundfile.SoundFileError as error:
         hint = "or convert it to FLAC"
         if header:
-            hint = (
-                "if it is whole, as the files of ASVspoof 2021 are that libsndfile refuses, `pip install miniaudio`, "
-                "which reads them"
-            )
-        reason = getattr(error, "error_string", str(error)).rstrip(".")  # without the file's name
+            hint = "or `pip install miniaudio`, which reads the files of ASVspoof 2021 that libsndfile refuses"
+        reason = getattr(error, "error_string", str(error)).rstrip(".")  # without the file name
         raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again, {hint}") from None
 
 
@@ -146,7 +140,7 @@ def _flac_pieces(path: str | os.PathLike[str], header: flac.Header, found: Strea
         raise InputError(
             f"{path}: is cut short or damaged ({n:,} of {header.n_samples:,} samples can be decoded); copy it again"
         )
-    # A sample that wraps around becomes -1: only files with such samples are tried with libsndfile.
+    # A sample beyond the range wraps around to -1; other files need no check.
     if is_full and _libsndfile_refuses(path):
         found.md5_matches = flac.md5_matches(path, header)
 
@@ -166,7 +160,7 @@ def _libsndfile_refuses(path: str | os.PathLike[str]) -> bool:
 def _pieces(path: str | os.PathLike[str], file: Any) -> Iterator[NDArray[np.float32]]:
     n = 0
     is_float = file.subtype in ("FLOAT", "DOUBLE")
-    # Not `file.blocks`, which trusts the promised length.
+    # `file.blocks` would trust the length in the header.
     while len(samples := file.read(_PIECE, dtype="float32", always_2d=True)):
         if not np.isfinite(samples).all():
             place = n + np.flatnonzero(~np.isfinite(samples).all(axis=1))[0]

@@ -1,7 +1,7 @@
-"""FLAC by miniaudio: faster than by libsndfile, and it reads files that newer versions of libsndfile refuse.
+"""FLAC decoded by miniaudio, which is faster than libsndfile and reads files that newer versions of it refuse.
 
-Half of ASVspoof 2021 hold samples beyond the range of 16 bits: a peak of +32768, which their encoder took. libFLAC 1.4,
-which is in libsndfile since 1.2.1, refuses such a sample; older versions and miniaudio let it wrap around to -32768.
+Half of the files of ASVspoof 2021 hold samples of +32768, beyond the range of 16 bits. libsndfile refuses them from
+version 1.2.1 on; older versions and miniaudio let such a sample wrap around to -32768.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_HEADER_SIZE = 42  # bytes of the mark and the first metadata block
-_PIECE = 1 << 16  # samples that are decoded at once
+_HEADER_SIZE = 42  # bytes of the format's mark and the first metadata block
+_PIECE = 1 << 16  # samples decoded at a time
 
 
 class Header(NamedTuple):
-    """What the first metadata block says, which every FLAC file begins with.
+    """The first metadata block of a FLAC file.
 
     Attributes
     ----------
@@ -28,11 +28,11 @@ class Header(NamedTuple):
         Sampling rate in Hz.
     n_channels : int
     n_bits : int
-        Of a sample.
+        Bits per sample.
     n_samples : int
-        In each channel.
+        Samples per channel.
     md5 : bytes
-        Of all samples; zeros where the encoder has not said.
+        MD5 of all samples; zeros if unknown.
     """
 
     rate: int
@@ -43,25 +43,21 @@ class Header(NamedTuple):
 
 
 def read_header(path: str | os.PathLike[str]) -> Header | None:
-    """Return what a file says of itself; None where it is no FLAC, or does not tell its length."""
+    """Return a file's header, or None if it is not FLAC or its length is unknown."""
     with open(path, "rb") as file:
         content = file.read(_HEADER_SIZE)
     if content[:4] != b"fLaC" or len(content) < _HEADER_SIZE:
         return None
     fields = int.from_bytes(content[18:26], "big")  # 20, 3, 5 and 36 bits
-    found = Header(
-        rate=fields >> 44,
-        n_channels=(fields >> 41 & 7) + 1,
-        n_bits=(fields >> 36 & 31) + 1,
-        n_samples=fields & (1 << 36) - 1,
-        md5=content[26:],
-    )
-    return found if found.rate and found.n_samples else None
+    rate, n_samples = fields >> 44, fields & (1 << 36) - 1
+    if not rate or not n_samples:
+        return None
+    return Header(rate, (fields >> 41 & 7) + 1, (fields >> 36 & 31) + 1, n_samples, content[26:])
 
 
 @lru_cache(maxsize=1)
 def miniaudio() -> Any:
-    """Return the module; None where it is not installed."""
+    """Return the module, or None if it is not installed."""
     try:
         import miniaudio
     except ImportError:
@@ -70,7 +66,7 @@ def miniaudio() -> Any:
 
 
 def pieces(path: str | os.PathLike[str], header: Header) -> Iterator[NDArray[np.float32]]:
-    """Decode a file piece by piece, arrays [n, n_channels]; ends early where it is damaged."""
+    """Decode a file and yield arrays [n, n_channels]; stop at damage."""
     decoder = miniaudio()
     with open(path, "rb") as file:
         try:
@@ -89,7 +85,7 @@ def pieces(path: str | os.PathLike[str], header: Header) -> Iterator[NDArray[np.
 
 
 class _Source:
-    """An open file as miniaudio's callbacks want it; its own way to open one takes names in UTF-8 only."""
+    """An open file for miniaudio, which itself only opens files whose names are UTF-8."""
 
     def __init__(self, file: BinaryIO):
         self.ffi_handle = self.error_in_readcallback = None
@@ -102,8 +98,8 @@ class _Source:
 
 
 def md5_matches(path: str | os.PathLike[str], header: Header) -> bool:
-    """Tell whether a file's samples have the MD5 that it states; True where there is none to compare with."""
-    if not any(header.md5) or header.n_bits > 24:  # float32 holds up to 24 bits exactly
+    """Return whether a file's samples have the MD5 in its header; True if there is none."""
+    if not any(header.md5) or header.n_bits > 24:  # float32 is exact up to 24 bits
         return True
     md5 = hashlib.md5(usedforsecurity=False)
     n_bytes = (header.n_bits + 7) // 8

@@ -1,4 +1,4 @@
-"""Where recordings are: the files that names, folders and patterns stand for."""
+"""The recordings that files, folders and patterns on a command line stand for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-# What is taken for a recording in a folder. Not every libsndfile reads all of them, and none the last row: that is
-# said of each file, rather than passing it over.
+# Files of a folder that count as recordings. libsndfile does not read those of the last row; reading them fails with a
+# message instead of passing them over.
 SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
     *(".sph", ".m4a", ".aac", ".wma", ".amr"),
@@ -18,22 +18,22 @@ _STDIN = "-"
 
 
 def is_recording(name: str) -> bool:
-    """Tell whether a file of this name in a folder is taken for a recording."""
+    """Return whether a file of a folder counts as a recording."""
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
 def recordings(names: Iterable[str]) -> Iterator[str]:
-    """Yield the recordings that names stand for, as they are found.
+    """Yield the paths of recordings as they are found.
 
     Parameters
     ----------
     names : iterable of str
-        Files, folders with all below them, patterns (``*``), and ``-`` for a list of files on standard input. What is
-        none of these stands for itself, and so does a folder without recordings: reading it tells what is wrong.
+        Files, folders with all below them, patterns (``*``), and ``-`` for a list of files on standard input. Anything
+        else, and a folder without recordings, is yielded as it is: reading it gives the error message.
     """
     for name in names:
         if name == _STDIN:
-            # Bytes: a name need not be UTF-8. A line at a time: the list may still be growing.
+            # Bytes, since names may not be UTF-8; line by line, since the list may still be growing.
             lines = (line.rstrip(b"\r\n") for line in iter(sys.stdin.buffer.readline, b""))
             yield from chain.from_iterable(_of(os.fsdecode(line)) for line in lines if line)
         else:

@@ -1,4 +1,4 @@
-"""Resampling: a recording at another sampling rate, piece by piece."""
+"""Conversion of a recording to another sampling rate, in pieces."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from countermeasure.errors import InputError
 
-# Flat up to 91 % of the lower Nyquist frequency, 3 dB down at 95 %, and 120 dB down from 100 % on.
+# Flat up to 91 % of the lower Nyquist frequency, -3 dB at 95 %, -120 dB from 100 % on.
 _QUALITY = "HQ"
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 384_000  # Hz
 
 
 def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, new_rate: int) -> Iterator[NDArray[np.float32]]:
-    """Yield a signal that comes in pieces at another sampling rate; how it is cut changes nothing.
+    """Yield a signal at another sampling rate; the division into pieces does not change the result.
 
-    Sample ``n`` of the result lies at the time of sample ``n * rate / new_rate`` of the signal; beyond its ends the
-    signal is 0. In all there are ``n_samples * new_rate / rate`` samples, rounded, and at least one.
+    Sample ``n`` of the result is at the time of sample ``n * rate / new_rate`` of the signal, which is taken as 0
+    beyond its ends. The result has ``n_samples * new_rate / rate`` samples, rounded, and at least one.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, new_rate: int) -
     Raises
     ------
     InputError
-        When a rate is none that a recording of speech has: a damaged header would ask for any amount of memory.
+        If a rate is not between 1 and 384 kHz, as in a damaged header; the filter would need too much memory.
     """
     for each in (rate, new_rate):
         if not _LOWEST_RATE <= each <= _HIGHEST_RATE:

@@ -15,8 +15,8 @@ QUIET_CROSSINGS = 0.1
 def get_silence(signal: ArrayLike, rate: int) -> NDArray[np.int64]:
     """Measure the silence before and after the voiced part of a recording.
 
-    A frame of 512 samples, one every 256, is *loud* when its mean power exceeds 1e-4, and *quiet*
-    when its mean power is at most 1e-5 and its zero-crossing rate at most 0.1. A voiced stretch
+    Frames have 512 samples and a hop of 256. A frame is *loud* if its mean power exceeds 1e-4, and
+    *quiet* if its mean power is at most 1e-5 and its zero-crossing rate at most 0.1. A voiced stretch
     begins at the first of two loud frames in a row and lasts until the first of two quiet frames
     in a row, or to the end.
 
@@ -25,12 +25,12 @@ def get_silence(signal: ArrayLike, rate: int) -> NDArray[np.int64]:
     signal : array [n_samples]
         In [-1, 1).
     rate : int
-        Sampling rate in Hz. Changes nothing: frames are counted in samples at any rate.
+        Not used: frames are defined in samples.
 
     Returns
     -------
     array [2]
-        Leading and trailing silence in samples. Without any voiced stretch all is leading silence.
+        Leading and trailing silence in samples. Without a voiced stretch, all is leading silence.
     """
     meter = Meter()
     meter.add(np.asarray(signal))
@@ -38,7 +38,7 @@ def get_silence(signal: ArrayLike, rate: int) -> NDArray[np.int64]:
 
 
 class Meter:
-    """Measures the silence of a recording that comes in pieces, see `get_silence`."""
+    """`get_silence` for a recording that comes in pieces."""
 
     def __init__(self) -> None:
         self._n = 0
@@ -47,7 +47,7 @@ class Meter:
         self._crossings: list[NDArray[np.float64]] = []
 
     def add(self, piece: NDArray[np.floating]) -> None:
-        """Take the next samples, array [n]."""
+        """Add the next samples, array [n]."""
         self._n += len(piece)
         signal = np.concatenate([self._rest, piece], dtype=np.float64)
         power, crossings = _frame_measures(signal)
@@ -62,14 +62,14 @@ class Meter:
         if not len(loud_pairs):
             return np.array([self._n, 0])
         quiet_pairs = _first_of_two((power <= QUIET_POWER) & (crossings <= QUIET_CROSSINGS))
-        # The last stretch is the one with the last two loud frames; the first quiet pair after these ends it.
+        # The last stretch contains the last two loud frames and ends with the first two quiet ones after them.
         ends = quiet_pairs[quiet_pairs > loud_pairs[-1]]
         trailing = self._n - ends[0] * HOP if len(ends) else 0
         return np.array([loud_pairs[0] * HOP, trailing])
 
 
 def _frame_measures(signal: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean power and zero-crossing rate of every whole frame, each ``[n_frames]``."""
+    """Return the mean power and zero-crossing rate of each whole frame, both ``[n_frames]``."""
     n_halves = len(signal) // HOP
     if n_halves < FRAME // HOP:
         return np.empty(0), np.empty(0)
@@ -82,5 +82,5 @@ def _frame_measures(signal: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
 
 
 def _first_of_two(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return where a flag and the one after it are both set."""
+    """Return the indices at which a flag and the next one are set."""
     return np.flatnonzero(flags[:-1] & flags[1:])
