@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Show the whole suite at work: features, training and testing of the three pipelines, on a small data set.
 #
-#   ./demo.sh                    on synthetic speech that it makes itself; needs nothing but Python 3.10 or newer
+#   ./demo.sh                    on synthetic speech that it makes itself; needs only Python 3.10 or newer
 #   LA=/mnt/LA ./demo.sh         the same on real data, in the layout of ASVspoof 2019 LA
 #
-# Everything that is made lands in demo_output/. Environment: LA, JOBS, PYTHON.
+# All output goes to demo_output/. Environment: LA, JOBS, PYTHON.
 
 set -euo pipefail
 unset CDPATH
@@ -33,7 +33,7 @@ export PYTHON=$PWD/.venv/bin/python WORK=$PWD/demo_output
 if [ -z "${LA:-}" ]; then
     LA=$WORK/LA
     "$PYTHON" examples/demo_data/make_demo_data.py --output_path "$LA" ${JOBS:+--n_jobs "$JOBS"}
-    about="on synthetic speech, which show that the pipelines work, and nothing about real spoofs"
+    about="on synthetic speech, which show that the pipelines work, but say nothing about real spoofs"
 else
     about="on $LA"
 fi

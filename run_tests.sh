@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Set up .venv where it is missing and run the tests, in a process a core; arguments go to pytest.
+# Make .venv if it is missing and run the tests, in one process per core; arguments are passed to pytest.
 #
 #   ./run_tests.sh
 #   ./run_tests.sh -n 0 -k mixture           in one process
 #
-# Tests on real recordings look for them in ../shared/data and are skipped, saying so, where it is missing.
+# Tests on real recordings look for them in ../shared/data and are skipped if it is missing.
 
 set -euo pipefail
 unset CDPATH
@@ -15,5 +15,5 @@ if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
 fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/setup_environment.sh
-# A file's tests share a process, since they share what they work on.
+# The tests of a file share fixtures, so they run in one process.
 exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile "$@"

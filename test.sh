@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Score dev and eval with every model that train.sh made for these types, calibrate the models on dev, and show the
-# results in one table, with advice on which system to use.
+# results in one table with advice on which system to use.
 #
 #   ./test.sh mfcc lfcc silence              (default: mfcc)
 #   LA=/mnt/LA RUN=small ./test.sh mfcc lfcc

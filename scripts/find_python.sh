@@ -1,5 +1,5 @@
-# Sourced by what runs the suite's scripts: sets PYTHON, where it is not given, to that of the active environment, else
-# of the checkout's .venv, else to python3.
+# Sourced by scripts that run the suite: sets PYTHON, unless it is given, to python3 of the active environment, else to
+# that of the checkout's .venv, else to python3.
 
 if [ -z "${PYTHON:-}" ]; then
     PYTHON=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.venv/bin/python

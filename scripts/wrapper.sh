@@ -1,5 +1,4 @@
-# What preprocess.sh, train.sh and test.sh share; sourced by them, never run by itself: finds Python and the folders,
-# and runs gmm_run.py.
+# Sourced by preprocess.sh, train.sh and test.sh: finds Python and the folders, and runs gmm_run.py.
 
 set -e
 unset CDPATH

@@ -81,7 +81,7 @@ def test_a_shell_runs_them_on_real_speech(tmp_path, shared_data, is_long):
 def small(typed):
     """Return the commands as a shell would run them one by one, with small models, to be quick; else unchanged."""
     lines = [line.strip() for line in unrolled(typed.replace("\\\n", " ").splitlines()) if line.strip()]
-    found = [re.sub(r"^(python3? gmm_\w*train\w*\.py)", r"\1 --n_components 4", line) for line in lines]
+    found = [re.sub(r"^(python3? gmm_\w*train\w*\.py)", r"\1 --n_components 4 --max_iter 3", line) for line in lines]
     assert sum("--n_components" in line for line in found) == 4
     return found
 

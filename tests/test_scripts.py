@@ -122,7 +122,7 @@ def test_documented_commands_run(workplace, monkeypatch, name):
     assert len(documented) >= 2
     for script, arguments in documented:
         assert script == name
-        assert main(script, *arguments) == 0
+        assert main(script, *arguments, *["--max_iter", "3"] * ("train" in name)) == 0
         for option in ("--output_path", "--model_path"):
             if option in arguments:
                 assert Path(arguments[arguments.index(option) + 1]).exists()

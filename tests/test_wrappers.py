@@ -78,7 +78,7 @@ def test_a_wrapper_runs_its_pipeline_beside_the_scripts(recorder, tmp_path, chec
 
 @pytest.mark.parametrize(
     ("script", "options"),
-    [("preprocess", ["-h"]), ("train", ["mfcc", "--help"]), ("test", ["-h"]), ("demo", ["-h"]), ("run_tests", ["-h"])],
+    [("train", ["mfcc", "--help"]), ("demo", ["-h"]), ("run_tests", ["-h"])],
 )
 def test_help_tells_how_without_python_and_makes_nothing(tmp_path, checkout, script, options):
     done = call(f"{script}.sh", *options, cwd=tmp_path, scripts=checkout, PYTHON=tmp_path / "absent")
@@ -151,32 +151,16 @@ def test_what_is_run_can_be_run_by_its_name():
 # -- the environment -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["run_tests.sh", "demo.sh"])
-def test_an_old_python_is_refused(tmp_path, checkout, script):
+def test_an_old_or_missing_python_is_refused(tmp_path, checkout):
     old = tmp_path / "python"
-    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.8.1"\nexit 1\n')
+    old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
-    done = call(script, cwd=tmp_path, scripts=checkout, PYTHON=old)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert f"needs Python 3.10 or newer, but {old} is Python 3.8.1" in done.stderr
+    for script, python in (("run_tests.sh", old), ("demo.sh", tmp_path / "absent")):
+        done = call(script, cwd=tmp_path, scripts=checkout, PYTHON=python)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"{script}: needs Python 3.10 or newer, which {python} is not; ")
+        assert done.stderr.count("\n") == 1
     assert not (checkout / ".venv").exists()
-    python = checkout / ".venv" / "bin" / "python"  # with an environment nobody asks what made it
-    python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "run $*"\n')
-    python.chmod(0o755)
-    shutil.copy(checkout / "requirements.txt", checkout / ".venv")
-    if script == "run_tests.sh":
-        done = call(script, cwd=tmp_path, scripts=checkout, PYTHON=old)
-        assert (done.returncode, done.stdout.startswith("run -m pytest"), done.stderr) == (0, True, "")
-
-
-@pytest.mark.parametrize("script", ["run_tests.sh", "demo.sh"])
-def test_no_python_is_told_in_one_line(tmp_path, checkout, script):
-    done = call(script, cwd=tmp_path, scripts=checkout, PYTHON=tmp_path / "absent")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"{script}: needs Python 3.10 or newer, and there is no {tmp_path / 'absent'};")
-    assert done.stderr.count("\n") == 1
 
 
 def test_an_environment_that_could_not_be_made_is_made_at_the_next_try(tmp_path, checkout):

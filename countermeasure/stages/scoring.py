@@ -126,17 +126,9 @@ def score_fusion(
     whole_files: bool = False,
     **settings: Any,
 ) -> Eer | None:
-    """Write the LLR of each trial from all score lists of a folder, stacked as columns.
+    """Do as `score_list` for all score lists of a folder, stacked as columns.
 
-    Parameters
-    ----------
-    data_dir : folder
-    model_path_bon, model_path_sp, label_path, output_path
-        See `score_list`.
-    whole_files : bool
-        Whether they are lists of file scores instead of frame scores.
-    **settings
-        Further arguments of `score_list`.
+    `whole_files`: lists of file scores, instead of frame scores.
     """
     data = inputs.of_fusion(data_dir, whole_files)
     return score_list(data, model_path_bon, model_path_sp, label_path, output_path, **settings)

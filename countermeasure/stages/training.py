@@ -118,17 +118,9 @@ def train(
 def train_fusion(
     data_dir: PathLike, model_path: PathLike, options: Options, whole_files: bool = False, **settings: Any
 ) -> Pair:
-    """Train on all score lists of a folder, stacked as columns.
+    """Do as `train` for all score lists of a folder, stacked as columns.
 
-    Parameters
-    ----------
-    data_dir : folder
-    model_path, options
-        See `train`.
-    whole_files : bool
-        Whether they are lists of file scores, with one row per file, instead of frame scores.
-    **settings
-        Further arguments of `train`.
+    `whole_files`: lists of file scores, with one row per file, instead of frame scores.
     """
     return train(inputs.of_fusion(data_dir, whole_files), model_path, options, **settings)
 
