@@ -29,16 +29,10 @@ _ASV_SCORES = "ASVspoof2019_LA_asv_scores/ASVspoof2019.LA.asv.eval.gi.trl.scores
 TRAINING = ("gmm_train_recur", "gmm_ensemble_train", "gmm_filelevel_train")
 # Environment variables with further options of the scripts.
 OPTIONS = {
-    **dict(zip(TRAINING, ("TRAIN_OPTIONS", "ENSEMBLE_OPTIONS", "FILELEVEL_OPTIONS"), strict=True)),
+    "gmm_train_recur": "TRAIN_OPTIONS",
+    "gmm_ensemble_train": "ENSEMBLE_OPTIONS",
+    "gmm_filelevel_train": "FILELEVEL_OPTIONS",
     "score_eval": "EVALUATION_OPTIONS",
-}
-
-
-# The scripts that train, test, and score lists for a fusion.
-_SCRIPTS = {
-    "base": ("gmm_train_recur", "gmm_test", "gmm_ensemble_preprocess"),
-    "frames": ("gmm_ensemble_train", "gmm_ensemble_test", "gmm_filelevel_preprocess"),
-    "files": ("gmm_filelevel_train", "gmm_filelevel_test", ""),
 }
 
 
@@ -151,13 +145,16 @@ class Pipelines:
         self._model, self._score_lists, self._experiment, self._output = (
             settings.work / name / settings.run for name in ("model", "ensemble", "experiment", "output")
         )
-        self._systems = [_System(ftype, *_SCRIPTS["base"]) for ftype in self._framed]
+        scripts = "gmm_train_recur", "gmm_test", "gmm_ensemble_preprocess"
+        self._systems = [_System(ftype, *scripts) for ftype in self._framed]
         self._is_fused = len(self._framed) > 1 or (settings.always_fused and bool(self._framed))
         if self._is_fused:
             joined = "+".join(self._framed)
-            frames = _System(f"ensemble-{joined}", *_SCRIPTS["frames"], joined, tuple(self._systems))
+            scripts = "gmm_ensemble_train", "gmm_ensemble_test", "gmm_filelevel_preprocess"
+            frames = _System(f"ensemble-{joined}", *scripts, joined, tuple(self._systems))
             name = "+".join([f"filelevel-{joined}", *self._silence])
-            self._systems += [frames, _System(name, *_SCRIPTS["files"], name, [frames])]
+            files = _System(name, "gmm_filelevel_train", "gmm_filelevel_test", "", name, [frames])
+            self._systems += [frames, files]
         self._names = [system.name for system in self._systems]
 
     def preprocess(self) -> Iterator[Step]:
