@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 import gmm_data_processing
-from countermeasure import files, versions
+from countermeasure import compute, files, versions
 from countermeasure.errors import InputError
 from countermeasure.features import features, types
 from countermeasure.lists import provenance, unfinished
@@ -186,8 +186,11 @@ def test_records_of_another_form_are_named(corpus, name, value):
 # -- not twice ---------------------------------------------------------------------------------------
 
 
-def test_a_finished_list_is_not_made_again(corpus, computed):
-    (path,) = corpus.extract("mfcc")
+def test_a_finished_list_is_not_made_again(corpus, computed, monkeypatch):
+    workers = Mock(wraps=compute.workers)
+    monkeypatch.setattr(compute, "workers", workers)
+    (path,) = corpus.extract("mfcc", n_jobs=None)
+    assert workers.call_args.args[0] == 1  # so few start no process
     inode = path.stat().st_ino
     computed.clear()
     corpus.path(corpus.utterances[0]).touch()  # file times say nothing
@@ -353,32 +356,8 @@ def test_an_unfinished_list_ends_at_its_first_torn_part(tmp_path, monkeypatch, d
         assert path.read_bytes() == (tmp_path / "expected").read_bytes()
 
 
-def test_only_one_run_opens_an_unfinished_list(tmp_path):
-    path = tmp_path / "list"
-    grown(path, [])  # leaves nothing
-    assert hidden(tmp_path) == []
-    grown(path, [np.ones((1, 2))])
-    another = pytest.raises(InputError, match="another run")
-    with UnfinishedList(path, "mfcc"), another, UnfinishedList(path, "mfcc", restart=True):
-        pass
-    assert hidden(tmp_path) == [".list.items", ".list.parts"]
-
-
 def hidden(folder):
     return sorted(path.name for path in folder.glob(".*"))
-
-
-def test_a_kill_just_before_the_end_loses_nothing(corpus, computed, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(UnfinishedList, "publish", Mock(side_effect=Interruption))
-        with pytest.raises(Interruption):
-            corpus.extract("mfcc")
-    computed.clear()
-    corpus.extract("mfcc")
-    resumed = corpus.files()
-    assert computed == []
-    corpus.extract("mfcc", restart=True)
-    assert corpus.files() == resumed
 
 
 def test_a_killed_run_leaves_neither_lists_nor_processes(tmp_path, rng, computed):
@@ -570,7 +549,7 @@ def test_a_run_that_does_not_begin_leaves_the_parts_of_another(computed_lfcc):
     corpus = computed_lfcc
     before = {name: content for name, content in corpus.files().items() if "lfcc" in name}
     assert len(before) == 2
-    with UnfinishedList(corpus.output_path / "train-mfcc.pkl", "another run"):
+    with UnfinishedList(corpus.output_path / "train-mfcc.pkl", "another run", restart=True):
         with pytest.raises(InputError, match="another run is at work"):
             corpus.extract("lfcc", "mfcc", dtype="float64")
         assert {name: content for name, content in corpus.files().items() if "lfcc" in name} == before
