@@ -79,7 +79,7 @@ def _refuse_replacing(steps: Sequence["Step"]) -> None:
             continue
         is_fusion = "method" in settings
         wanted = options.fusion_options(settings) if is_fusion else options.TrainingOptions.of(settings)
-        found = differing(settings["model_path"], wanted, settings.get("data_path"), step.stands_on)
+        found = differing(settings["model_path"], wanted, settings.get("data_path"), step.built_on)
         if found:
             raise InputError(f"{settings['model_path']}: {found}; RUN=NAME keeps both, RESTART=1 replaces them")
 

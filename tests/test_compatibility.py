@@ -129,7 +129,11 @@ def test_a_fusion_is_given_the_columns_it_was_trained_on(tmp_path):
     for column in ("a", "b"):
         write_list(tmp_path / "train" / f"{column}-bon-train.pkl", "frame scores")
     training.train_fusion(tmp_path / "train", tmp_path / "model", SMALL)
-    for columns, message in (("a", "lacks b-bon;"), ("ac", "lacks b-bon and has c-bon besides"), ("abc", "has c-bon")):
+    for columns, message in (
+        ("a", "lacks b-bon;"),
+        ("ac", "lacks b-bon and also has c-bon"),
+        ("abc", "also has c-bon"),
+    ):
         folder = tmp_path / columns
         for column in columns:
             write_list(folder / f"{column}-bon-eval.pkl", "frame scores", split="eval")

@@ -380,5 +380,5 @@ def test_what_is_there_is_not_made_again(copied, monkeypatch, capsys):
     assert {path for path in made if made[path] != again[path]} == {
         foreign, *Path("model/lfcc").glob("*.gmm"), *Path("output").glob("lfcc-*.txt"),
     }  # fmt: skip
-    assert said.count(f"{Path('model/lfcc')}: the fusions stand on an older training of it; ") == 1
+    assert said.count(f"{Path('model/lfcc')}: the fusions use an older training of it; ") == 1
     assert said.count("older training") == 1

@@ -161,13 +161,13 @@ def test_the_eer_needs_labels_of_both_classes(place, capsys):
     assert str(eer).endswith(f"% at threshold {eer.threshold:.6f}")
     arrays = [array for array, _ in read_list(place / "dev-mfcc.pkl")]
     trials = read_protocol(place / "protocol.txt")
-    for label, said in ((None, "is blind: without labels there is no EER"), ("spoof", "needs bona fide and spoof")):
+    for label in (None, "spoof"):
         with ListWriter(place / "dev-mfcc.pkl") as out:
             for array in arrays:
                 out.append(array, label)
         (place / "protocol.txt").write_text("".join(f"{t.speaker} {t.utterance} - - {label or '-'}\n" for t in trials))
         assert score(place) is None
-        assert said in capsys.readouterr().err
+        assert "no EER without labels of both classes" in capsys.readouterr().err
 
 
 # -- features of another kind ----------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(place, monkeypatch):
 
 def test_one_model_for_both_classes_is_refused_as_such(place, no_work):
     os.symlink(place / "model" / "sp.gmm", place / "other.gmm")
-    with pytest.raises(InputError, match="are the same file"):
+    with pytest.raises(InputError, match="are the same"):
         score(place, model_path_bon=place / "other.gmm")
 
 

@@ -74,7 +74,7 @@ def check_columns(model: Model, data: Data) -> None:
         return
     missing = [name for name in expected if name not in columns]
     extra = [name for name in columns if name not in expected]
-    told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} besides"] * bool(extra)
+    told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also has {', '.join(extra)}"] * bool(extra)
     raise InputError(
         f"{data.place}: {' and '.join(told)}; the model was trained on {', '.join(expected)}, "
         "and the folder must hold these lists and no other"

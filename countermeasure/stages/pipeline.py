@@ -47,7 +47,7 @@ class Step:
         Names of scripts and their arguments.
     links : mapping of Path to list of Path
         Folders that are made to hold links to these paths and nothing else before the commands run.
-    stands_on : list of Path
+    built_on : list of Path
         Folders of the models whose scores a fusion is trained on.
     tells : bool
         Whether messages of the scripts are shown.
@@ -58,7 +58,7 @@ class Step:
     heading: str
     commands: list[list[str]]
     links: Mapping[Path, list[Path]] = field(default_factory=dict)
-    stands_on: list[Path] = field(default_factory=list)
+    built_on: list[Path] = field(default_factory=list)
     tells: bool = True
     may_fail: bool = False
 
@@ -191,8 +191,8 @@ class Pipelines:
                 members = " ".join(member.name for member in system.members)
                 yield Step(f"{what} scores of {members}", scoring, tells=False)
             command = self._command(system.train, **self._lists(system, "train"), model_path=self._model / system.name)
-            stands_on = [self._model / member.name for member in system.members]
-            yield Step(f"train {system.name}", [command], self._links(system), stands_on)
+            built_on = [self._model / member.name for member in system.members]
+            yield Step(f"train {system.name}", [command], self._links(system), built_on)
 
     def test(self) -> Iterator[Step]:
         """Yield the steps that score dev and eval with every system and calibrate it on dev.
@@ -208,7 +208,7 @@ class Pipelines:
         self._check_lists(_HELD_OUT)
         _check_data_set(*map(self._protocol, _HELD_OUT))
         for name in self._outdated():
-            cli.warn(f"{self._model / name}: the fusions stand on an older training of it; {self._made_by('train')}")
+            cli.warn(f"{self._model / name}: the fusions use an older training of it; {self._made_by('train')}")
         scoring = [self._scoring(system, split) for split in _HELD_OUT for system in self._systems]
         yield Step(f"score dev and eval: {' '.join(self._names)}", scoring, tells=False)
         if "dev" in self._labelled:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from countermeasure.lists.table import Table
 from countermeasure.stages import inputs, matching
 from countermeasure.stages.compatibility import check_columns, check_likelihoods, check_suits, warn_of_doubts
 from countermeasure.stages.inputs import Data, PathLike
-from countermeasure.trials.lines import BONAFIDE, Trial
+from countermeasure.trials.lines import BONAFIDE, LABELS, Trial
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record, write_record, write_scores
 from tDCF_python import metrics
@@ -102,13 +101,10 @@ def score_list(
         llrs = _write_score_file(scoring, Path(output_path), scored, items[has_rows])
     if missing := len(trials) - len(llrs):
         log(f"{missing} trial{'s' * (missing > 1)} of {label_path} not in the list, or without frames: no score")
+    if not {trial.label for trial in scored} >= set(LABELS):
+        log(f"{label_path}: no EER without labels of both classes")
+        return None
     is_bonafide = np.array([trial.label == BONAFIDE for trial in scored])
-    if all(trial.label is None for trial in scored):
-        log(f"{label_path} is blind: without labels there is no EER")
-        return None
-    if is_bonafide.all() or not is_bonafide.any():
-        log("no EER: it needs bona fide and spoof trials")
-        return None
     written = np.round(llrs, 6)  # as in the file, so that score_eval.py gives the same figure
     rate, threshold = metrics.eer(written[is_bonafide], written[~is_bonafide])
     if plot is not None:
@@ -233,9 +229,9 @@ class _Scoring(NamedTuple):
 @contextlib.contextmanager
 def _opened(data: Data, models: tuple[PathLike, PathLike], n_jobs: int | None, dask: str | None) -> Iterator[_Scoring]:
     bonafide, spoof = models
-    if os.path.exists(bonafide) and os.path.exists(spoof) and os.path.samefile(bonafide, spoof):
-        raise InputError(f"{bonafide} and {spoof} are the same file; give the bona fide model and the spoof model")
     pair = read_pair(bonafide, spoof)
+    if pair.bonafide.sha256 == pair.spoof.sha256:
+        raise InputError(f"{bonafide} and {spoof} are the same; give the bona fide model and the spoof model")
     check_columns(pair.bonafide, data)
     with compute.workers(n_jobs, dask) as workers, Table(data.paths) as table:
         warn_of_doubts(table)
