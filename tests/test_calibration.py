@@ -162,6 +162,7 @@ def test_what_it_refuses(rng, tmp_path, models):
         ("x.txt: bona fide trials do not score higher", score_file(tmp_path / "x.txt", -llrs, labels), models, {}),
         ("bon.gmm: no such file", good, tmp_path, {}),
         ("--prior 0: must be", good, models, {"prior": 0}),
+        ("--prior 1: must be", good, models, {"prior": 1}),
         ("--prior nan: must be", good, models, {"prior": float("nan")}),
     ):
         with pytest.raises(InputError, match=message):

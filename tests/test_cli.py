@@ -172,11 +172,6 @@ def test_wrong_arguments_are_2_in_one_line(capsys, arguments, message):
     assert capsys.readouterr().err == f"script.py: {message}; see script.py -h\n"
 
 
-def test_help_keeps_the_docstrings_lines():
-    text = "What it does.\n\nExamples:\n    python script.py --number 3\n"
-    assert text in cli.parser(text).format_help()
-
-
 # -- progress --------------------------------------------------------------------------------------
 
 WORK = 'for _ in cli.progress(range(8), 8, "scoring", "files"):\n    time.sleep(0.02)\nprint("result")'

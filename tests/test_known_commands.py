@@ -2,12 +2,10 @@
 
 import glob
 import importlib
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,25 +55,6 @@ def test_the_known_commands_work_as_typed(tmp_path, monkeypatch, capsys):
     assert eer.startswith("EER ")
     assert "file='recording.wav', llr=" in judgement
     assert (tmp_path / "output" / "small-dev.txt").is_file()
-
-
-def test_a_shell_runs_them_on_real_speech(tmp_path, shared_data, is_long):
-    if not is_long:
-        pytest.skip("takes minutes: --long runs it")
-    (tmp_path / "LA").symlink_to(shared_data / "LA_mini")
-    (tmp_path / "bin").mkdir()
-    for name in ("python", "python3"):
-        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-        (tmp_path / "bin" / name).chmod(0o755)
-    for script in SCRIPTS:
-        (tmp_path / script.name).symlink_to(script)
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    typed = "\n".join(small(known_commands()))
-    command = ["bash", "-euo", "pipefail", "-c", typed]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    check(tmp_path, done.stdout, done.stderr)
 
 
 def small(typed):

@@ -197,15 +197,6 @@ def test_the_test_scripts_print_the_eer_of_score_eval_and_draw_its_pictures(here
     assert f"EER {printed} %" in " ".join(capsys.readouterr().out.split())
 
 
-def test_left_out_entries_get_no_score(here, tmp_path, capsys):
-    items = list(read_list("data/eval/eval-mfcc.pkl"))
-    (tmp_path / "eval-mfcc.pkl").write_bytes(pickle.dumps([items[0], None, *items[2:]]))
-    target = tmp_path / "scores.txt"
-    assert main("gmm_test", *test_arguments("mfcc", target, data_path=tmp_path / "eval-mfcc.pkl")) == 0
-    assert len(target.read_text().splitlines()) == len(items) - 1
-    assert "1 trial of" in capsys.readouterr().err
-
-
 def test_blind_protocols_are_scored_without_an_eer(here, tmp_path, capsys):
     blind, target = tmp_path / "blind.txt", tmp_path / "scores.txt"
     blind.write_text("\n".join(trial.utterance for trial in read_protocol(PROTOCOL)))
