@@ -90,7 +90,7 @@ def extract(
         log(trials.note)
     if trials.is_blind:
         log(f"{label_path}: no line has a label: a blind set, good for scoring and not for training")
-    n_jobs = n_jobs or max(1, min(compute.n_cores(), len(trials) * len(lists) // _FEATURES_PER_PROCESS))
+    n_jobs = n_jobs or min(compute.n_cores(), len(trials) * len(lists) // _FEATURES_PER_PROCESS) or 1
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(compute.workers(n_jobs, dask, processes=True))
         # Messages name the folder as it was typed, but other machines need its absolute path.

@@ -38,7 +38,7 @@ def items_of_trials(table: Table, trials: Sequence[Trial], label_path: str | os.
         wanted = {trial.utterance for trial in trials}
         skipped = table.record.skipped if table.record else ()
         _refuse(what, [name for name in utterances if name not in wanted], f"not in {label_path}")
-        _refuse(what, sorted(wanted.difference(utterances, skipped)), f"in {label_path}, but not in the list")
+        _refuse(what, sorted(wanted - {*utterances, *skipped}), f"in {label_path}, but not in the list")
     for trial, item in zip(trials, items.tolist(), strict=True):
         label = table.labels[item] if item >= 0 else None
         if label != trial.label and None not in (label, trial.label):
