@@ -3,12 +3,12 @@
   python -m benchmarks.fusion ./LA
   python -m benchmarks.fusion ./LA --ftype mfcc lfcc --n_components 512 --repetitions 1
 
-Each system is tested on the data set's own division and in rotation: all speakers are dealt into four hands, two of
-which train, one is the development set and one is tested, in turns. Attacks that the training set does not have stay
-unknown to the training in rotation, too. A data set without eval is tested on dev, one that names no speakers only so.
-Systems are compared with the member that has the lowest EER on dev, since nobody can choose by the test set; rules for
-file-level fusion with the suite's own default over the same columns. These are the two log-likelihoods of the
-frame-level fusion, as `train.sh` has them (`fusion`), or those of each base model (`members`).
+Each system is tested on the data set's own splits and in rotation: speakers are divided into four groups, two of
+which train, one is the development set and one is tested, in turns. Attacks that are unknown to the training set are
+also left out of training in rotation. A data set without eval is tested on dev; one without speakers has no rotation.
+Systems are compared with the member that has the lowest EER on dev. Other rules for file-level fusion are compared with
+the default over the same columns: the two log-likelihoods of the frame-level fusion, as in `train.sh` (`fusion`), or
+those of each base model (`members`).
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER
 from tDCF_python.intervals import Influence, Interval
 
-N_HANDS = 4
+N_GROUPS = 4
 SILENCE = "silence"
 BEST = "member best on dev"
 DEFAULT = "default"
-LOGISTIC = "logistic regression, l2 {:g}"
+LOGISTIC = "logistic regression"
 Mixtures = tuple[Parameters, Parameters]  # of bona fide and of spoofed speech
 Division = dict[str, np.ndarray]  # numbers of trials by split
 Systems = dict[str, np.ndarray]  # a score for each trial of the corpus
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("path", metavar="LA", help="the data set, in the layout of ASVspoof 2019 LA")
     parser.add_argument("--ftype", nargs="+", default=["mfcc", "lfcc"], help="members (default: %(default)s)")
     parser.add_argument("--n_components", type=int, default=64, help="of the base models (default: %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=2, help="deals and seeds (default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, default=2, help="seeds of groups and models (default: %(default)s)")
     return parser
 
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         corpus = Corpus.read(Path(args.path), args.ftype, Path(folder))
         benches = [Bench(corpus, args.n_components, seed, Path(folder)) for seed in range(args.repetitions)]
         print(f"{' '.join(args.ftype)}, {args.n_components} components, {args.repetitions} repetitions")
-        corpus.report("own division", [corpus.tested([corpus.division()], one.systems) for one in benches])
+        corpus.report("own splits", [corpus.tested([corpus.division()], one.systems) for one in benches])
         if corpus.rotates:
             corpus.report("rotation", [corpus.tested(corpus.rotation(one.seed), one.systems) for one in benches])
     return 0
@@ -119,23 +119,23 @@ class Corpus:
 
     @property
     def rotates(self) -> bool:
-        """Whether there is a speaker at least for each hand."""
-        return len(np.unique(self.speakers)) >= N_HANDS
+        """Whether there are enough speakers for a rotation."""
+        return len(np.unique(self.speakers)) >= N_GROUPS
 
     def division(self) -> Division:
-        """Return the data set's own division."""
+        """Return the data set's own splits."""
         found = {split: np.flatnonzero(self.splits == split) for split in SPLITS}
         return found if len(found["eval"]) else {**found, "eval": found["dev"]}
 
     def rotation(self, seed: int) -> Iterator[Division]:
         """Yield divisions by speakers in which each trial is tested once."""
         names = np.random.default_rng(seed).permutation(np.unique(self.speakers))
-        hand = {name: i % N_HANDS for i, name in enumerate(names)}
-        hands = np.array([hand[speaker] for speaker in self.speakers])
-        for test in range(N_HANDS):
-            dev = (test + 1) % N_HANDS
-            train = ~np.isin(hands, (test, dev)) & self.is_known
-            divided = {"train": train, "dev": (hands == dev) & self.is_known, "eval": hands == test}
+        group_of = {name: i % N_GROUPS for i, name in enumerate(names)}
+        groups = np.array([group_of[speaker] for speaker in self.speakers])
+        for test in range(N_GROUPS):
+            dev = (test + 1) % N_GROUPS
+            train = ~np.isin(groups, (test, dev)) & self.is_known
+            divided = {"train": train, "dev": (groups == dev) & self.is_known, "eval": groups == test}
             yield {split: np.flatnonzero(chosen) for split, chosen in divided.items()}
 
     def tested(self, divisions: Iterable[Division], systems: Callable[[Division], Systems]) -> dict[str, Systems]:
@@ -164,7 +164,7 @@ class Corpus:
             print(f"| {' | '.join(cells)} |", flush=True)
 
     def _influences(self, repetitions: list[Systems]) -> dict[str, Influence]:
-        """Return each system's EER, mean of the repetitions, with what its interval is computed from."""
+        """Return each system's EER, the mean of the repetitions, and its influences for an interval."""
         items = np.flatnonzero(np.isfinite(repetitions[0][BEST]))
         is_bonafide = self.is_bonafide[items]
         utterances = np.array([trial.utterance for trial in self.trials])[items]
@@ -185,13 +185,13 @@ class Bench:
         self._corpus, self._n_components, self._folder = corpus, n_components, folder
 
     def systems(self, division: Division) -> Systems:
-        """Train on train and dev, as `train.sh` does and by other rules; return each system's scores."""
+        """Train all systems, those of `train.sh` and others; return their scores."""
         train = division["train"]
         frames = self.members(train)
         files = {ftype: _means(arrays) for ftype, arrays in frames.items()}
         llrs = {ftype: _llr(one) for ftype, one in files.items()}
         fused = [np.hstack(arrays) for arrays in zip(*frames.values(), strict=True)]
-        frame_level = _means(_scored(self._mixtures(fused, train, n_components=64), fused))
+        frame_level = _means(_scored(self._mixtures(fused, train, 64), fused))
         silence = np.vstack(self._corpus.features[SILENCE])
         found = self.frame_level(llrs, division) | {"frame-level mixtures": _llr(frame_level)}
         fusions = {"fusion": {"fused": frame_level}, "members": files}
@@ -204,68 +204,43 @@ class Bench:
         return found
 
     def members(self, train: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Train base models; return the log-likelihoods, array [frames, 2], of each trial under each type's two."""
+        """Train base models; return for each type the log-likelihoods of each trial, arrays [frames, 2]."""
         n = self._n_components
         return {
-            ftype: _scored(self._mixtures(arrays, train, n_components=n), arrays)
+            ftype: _scored(self._mixtures(arrays, train, n), arrays)
             for ftype, arrays in self._corpus.features.items()
             if ftype != SILENCE
         }
 
     def frame_level(self, llrs: Systems, division: Division) -> Systems:
-        """Return the scores of members and of what can be made of their LLRs alone."""
+        """Return the scores of the members and of fusions of their LLRs."""
         columns = np.column_stack(list(llrs.values()))
         dev, is_bonafide = columns[division["dev"]], self._corpus.is_bonafide[division["dev"]]
         best = np.argmin([metrics.eer(*pair)[0] for pair in zip(dev[is_bonafide].T, dev[~is_bonafide].T, strict=True)])
         found = {**llrs, BEST: columns[:, best], "mean of LLRs": columns.mean(axis=1)}
         is_bonafide = self._corpus.is_bonafide[division["train"]]
-        for l2 in (0.01, 0.1, 1.0):
-            weights, offset = logistic.fit(columns[division["train"]], is_bonafide, l2)
-            found[LOGISTIC.format(l2)] = columns @ weights + offset
-        return found
+        weights, offset = logistic.fit(columns[division["train"]], is_bonafide, 1.0)
+        return {**found, LOGISTIC: columns @ weights + offset}
 
     def file_level(self, rows: np.ndarray, names: list[str], train: np.ndarray) -> Systems:
-        """Return the scores of file-level fusions of a row a file, array [n_trials, D], by each rule."""
-        is_bonafide = self._corpus.is_bonafide[train]
+        """Return the scores of file-level fusions of one row per file, array [n_trials, D], by each rule."""
         paired = rows @ logistic.pairing(names)
         found: Systems = {}
-        for what, table in (("", rows), ("LLRs, ", paired)):
+        for rule, table, n in ((DEFAULT, rows, None), ("2 components", rows, 2), ("default over LLRs", paired, None)):
             arrays = [row[None] for row in table]
-            mixtures = {
-                DEFAULT: self._mixtures(arrays, train, n_components=None),
-                "2 components": self._mixtures(arrays, train, n_components=2),
-                "4 components": self._mixtures(arrays, train, n_components=4),
-                "4 components, --var_floor 0.5": self._mixtures(arrays, train, n_components=4, var_floor=0.5),
-                "1 component, variances half pooled": gaussians(table[train], is_bonafide, 0.5),
-                "1 component, variances pooled": gaussians(table[train], is_bonafide, 1.0),
-            }
-            found |= {what + rule: _llr(np.vstack(_scored(pair, arrays))) for rule, pair in mixtures.items()}
-        weights, offset = logistic.fit(paired[train], is_bonafide, 1.0)
-        return {**found, LOGISTIC.format(1): paired @ weights + offset}
+            found[rule] = _llr(np.vstack(_scored(self._mixtures(arrays, train, n), arrays)))
+        weights, offset = logistic.fit(paired[train], self._corpus.is_bonafide[train], 1.0)
+        return {**found, LOGISTIC: paired @ weights + offset}
 
-    def _mixtures(self, arrays: Sequence[np.ndarray], train: np.ndarray, **options: float | None) -> Mixtures:
+    def _mixtures(self, arrays: Sequence[np.ndarray], train: np.ndarray, n_components: int | None) -> Mixtures:
         """Train with the suite's own stage."""
         with tempfile.TemporaryDirectory(dir=self._folder) as name, quiet():
             with ListWriter(Path(name) / "lists" / "train.pkl") as out:
                 for i in train:
                     out.append(arrays[i], self._corpus.trials[i].label)
-            settings = TrainingOptions(seed=self.seed, **options)  # type: ignore[arg-type]
+            settings = TrainingOptions(seed=self.seed, n_components=n_components)
             pair = training.train_fusion(Path(name) / "lists", Path(name) / "model", settings, True, in_memory=True)
         return pair.bonafide.parameters, pair.spoof.parameters
-
-
-def gaussians(rows: np.ndarray, is_bonafide: np.ndarray, shrinkage: float) -> Mixtures:
-    """Return a Gaussian a class; variances from each class's own, at 0, to those of both around their means, at 1.
-
-    Source: J. Friedman, Regularized discriminant analysis, JASA 84, 1989, with diagonal covariances.
-    """
-    classes = [rows[is_bonafide], rows[~is_bonafide]]
-    pooled = sum(one.var(axis=0) * len(one) for one in classes) / len(rows)
-    bonafide, spoof = (
-        Parameters(np.ones(1), one.mean(axis=0)[None], ((1 - shrinkage) * one.var(axis=0) + shrinkage * pooled)[None])
-        for one in classes
-    )
-    return bonafide, spoof
 
 
 def _scored(mixtures: Mixtures, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -282,7 +257,7 @@ def _llr(log_likelihoods: np.ndarray) -> np.ndarray:
 
 
 def span(found: Interval, sign: str = "") -> str:
-    """Return an interval in percent, or the reason why there is none."""
+    """Return an interval in per cent, or the reason why there is none."""
     if found.low is None or found.high is None:
         return found.reason
     return f"{100 * found.low:{sign}.1f} to {100 * found.high:{sign}.1f}"
@@ -290,7 +265,7 @@ def span(found: Interval, sign: str = "") -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what the stages tell to themselves."""
+    """Hide the messages of the stages."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 

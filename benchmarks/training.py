@@ -1,11 +1,11 @@
-"""Time training and scoring against scikit-learn and against what their matrix products alone cost.
+"""Time training and scoring against scikit-learn and against their matrix products alone.
 
   python -m benchmarks.training
-  python -m benchmarks.training --only memory --n_frames 8600000
+  python -m benchmarks.training --only memory --n_utterances 25380
   python -m benchmarks.training --only convergence heldout \\
       --data_path data/train/train-mfcc.pkl --heldout_path data/dev/dev-mfcc.pkl
 
-All figures are medians of runs that take turns with what they are compared with; quote the ratios.
+All times are medians of runs that take turns with what they are compared with; quote the ratios.
 """
 
 from __future__ import annotations
@@ -13,82 +13,61 @@ from __future__ import annotations
 import argparse
 import csv
 import pickle
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import make_list
+from benchmarks.make_list import FRAMES_PER_UTTERANCE, make_list, protocol_path
+from benchmarks.measure import medians, run, seconds
 from countermeasure import cli
 from countermeasure.compute import n_cores, workers
 from countermeasure.gmm.kernel import TILE
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_model, write_model
+from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_model
+from countermeasure.gmm.scores import score_items
 from countermeasure.lists.pickles import read_list
+from countermeasure.lists.table import Table
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import training
-
-ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("passes", "growth", "convergence", "heldout", "scoring", "memory")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS], help="what to measure (default: all)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each (default: %(default)s)")
-    parser.add_argument("--n_frames", type=int, default=2_000_000, help="of the list for memory (default: %(default)s)")
+    parser.add_argument("--n_utterances", type=int, default=6000, help="for memory (default: %(default)s)")
     parser.add_argument("--data_path", help="list to train on for convergence and heldout (default: a synthetic one)")
     parser.add_argument("--heldout_path", help="list of other speakers for heldout")
-    parser.add_argument("--n_components", type=int, default=512, help="Gaussians a class (default: %(default)s)")
+    parser.add_argument("--n_components", type=int, default=512, help="per class (default: %(default)s)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    warnings.simplefilter("ignore")  # scikit-learn's, of fits that are stopped on purpose
     print(f"{n_cores()} cores, {args.n_components} components, medians of {args.repeats}")
     with tempfile.TemporaryDirectory() as folder:
         for part in args.only:
-            globals()[part](Path(folder), args)
+            PARTS[part](Path(folder), args)
     return 0
 
 
-# -- what is timed ---------------------------------------------------------------------------------
-
-
 def synthetic(path: Path, n_frames: int) -> Path:
-    make_list.main([str(path), "--n_frames", str(n_frames)])
+    make_list(path, n_frames // FRAMES_PER_UTTERANCE)
     return path
 
 
-def run(script: str, *arguments: object) -> int:
-    """Run a script; return its peak resident memory in MB."""
-    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-    program = (
-        "import resource, subprocess, sys\n"
-        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *command], check=True, capture_output=True, text=True, cwd=ROOT
-    )
-    return int(done.stdout) // (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-def pass_seconds(path: Path, folder: Path, n_jobs: int | None = None, **options: object) -> list[float]:
-    """Return the seconds of each pass over the spoof frames, by the training's own history."""
+def pass_seconds(path: Path, folder: Path, n_components: int) -> float:
+    """Return the median seconds of a pass over the spoof frames, from the training's own history."""
     log = folder / "history.csv"
-    settings = TrainingOptions(**{"tol": 0, "max_iter": 4, "em": "batch", **options})  # type: ignore[arg-type]
-    training.train(path, folder / "model", settings, log=log, restart=True, n_jobs=n_jobs)
+    settings = TrainingOptions(n_components=n_components, tol=0, max_iter=4, em="batch")
+    training.train(path, folder / "model", settings, log=log, restart=True)
     with open(log, newline="") as file:
-        return [float(row["seconds"]) for row in csv.DictReader(file) if row["class"] == "spoof"]
+        return statistics.median(float(row["seconds"]) for row in csv.DictReader(file) if row["class"] == "spoof")
 
 
 def frames_of(path: str | Path, label: str = "spoof") -> np.ndarray:
@@ -99,26 +78,18 @@ def scikit_learn(start: Parameters, **options: object):
     """Return scikit-learn's mixture, to be fitted from the same start."""
     from sklearn.mixture import GaussianMixture
 
-    return GaussianMixture(
-        start.n_components,
-        covariance_type="diag",
-        weights_init=start.weights,
-        means_init=start.means,
-        precisions_init=1 / start.variances,
-        **options,
-    )
+    given = {"weights_init": start.weights, "means_init": start.means, "precisions_init": 1 / start.variances}
+    return GaussianMixture(start.n_components, covariance_type="diag", **given, **options)
 
 
 def iteration_seconds(frames: np.ndarray, start: Parameters) -> float:
     """Return the seconds of one of scikit-learn's EM iterations, in float64."""
-    durations = []
-    for n in (1, 4):
-        durations.append(timed(partial(scikit_learn(start, max_iter=n, tol=0).fit, frames)))
-    return (durations[1] - durations[0]) / 3
+    one, four = (seconds(partial(scikit_learn(start, max_iter=n, tol=0).fit, frames)) for n in (1, 4))
+    return (four - one) / 3
 
 
-def products_seconds(n_frames: int, n_components: int, n_dims: int, n_jobs: int | None = None) -> float:
-    """Return the seconds of a pass's two matrix products alone, in tiles, with as many threads."""
+def products_seconds(n_frames: int, n_components: int, n_dims: int) -> float:
+    """Return the seconds of a pass's two matrix products alone, in tiles, with a thread per core."""
     rng = np.random.default_rng(0)
     xi = rng.normal(size=(TILE, 2 * n_dims + 1)).astype(np.float32)
     matrix = rng.normal(size=(2 * n_dims + 1, n_components)).astype(np.float32)
@@ -129,62 +100,28 @@ def products_seconds(n_frames: int, n_components: int, n_dims: int, n_jobs: int 
             np.matmul(xi, matrix, out=joint)
             xi.T @ joint
 
-    n_tiles = max(1, round(n_frames / TILE / 4))
-    with workers(n_jobs) as threads:
-        seconds = timed(lambda: list(threads.map(products, range(n_tiles))))
-    return seconds * n_frames / (n_tiles * 4 * TILE)
-
-
-def timed(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
-def median(values: list[float]) -> float:
-    return statistics.median(values)
-
-
-# -- the tables ------------------------------------------------------------------------------------
+    n_tasks = max(1, round(n_frames / TILE / 4))
+    with workers(None) as threads:
+        return seconds(lambda: list(threads.map(products, range(n_tasks)))) * n_frames / (n_tasks * 4 * TILE)
 
 
 def passes(folder: Path, args: argparse.Namespace) -> None:
-    """One pass against an iteration of scikit-learn and against the matrix products."""
+    """A pass against an iteration of scikit-learn and against the matrix products."""
     path = synthetic(folder / "passes.pkl", 220_000)
     frames = frames_of(path)
-    pass_seconds(path, folder, n_components=args.n_components)
+    pass_seconds(path, folder, args.n_components)
     start = read_model(model_files(folder / "model")[1]).parameters
 
-    def spoof_pass() -> float:
-        return median(pass_seconds(path, folder, n_components=args.n_components))
-
-    # In two rounds: threads of scikit-learn's products go on spinning for a while.
-    rounds = [(spoof_pass(), products_seconds(len(frames), args.n_components, 60)) for _ in range(args.repeats)]
-    over = median([own / products for own, products in rounds])
-    own, products = (median(list(seconds)) for seconds in zip(*rounds, strict=True))
-    print(
-        f"pass over {len(frames):,} frames: {own:.3f} s; its two matrix products alone {products:.3f} s: "
-        f"{over:.2f} times as long"
-    )
-    rounds = [(spoof_pass(), iteration_seconds(frames.astype(np.float64), start)) for _ in range(args.repeats)]
-    ratio = median([theirs / own for own, theirs in rounds])
-    print(f"scikit-learn's iteration: {median([theirs for _, theirs in rounds]):.3f} s, {ratio:.1f} times a pass")
-
-
-def growth(folder: Path, args: argparse.Namespace) -> None:
-    """Seconds a pass over frames, components and threads."""
-    base = 100_000
-    path = synthetic(folder / "growth.pkl", 8 * base)
-    print("seconds a pass")
-    for factor in (1, 2, 4, 8):
-        part = synthetic(folder / "part.pkl", factor * base) if factor < 8 else path
-        print(
-            f"  {factor * base:9,} frames      {median(pass_seconds(part, folder, n_components=args.n_components)):.3f}"
-        )
-    for n in (64, 256, 512, 1024):
-        print(f"  {n:9,} components  {median(pass_seconds(path, folder, n_components=n)):.3f}")
-    for n in range(1, n_cores() + 1):
-        print(f"  {n:9,} threads     {median(pass_seconds(path, folder, n, n_components=args.n_components)):.3f}")
+    peers = {
+        "its two matrix products alone": partial(products_seconds, len(frames), args.n_components, frames.shape[1]),
+        "an iteration of scikit-learn": partial(iteration_seconds, frames.astype(np.float64), start),
+    }
+    print(f"pass over {len(frames):,} frames:")
+    for name, peer in peers.items():  # one after the other: scikit-learn's threads keep spinning for a while
+        times = [(pass_seconds(path, folder, args.n_components), peer()) for _ in range(args.repeats)]
+        own, theirs = np.median(times, axis=0)
+        ratio = statistics.median(theirs / own for own, theirs in times)
+        print(f"  {own:.3f} s; {name} {theirs:.3f} s, {ratio:.2f} times as long")
 
 
 def convergence(folder: Path, args: argparse.Namespace) -> None:
@@ -194,18 +131,15 @@ def convergence(folder: Path, args: argparse.Namespace) -> None:
         options = TrainingOptions(n_components=args.n_components, tol=1e-4, max_iter=400, em=em)
         training.train(path, folder / em, options, restart=True)
     for name in ("bon.gmm", "sp.gmm"):
-        found = {em: _history(folder / em / name) for em in ("batch", "incremental")}
+        models = {em: read_model(folder / em / name) for em in ("batch", "incremental")}
         # They end in different optima; what counts is the way to what both have reached.
-        target = min(bound for _, bound in found.values()) - 0.02
-        needed = {em: 1 + int(np.argmax(history >= target)) for em, (history, _) in found.items()}
-        ends = ", ".join(f"{em} {len(history)} passes to {bound:.4f}" for em, (history, bound) in found.items())
-        share = needed["incremental"] / needed["batch"]
-        print(f"{name}: {ends}; to {target:.4f} in {needed['incremental']} and {needed['batch']} passes, {share:.0%}")
-
-
-def _history(model_path: Path) -> tuple[np.ndarray, float]:
-    model = read_model(model_path)
-    return np.array([*model.history, model.lower_bound]), model.lower_bound
+        target = min(model.lower_bound for model in models.values()) - 0.02
+        for em, model in models.items():
+            history = np.array([*model.history, model.lower_bound])
+            print(
+                f"{name}, {em}: {len(history)} passes to {model.lower_bound:.4f}, "
+                f"{1 + int(np.argmax(history >= target))} to {target:.4f}"
+            )
 
 
 def heldout(folder: Path, args: argparse.Namespace) -> None:
@@ -213,82 +147,62 @@ def heldout(folder: Path, args: argparse.Namespace) -> None:
     if not (args.data_path and args.heldout_path):
         print("heldout: needs --data_path and --heldout_path")
         return
-    # One pass from the seeds, so that there is one start for both.
+    # The start is that of both after one pass.
     options = TrainingOptions(n_components=args.n_components, max_iter=1, em="batch")
     training.train(args.data_path, folder / "start", options, restart=True)
     options = TrainingOptions(n_components=args.n_components)
     training.train(args.data_path, folder / "full", options, folder / "start", restart=True)
-    for label, start_path, full_path in zip(
-        ("bonafide", "spoof"), model_files(folder / "start"), model_files(folder / "full"), strict=True
-    ):
+    pairs = zip(model_files(folder / "start"), model_files(folder / "full"), strict=True)
+    for label, (start, full) in zip(("bonafide", "spoof"), pairs, strict=True):
         frames, others = frames_of(args.data_path, label), frames_of(args.heldout_path, label)
-        start, full = read_model(start_path), read_model(full_path)
-        theirs = scikit_learn(start.parameters, max_iter=300, tol=1e-3)
-        seconds = timed(partial(theirs.fit, frames.astype(np.float64)))
-        write_model(folder / "ours.gmm", Model(full.parameters))
-        with open(folder / "ours.gmm", "rb") as file:
-            ours = pickle.load(file)
+        model = read_model(full)
+        theirs = scikit_learn(read_model(start).parameters, max_iter=300, tol=1e-3)
+        duration = seconds(partial(theirs.fit, frames.astype(np.float64)))
+        write_model(folder / "ours.gmm", Model(model.parameters))
+        ours = pickle.loads((folder / "ours.gmm").read_bytes())
         print(
-            f"{label}: held-out {ours.score(others):.4f} nats a frame after {full.n_iter} passes, "
-            f"scikit-learn's full fit {theirs.score(others):.4f} after {theirs.n_iter_} iterations ({seconds:.1f} s)"
+            f"{label}: held out, {ours.score(others):.4f} nats a frame after {model.n_iter} passes; scikit-learn "
+            f"{theirs.score(others):.4f} after {theirs.n_iter_} iterations ({duration:.1f} s)"
         )
 
 
 def scoring(folder: Path, args: argparse.Namespace) -> None:
-    """1,500 utterances of 170 frames against ``gmm.score`` a file."""
-    from countermeasure.gmm.models import read_pair
-    from countermeasure.gmm.scores import score_items
-    from countermeasure.lists.pickles import ListWriter
-    from countermeasure.lists.table import Table
-
-    path = synthetic(folder / "train.pkl", 100_000)
-    pass_seconds(path, folder, n_components=args.n_components, max_iter=1)
-    rng = np.random.default_rng(0)
-    frames = frames_of(path)[:25_500]
-    with ListWriter(folder / "eval.pkl") as out:
-        for i in range(1500):
-            out.append(np.roll(frames, -17 * i, axis=0)[:170], "spoof" if rng.random() < 0.9 else "bonafide")
+    """LLRs of a list's files against scikit-learn's `score`, file by file."""
+    path = synthetic(folder / "scoring.pkl", 250_000)
+    training.train(path, folder / "model", TrainingOptions(n_components=args.n_components, max_iter=1), restart=True)
     pair = read_pair(*model_files(folder / "model"))
-    models = []
-    for model_path in model_files(folder / "model"):
-        with open(model_path, "rb") as file:
-            models.append(pickle.load(file))
-    utterances = [array.astype(np.float64) for array, _ in read_list(folder / "eval.pkl") if array is not None]
+    bon, sp = (pickle.loads(model.read_bytes()) for model in model_files(folder / "model"))
+    utterances = [array.astype(np.float64) for array, _ in read_list(path) if array is not None]
 
     def ours() -> list[float]:
-        with workers() as threads, Table([folder / "eval.pkl"]) as table:
+        with workers() as threads, Table([path]) as table:
             return [one.scores.llr for one in score_items(table, pair, threads)]
 
     def theirs() -> list[float]:
-        return [models[0].score(frames) - models[1].score(frames) for frames in utterances]
+        return [bon.score(frames) - sp.score(frames) for frames in utterances]
 
-    difference = np.abs(np.subtract(ours(), theirs())).max()
-    pairs = [(timed(ours), timed(theirs)) for _ in range(args.repeats)]
-    ratio = median([t / o for o, t in pairs])
+    times = medians({"ours": ours, "theirs": theirs}, args.repeats)
     print(
-        f"scoring 1,500 utterances of 170 frames: {median([o for o, _ in pairs]):.2f} s; a file at a time with "
-        f"scikit-learn {median([t for _, t in pairs]):.2f} s, {ratio:.1f} times as long; "
-        f"LLRs differ by {difference:.1e} at most"
+        f"scoring {len(utterances)} files: {times['ours']:.2f} s; scikit-learn {times['theirs']:.2f} s, "
+        f"{times['theirs'] / times['ours']:.1f} times as long; LLRs differ by "
+        f"{np.abs(np.subtract(ours(), theirs())).max():.1e} at most"
     )
 
 
 def memory(folder: Path, args: argparse.Namespace) -> None:
-    """Peak resident memory of training and of scoring, at half the number of frames and at all of it."""
-    for n in (args.n_frames // 2, args.n_frames):
-        path = synthetic(folder / "memory.pkl", n)
-        options = ("--data_path", path, "--model_path", folder / "memory", "--n_components", args.n_components)
-        trained = run("gmm_train_recur.py", *options, "--max_iter", 2, "--restart")
-        scored = run(
-            "gmm_ensemble_preprocess.py", *options[:4], "--data_split", "train",
-            "--model_name", "x", "--output_path", folder / "scores",
-        )  # fmt: skip
-        print(
-            f"{n:,} frames x 60 ({path.stat().st_size / 1e6:,.0f} MB): "
-            f"training {trained} MB, scoring {scored} MB at most"
-        )
+    """Peak memory of training and scoring, for half the utterances and for all."""
+    for n in (args.n_utterances // 2, args.n_utterances):
+        path, model = folder / "memory.pkl", folder / "memory"
+        n_frames = make_list(path, n)
+        options = ("--data_path", path, "--n_components", args.n_components, "--max_iter", 2, "--restart")
+        print(f"training, {n_frames:,} frames:", run("gmm_train_recur.py", *options, "--model_path", model), flush=True)
+        models = ("--model_path_bon", model / "bon.gmm", "--model_path_sp", model / "sp.gmm")
+        places = ("--label_path", protocol_path(path), "--output_path", folder / "scores.txt")
+        print(f"scoring, {n_frames:,} frames:", run("gmm_test.py", "--data_path", path, *models, *places), flush=True)
+
+
+PARTS = {part.__name__: part for part in (passes, convergence, heldout, scoring, memory)}
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # scikit-learn's, of fits that are stopped on purpose
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cli.run(main)
