@@ -17,7 +17,7 @@ from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair, write_model
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter, read_list
-from countermeasure.options import TrainingOptions
+from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import scoring, training
 from countermeasure.stages.extraction import extract
 from countermeasure.trials.lines import LABELS
@@ -116,14 +116,20 @@ def test_a_score_file_has_a_record_of_its_models(place, capsys):
     assert (record.split, record.inputs) == (None, [])
 
 
-def test_the_scores_of_a_fusion_know_its_columns(place):
+@pytest.mark.parametrize("options", [TrainingOptions(n_components=2, max_iter=2), LogisticOptions()])
+def test_the_scores_of_a_fusion_know_its_columns(place, options):
     scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "model", "mfcc", place / "lists", n_jobs=1)
-    write_models(place / "fusion", 2)
+    training.train_fusion(place / "lists" / "dev", place / "fusion", options, n_jobs=1)
     models = model_files(place / "fusion")
     scoring.score_fusion(place / "lists" / "dev", *models, place / "protocol.txt", place / "scores.txt", n_jobs=1)
     record = read_record(place / "scores.txt", files.sha256(place / "scores.txt"))
     assert record.models_sha256 == models_sha256(place / "fusion")
-    assert (record.split, record.inputs, record.models) == ("dev", ["mfcc-bon", "mfcc-sp"], None)
+    assert (record.split, record.inputs) == ("dev", ["mfcc-bon", "mfcc-sp"])
+    if isinstance(options, LogisticOptions):
+        assert record.models == ModelsRecord("logistic", "frame scores", [1, 1], [6, 6])
+    else:
+        n_frames = [model.record["n_frames"] for model in read_pair(*models)]
+        assert record.models == ModelsRecord("gmm", "frame scores", [2, 2], n_frames)
 
 
 def test_a_record_that_a_killed_run_left_vouches_for_nothing(place):
