@@ -20,9 +20,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from countermeasure import versions
@@ -124,19 +123,16 @@ class _Pool(Workers):
 
 
 def _in_order(
-    submit: Callable[[T], Future[R]],
-    tasks: Iterable[T],
-    in_flight: Callable[[], int],
-    result: Callable[[Future[R]], R] = Future.result,
+    submit: Callable[[T], Future[R]], tasks: Iterable[T], in_flight: Callable[[], int]
 ) -> Generator[R, None, None]:
     waiting: deque[Future[R]] = deque()
     try:
         for task in tasks:
             waiting.append(submit(task))
             while len(waiting) >= in_flight():
-                yield result(waiting.popleft())
+                yield waiting.popleft().result()
         while waiting:
-            yield result(waiting.popleft())
+            yield waiting.popleft().result()
     finally:
         for future in waiting:
             future.cancel()
@@ -213,7 +209,6 @@ class _Dask(Workers):
             self._distributed = distributed
             self._client = self._connected(stack)
             stack.callback(self._client.close, timeout=2)
-            self._executor = self._client.get_executor(pure=False)
             if not self._client.nthreads():
                 log(f"{self._where}: no worker there yet; waiting for the first")
                 self._client.wait_for_workers(1)
@@ -243,50 +238,42 @@ class _Dask(Workers):
     def __exit__(self, *exception: object) -> None:
         self._resources.close()
 
-    def _result(self, future: Future[R]) -> R:
-        """Return a task's result; one that was submitted while the scheduler was lost never comes."""
-        lost_since = None
-        while True:
-            try:
-                return future.result(1)
-            except FutureTimeout:
-                if future.done():
-                    raise
-            if self._client.status == "running":
-                lost_since = None
-            elif time.monotonic() - (lost_since := lost_since or time.monotonic()) > 2 * _PATIENCE:
-                raise CancelledError from None
-
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
+        def submit(task: T) -> Any:
+            return self._client.submit(_carry_out, versions.COMPARED, sent, task, pure=False)
+
         try:
             # The result of a task, and not data that is scattered: that would be lost with its last holder.
             sent = self._client.submit(pickle.loads, pickle.dumps(function), pure=False)
             # To all workers before the tasks come: Dask gives a task to one that has what it needs, however busy.
             self._client.replicate([sent])
-            yield from _in_order(
-                partial(self._executor.submit, _carry_out, versions.COMPARED, sent),
-                tasks,
-                self._worth_submitting,
-                self._result,
-            )
-        except (CancelledError, self._distributed.comm.CommClosedError):
-            raise ChildProcessError(
+            # Dask's own futures: where a result cannot be fetched, those of its executor would be waited for forever.
+            yield from _in_order(submit, tasks, self._worth_submitting)
+        except Exception as error:
+            raise self._as_told(error) from None
+
+    def _as_told(self, error: Exception) -> Exception:
+        """Return what the caller is told in place of an error."""
+        # A client that has lost its scheduler fails in many ways.
+        if self._client.status != "running" or isinstance(
+            error, CancelledError | self._distributed.comm.CommClosedError
+        ):
+            return ChildProcessError(
                 f"{self._where}: the scheduler was lost; what is done so far is kept: "
                 "start it again and type the same command"
-            ) from None
-        except self._distributed.KilledWorker:
-            raise ChildProcessError(
+            )
+        if isinstance(error, self._distributed.KilledWorker):
+            return ChildProcessError(
                 f"{self._where}: one task has ended several workers, perhaps because memory ran out; "
                 "their logs may say more"
-            ) from None
-        except (ImportError, RuntimeError) as error:
-            missing = error.__cause__ or error  # a scheduler wraps it
-            if not isinstance(missing, ImportError | AttributeError):
-                raise
-            raise InputError(
+            )
+        missing = error.__cause__ or error  # a scheduler wraps it
+        if isinstance(error, ImportError | RuntimeError) and isinstance(missing, ImportError | AttributeError):
+            return InputError(
                 f"--dask {self._where}: the scheduler or a worker lacks what this suite needs ({missing}); "
                 "install the same versions on all machines"
-            ) from None
+            )
+        return error
 
     def _worth_submitting(self) -> int:
         """Return how many tasks to have under way; workers may come and go."""

@@ -192,12 +192,16 @@ def test_where_no_scheduler_is_the_caller_is_told(monkeypatch):
         pass
 
 
-def test_a_lost_scheduler_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(compute, "_PATIENCE", 6)
+@pytest.mark.parametrize("waited", [0, 0.5, 3])  # tasks are under way; all are done; the client has given up
+def test_a_lost_scheduler_is_told_in_one_line(waited, tmp_path, monkeypatch):
+    monkeypatch.setattr(compute, "_PATIENCE", 2)
+    monkeypatch.setattr(compute, "_RECOUNT", 0)
     with Cluster(tmp_path, 1) as cluster, compute.workers(dask=cluster.address) as workers:
         results = workers.map(abs, range(10**6))
         assert next(results) == 0
+        time.sleep(min(waited, 0.5))
         cluster.scheduler.kill()
+        time.sleep(waited)
         with pytest.raises(ChildProcessError, match=f"^{cluster.address}: the scheduler was lost"):
             list(results)
 
