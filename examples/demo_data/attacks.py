@@ -1,4 +1,4 @@
-"""Three ways to fake a voice, each with the losses of its kind."""
+"""Three spoofing attacks, each with the typical losses of its kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LPC_ORDER = 18
 
 
 def linear_prediction(target: Speaker, seconds: float, rng: np.random.Generator) -> Signal:
-    """Say it again from all-pole envelopes and an excitation of pulses or noise (Atal & Hanauer, JASA 50(2B), 1971).
+    """Resynthesise speech from all-pole envelopes and pulses or noise (Atal & Hanauer, JASA 50(2B), 1971).
 
     Lost: the shape of the glottal pulse, the spectrum's zeros, and the breath within voiced sounds.
     """
@@ -25,9 +25,9 @@ def linear_prediction(target: Speaker, seconds: float, rng: np.random.Generator)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(speech, (size // 2, size)), size)[: len(speech) : HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(size), 1024)) ** 2
     autocorrelation = np.fft.irfft(power)[:, : _LPC_ORDER + 1]
-    # Smoothed by 60 Hz: else the peaks of a high voice close in on single harmonics, and ring too loud.
+    # Smoothed by 60 Hz: otherwise the peaks of a high voice follow single harmonics and ring.
     autocorrelation *= np.exp(-0.5 * (2 * np.pi * 60 * np.arange(_LPC_ORDER + 1) / RATE) ** 2)
-    autocorrelation[:, 0] = autocorrelation[:, 0] * (1 + 1e-6) + 1e-10  # well-posed in silence too
+    autocorrelation[:, 0] = autocorrelation[:, 0] * (1 + 1e-6) + 1e-10  # well-posed also in silence
     coefficients = np.ones((len(frames), _LPC_ORDER + 1))
     for row, r in zip(coefficients, autocorrelation, strict=True):
         row[1:] = scipy.linalg.solve_toeplitz(r[:-1], -r[1:])
@@ -42,7 +42,7 @@ def _excitation(frames: NDArray[np.float64], n: int, rng: np.random.Generator) -
     correlation = np.fft.irfft(np.abs(np.fft.rfft(centred, 1024)) ** 2)
     lags = np.arange(RATE // 400, RATE // 80)
     strength = correlation[:, lags] / np.maximum(correlation[:, :1], 1e-12) / (1 - lags / frames.shape[1])
-    # Twice the period fits as well as the period itself: prefer the shorter one a little.
+    # Twice the period fits as well as the period itself, so shorter ones are slightly preferred.
     best = np.argmax(strength - 0.04 * np.log2(lags), axis=1)
     is_voiced = scipy.signal.medfilt((strength.max(axis=1) > 0.5).astype(float), 5) > 0
     f0 = np.full(len(frames), 120.0)
@@ -56,7 +56,7 @@ def _excitation(frames: NDArray[np.float64], n: int, rng: np.random.Generator) -
 
 
 def mel_inversion(target: Speaker, seconds: float, rng: np.random.Generator) -> Signal:
-    """Invert a mel spectrogram that is smooth in time, with the phases of Griffin & Lim (IEEE TASSP 32(2), 1984).
+    """Invert a mel spectrogram smoothed in time, with the phases of Griffin & Lim (IEEE TASSP 32(2), 1984).
 
     Lost: the phase, quick movements, and harmonics and noise where a mel band covers several of them.
     """
@@ -64,7 +64,7 @@ def mel_inversion(target: Speaker, seconds: float, rng: np.random.Generator) -> 
     n = len(speech)
     filters = _mel_filters()
     mel = filters / filters.sum(axis=1, keepdims=True) @ np.abs(_stft(speech))
-    # What acoustic models predict moves less than speech does.
+    # Acoustic models predict smoother spectra than those of speech.
     logs = np.log(np.maximum(mel, 1e-4 * mel.max()))
     window = np.hanning(11)[None] / np.hanning(11).sum()
     magnitude = (filters / filters.sum(axis=0)).T @ np.exp(scipy.signal.oaconvolve(logs, window, mode="same", axes=1))
@@ -76,7 +76,7 @@ def mel_inversion(target: Speaker, seconds: float, rng: np.random.Generator) -> 
 
 
 def _stft(signal: Signal) -> NDArray[np.complex128]:
-    """Return the short-time spectrum ``[bins, frames]``; frame t lies around sample t · 128."""
+    """Return the short-time spectrum ``[bins, frames]``; the centre of frame t is sample 128 t."""
     return scipy.signal.stft(signal, nperseg=_STFT_SIZE, noverlap=_STFT_SIZE - _STFT_HOP)[2]
 
 
@@ -95,7 +95,7 @@ def _mel_filters(n_filters: int = 40) -> NDArray[np.float64]:
 
 
 def splicing(target: Speaker, seconds: float, rng: np.random.Generator) -> Signal:
-    """Say it with pieces of 32 ms of the target's other utterances, each the nearest in its log mel spectrum.
+    """Replace pieces of 32 ms by those of another utterance with the nearest log mel spectrum.
 
     Concatenative synthesis (A. Hunt & A. Black, ICASSP 1996). Lost: continuity from piece to piece.
     """

@@ -4,9 +4,9 @@
   python examples/demo_data/make_demo_data.py --output_path data/demo
   LA=data/demo ./preprocess.sh mfcc
 
-No human voice is in it: the 'bona fide' speech comes from a source-filter model of a voice, the
-spoofs are such speech after a vocoder. Error rates on it show that the pipeline works, no more.
-The same sizes give the same files for any --n_jobs; a folder that holds them already is left as it is.
+It contains no human voice: the 'bona fide' speech is made by a source-filter model of a voice, and the
+spoofs are such speech after a vocoder. Error rates on it only show that the pipeline works.
+The same sizes give the same files for any --n_jobs; a finished data set is not made again.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 
 class Split(NamedTuple):
-    """One split: its name, its protocol's ending, and its size."""
+    """Name and size of a split, and the suffix of its protocol."""
 
     name: str
-    ending: str
+    suffix: str
     n_speakers: int
-    n_bonafide: int  # and as many spoofs
+    n_bonafide: int  # also the number of spoofs
 
     def protocol(self, folder: Path) -> Path:
         """Return the path of the CM protocol."""
-        return folder / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{self.name}.{self.ending}.txt"
+        return folder / "ASVspoof2019_LA_cm_protocols" / f"ASVspoof2019.LA.cm.{self.name}.{self.suffix}.txt"
 
 
 class Utterance(NamedTuple):
-    """What is to be said, and where it goes."""
+    """A recording to be made: its path, its line in the protocol, and what determines its samples."""
 
     path: Path
     line: str
@@ -51,7 +51,7 @@ class Utterance(NamedTuple):
 
 
 SPLITS = (Split("train", "trn", 10, 100), Split("dev", "trl", 6, 20), Split("eval", "trl", 12, 100))
-VERSION = 3  # to be raised whenever the signals change
+VERSION = 3  # increase it if the signals change
 ABOUT = "demo_data.json"
 
 
@@ -66,28 +66,28 @@ def build_parser() -> argparse.ArgumentParser:
         nargs=3,
         default=sizes,
         metavar=("TRAIN", "DEV", "EVAL"),
-        help=f"bona fide utterances a split; as many spoofs come with them (default: {' '.join(map(str, sizes))})",
+        help=f"bona fide utterances per split, and the same numbers of spoofs (default: {' '.join(map(str, sizes))})",
     )
     options.add_n_jobs(parser, "processes")
     return parser
 
 
 def make_demo_data(output_path: Path, n_bonafide: Sequence[int], n_jobs: int | None = None) -> None:
-    """Write the data set, unless it is there already.
+    """Write the data set, unless it exists already.
 
     Raises
     ------
     InputError
-        When the folder holds protocols of another origin.
+        If the folder contains protocols of another data set.
     """
     about = {"generator": VERSION, "n_bonafide": list(n_bonafide), "whole": True}
     there = [split.protocol(output_path) for split in SPLITS if split.protocol(output_path).exists()]
     if (output_path / ABOUT).is_file():
         if json.loads((output_path / ABOUT).read_text(encoding="utf-8")) == about and len(there) == len(SPLITS):
-            cli.log(f"{output_path}: holds this data set already; nothing to do")
+            cli.log(f"{output_path}: contains this data set already; nothing to do")
             return
     elif there:
-        raise InputError(f"{there[0]}: of a data set that this script did not make; choose another folder")
+        raise InputError(f"{there[0]}: belongs to a data set that this script did not make; choose another folder")
 
     _write(output_path / ABOUT, json.dumps(about | {"whole": False}))
     plan = {split: list(_plan(split, n, output_path)) for split, n in zip(SPLITS, n_bonafide, strict=True)}
@@ -101,7 +101,7 @@ def make_demo_data(output_path: Path, n_bonafide: Sequence[int], n_jobs: int | N
     for split, utterances in plan.items():
         _write(split.protocol(output_path), "\n".join(utterance.line for utterance in utterances))
     _write(output_path / ABOUT, json.dumps(about))
-    cli.log(f"{output_path}: {len(everything)} utterances of SYNTHETIC speech; one in 2 bona fide")
+    cli.log(f"{output_path}: {len(everything)} utterances of SYNTHETIC speech, half of them bona fide")
 
 
 def _write(path: Path, text: str) -> None:
@@ -122,7 +122,7 @@ def _plan(split: Split, n_bonafide: int, folder: Path) -> Iterator[Utterance]:
     speakers = [draw_speaker(rng) for _ in range(split.n_speakers)]
     attacks = [name for name in ATTACKS if name not in UNSEEN or split.name == "eval"]
     labels = [None] * n_bonafide + rng.permutation(np.resize(attacks, n_bonafide)).tolist()
-    numbers = 1 + rng.permutation(len(labels))  # a low number is no sign of either class
+    numbers = 1 + rng.permutation(len(labels))  # so that numbers do not tell the classes apart
     for i, (number, attack) in enumerate(zip(numbers, labels, strict=True)):
         name = f"LA_{split.name[0].upper()}_{number:07d}"  # the real ids start above a million
         yield Utterance(

@@ -1,8 +1,7 @@
-"""A stand-in for human voices: nonsense syllables from a source-filter model, and a random recording chain.
+"""Synthetic voices: nonsense syllables from a source-filter model, and a random recording chain.
 
-Pulses of the glottis and breath pass a cascade of moving formants, frication noise a moving band-pass beside it
-(D. H. Klatt, JASA 67(3), 1980). Signals are float64 arrays ``[n_samples]`` at `RATE`; whatever is random comes
-from the `numpy.random.Generator` that is given.
+Glottal pulses and breath pass a cascade of moving formants; frication noise passes a moving band-pass in parallel
+(D. H. Klatt, JASA 67(3), 1980). Signals are float64 arrays ``[n_samples]`` at `RATE`.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ RATE = 16000  # Hz
 HOP = 160  # samples, 10 ms: the step of formants, levels and pitch
 N_FFT = 1280  # samples; the narrowest formant (40 Hz) has fallen by 76 dB after so many
 _Z = np.exp(-2j * np.pi * np.fft.rfftfreq(N_FFT))  # z⁻¹ on the unit circle
-_OVERSAMPLING = 4  # a glottal pulse ends in a step, which aliases audibly if drawn at RATE
+_OVERSAMPLING = 4  # a glottal pulse ends in a step, which would alias audibly at RATE
 
 Signal = NDArray[np.float64]
 
 
 class Speaker(NamedTuple):
-    """What stays the same from one utterance of a speaker to the next."""
+    """The constant properties of a speaker."""
 
     f0: float  # middle of the pitch range, in Hz
     liveliness: float  # height of a pitch accent, in octaves
@@ -97,7 +96,7 @@ _PAUSE = Phone(500, 1500, 2500, breath=0.3, seconds=(0.08, 0.25))
 
 
 def speak(speaker: Speaker, seconds: float, rng: np.random.Generator) -> Signal:
-    """Let a speaker say nonsense syllables for about so many seconds; gives a root mean square of 1."""
+    """Return nonsense syllables of about `seconds`, with a root mean square of 1."""
     phones, n_steps = _draw_phones(seconds, rng)
     steps = np.repeat(np.arange(len(phones)), n_steps)
     n = len(steps) * HOP
@@ -113,7 +112,7 @@ def speak(speaker: Speaker, seconds: float, rng: np.random.Generator) -> Signal:
     centre = track(targets[:, 6] * rng.normal(1, 0.08, len(phones)), 0.005)
 
     pulses, opening = _glottis(speaker, _draw_f0(speaker, len(steps), rng), rng)
-    # Breath is strongest while the glottis is open, and is heard between the pulses too.
+    # Breath is strongest while the glottis is open, but not 0 between the pulses.
     source = unit_rms(pulses) * voicing + speaker.breath * breath * rng.normal(size=n) * (0.4 + opening)
     frequencies = np.hstack([formants, np.full((len(formants), 5), np.arange(3500, 8000, 1000))]) * speaker.tract
     cascade = np.ones((len(formants), len(_Z)), complex)
@@ -128,7 +127,7 @@ def speak(speaker: Speaker, seconds: float, rng: np.random.Generator) -> Signal:
 
 
 def _draw_phones(seconds: float, rng: np.random.Generator) -> tuple[list[Phone], list[int]]:
-    """Draw syllables until they last so long; return the phones and their lengths in steps."""
+    """Draw syllables of at least `seconds`; return the phones and their lengths in steps."""
     consonants = list(_CONSONANTS.values())
     phones: list[Phone] = []
     n_steps: list[int] = []
@@ -144,7 +143,7 @@ def _draw_phones(seconds: float, rng: np.random.Generator) -> tuple[list[Phone],
 
 
 def _draw_f0(speaker: Speaker, n_steps: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a pitch contour in Hz: it sinks slowly, with accents."""
+    """Draw a slowly falling pitch contour with accents, in Hz."""
     time = np.arange(n_steps) * HOP / RATE
     octaves = 0.1 - 0.12 * time
     for accent in np.arange(rng.uniform(0, 0.5), time[-1], 0.55):
@@ -219,11 +218,11 @@ def unit_rms(signal: Signal) -> Signal:
 def record(speech: Signal, rng: np.random.Generator) -> Signal:
     """Send speech through a random room, microphone, noise floor and level.
 
-    Both classes pass through it, with the same distributions, so that none of these, nor the silence around the
-    speech, tells one class from the other. The result lies within ±0.95.
+    All have the same distributions in both classes, like the silence around the speech, so that none of them
+    tells the classes apart. The result is within ±0.95.
     """
     lead, trail = (rng.uniform(0.05, 0.25, 2) * RATE).astype(int)
-    # A voice sets in and dies away. Done here, for what a vocoder smears over the ends would tell it.
+    # Fade in and out here, since what a vocoder smears over the ends would give it away.
     fade = np.interp(np.arange(len(speech)), [0, 320, len(speech) - 960, len(speech)], [0, 1, 1, 0])
     signal = np.pad(speech * fade, (lead, trail))
     decay = rng.uniform(0.08, 0.25)  # of the room: s for 60 dB

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""List a folder of recordings, sorted into bonafide/ and spoof/, as train.csv and test.csv.
+"""Divide a folder of recordings, sorted into bonafide/ and spoof/, into train.csv and test.csv.
 
   python examples/own_data/make_lists.py ~/recordings --output_path own_data
   python examples/own_data/make_lists.py ~/recordings --output_path own_data --test_share 0.5
 
-Folders below bonafide/ are taken for speakers: each goes into one of the two lists as a whole, for a model
-that has heard the test's speakers looks better than it is. Folders below spoof/ are taken for attacks, and
-those in them that bear a speaker's name (spoof/ATTACK/SPEAKER/) go where the speaker goes; of the other spoofs
-of each attack some go into either list. The lists are for you to look at and to change: CSV files with a line
-a recording.
+Folders in bonafide/ are speakers. Each goes into one list as a whole, since error rates on speakers of the
+training set are too low. Folders in spoof/ are attacks. Their folders with the name of a speaker
+(spoof/ATTACK/SPEAKER/) go into the list of this speaker; the other spoofs of each attack are divided between the
+lists. Check and change the lists as you like: they are CSV files with one line per recording.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.files import replace_when_whole
+from countermeasure.speech.places import is_recording
 from countermeasure.trials.lines import BONAFIDE, SPOOF
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au", ".caf"}
 LISTS = ("train", "test")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the script's argument parser."""
     parser = cli.parser(__doc__)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="with bonafide/ and spoof/ in it")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that contains bonafide/ and spoof/")
     parser.add_argument("--output_path", type=Path, required=True, metavar="DIR", help="folder for the two lists")
     parser.add_argument(
         "--test_share",
         type=float,
         default=0.3,
         metavar="X",
-        help="share of the test, above 0 and below 1 (default: 0.3)",
+        help="share of the recordings in test.csv, above 0 and below 1 (default: 0.3)",
     )
     return parser
 
@@ -55,7 +54,7 @@ def make_lists(folder: Path, output_path: Path, test_share: float) -> None:
     lists = dict(zip(speakers, shares(len(speakers), test_share), strict=True)) if len(speakers) > 1 else {}
     rows: dict[str, list[tuple[str, str, str, str]]] = {name: [] for name in LISTS}
     for label, recordings in ((BONAFIDE, human), (SPOOF, spoofs)):
-        loose: defaultdict[str, list[Recording]] = defaultdict(list)  # by attack; of speakers without a list
+        loose: defaultdict[str, list[Recording]] = defaultdict(list)  # by attack or speaker
         for recording in recordings:
             speaker = next((name for name in recording.folders if name and name in lists), None)
             if speaker is None:
@@ -75,7 +74,7 @@ def make_lists(folder: Path, output_path: Path, test_share: float) -> None:
 
 
 class Recording(NamedTuple):
-    """A file, its path relative to the folder of all, and the folders below bonafide/ or spoof/ that it is in."""
+    """A path relative to the given folder, and the names of the folders below bonafide/ or spoof/ on the way to it."""
 
     file: str
     folders: list[str]
@@ -83,24 +82,24 @@ class Recording(NamedTuple):
     @classmethod
     def below(cls, folder: Path, label: str) -> list[Recording]:
         """Return the recordings of a class."""
-        paths = sorted(path for path in (folder / label).rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = sorted(path for path in (folder / label).rglob("*") if is_recording(path.name))
         if not paths:
             raise InputError(f"{folder / label}: no recordings; sort them into {BONAFIDE}/ and {SPOOF}/ of one folder")
         return [cls(path.relative_to(folder).as_posix(), [*path.relative_to(folder).parts[1:-1]]) for path in paths]
 
     @property
     def group(self) -> str:
-        """The first of the folders, empty where there is none."""
+        """The first of the folders: a speaker or an attack; empty without folders."""
         return self.folders[0] if self.folders else ""
 
     def row(self, label: str, speaker: str) -> tuple[str, str, str, str]:
-        """Return the recording's line: file, label, speaker, attack."""
+        """Return a line of a list: file, label, speaker, attack."""
         attack = self.group if label == SPOOF and self.group != speaker else ""
         return self.file, label, speaker, attack
 
 
 def shares(n: int, test_share: float) -> list[str]:
-    """Return which list each of `n` things goes into: about `test_share` of them, evenly spaced, the test's."""
+    """Return the list for each of `n` items: about `test_share` of them, evenly spaced, go into the test."""
     return [LISTS[int((i + 1) * test_share + 0.5) > int(i * test_share + 0.5)] for i in range(n)]
 
 
