@@ -481,6 +481,8 @@ def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
     signal[24000:24080] += 0.5
     models = Chain([work / "model" / "mfcc"])
     score = models.score([signal])
+    assert score.are_own
+    assert not Chain([work / "model" / FILES]).score([signal]).are_own  # of the frame-level fusion below it
     frame_picture.draw(tmp_path / "a.png", "a$b$.wav", signal, 16000, score.frames, score.window, 0.0)
     above, below, _ = drawn[0].axes
     (image,) = below.get_images()
