@@ -132,10 +132,10 @@ def _warn(what: str, doubt: str) -> None:
 
 
 class _Listener:
-    """Passes a recording on in pieces; notes its length, range and beginning."""
+    """Passes a recording on in pieces; notes its length, its beginning, and whether all samples are the same."""
 
     def __init__(self) -> None:
-        self.n, self.low, self.high = 0, math.inf, -math.inf
+        self.n, self.first, self.is_constant = 0, 0.0, True
         self.beginning = np.empty(0, np.float32)  # resampled
 
     def pieces(self, stream: audio.Stream, rate: int) -> Iterator[NDArray[np.float32]]:
@@ -147,8 +147,10 @@ class _Listener:
 
     def _original(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         for piece in pieces:
+            if not self.n:
+                self.first = piece[0]
             self.n += len(piece)
-            self.low, self.high = min(self.low, float(piece.min())), max(self.high, float(piece.max()))
+            self.is_constant = self.is_constant and bool((piece == self.first).all())
             yield piece
 
     def lacks_upper_half(self) -> bool:
@@ -240,7 +242,7 @@ class Detector:
         listener = _Listener()
         with audio.stream(path) as stream:
             score = self.models.score(listener.pieces(stream, self.models.rate))
-        if listener.low == listener.high:
+        if listener.is_constant:
             raise InputError(f"{path}: digital silence (all samples are the same); there is nothing to judge")
         doubts = list(_doubts(stream, listener, self.models))
         unlike = [folder for folder, lowest in self._lowest.items() if score.log_likelihoods[folder] < lowest]
