@@ -304,7 +304,7 @@ def test_doors_need_no_numpy_and_types_neither_spafe_nor_scipy_signal():
 def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
     signal = np.tile(speech, 14)[:-77]
     whole = features.extract(signal, 16000, [name])[name]
-    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    monkeypatch.setattr(features, "BLOCKS_AT_ONCE", 2)
     for cuts in ([], [1, 5000, 5001, 90000]):
         pieces = [found[name] for found in features.extract_pieces(np.split(signal, cuts), 16000, [name])]
         assert len(pieces) == 1 if name.startswith("pncc") or name.endswith("-cmvn") else len(pieces) >= 2
@@ -313,7 +313,7 @@ def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
 
 @pytest.mark.parametrize("n", [1, 479, 480, 96 * 240 + 240, (3 * 96 - 1) * 240 + 480, (3 * 96 - 1) * 240 + 481])
 def test_pieces_at_the_edges(rng, monkeypatch, n):
-    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    monkeypatch.setattr(features, "BLOCKS_AT_ONCE", 2)
     signal = rng.normal(size=n).astype(np.float32) * 0.1
     names = ["mfcc", "lfcc", "lfcc@0-4000"]
     whole = features.extract(signal, 16000, names)
@@ -326,7 +326,7 @@ def test_pieces_at_the_edges(rng, monkeypatch, n):
     "names", [["silence", "mfcc"], ["silence"], ["pncc", "silence"], ["lfcc-cmvn", "silence", "mfcc"]]
 )
 def test_silence_is_measured_over_the_whole(speech, rng, monkeypatch, names):
-    monkeypatch.setattr(features, "PIECE", 2 * 96)
+    monkeypatch.setattr(features, "BLOCKS_AT_ONCE", 2)
     quiet = rng.normal(size=3000) * 1e-4
     signal = np.concatenate([quiet, np.tile(speech, 14), quiet[:2000]]).astype(np.float32)
     whole = features.extract(signal, 16000, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -12,12 +13,11 @@ from numpy.typing import DTypeLike, NDArray
 from countermeasure.errors import InputError
 from countermeasure.features import types
 from countermeasure.features.cepstra import KERNELS, OVER_TIME
-from countermeasure.features.spectra import FRAMES_PER_BLOCK, Matrix, blocks
+from countermeasure.features.spectra import Matrix, blocks
 from countermeasure.features.types import N_CEPSTRA, FeatureType
 from countermeasure.speech.silence import Meter
 
-# Frames computed at a time. A multiple of the block size, so that blocks are the same as without pieces.
-PIECE = 100 * FRAMES_PER_BLOCK
+BLOCKS_AT_ONCE = 100  # features are computed for so many blocks at a time
 _REACH = 4  # frames on each side on which ΔΔ depends
 
 _Signal = NDArray[np.floating]
@@ -140,36 +140,20 @@ def _key(entry: FeatureType, rate: int) -> _Key:
 def _rows(
     pieces: Iterable[_Signal], rate: int, entries: Sequence[FeatureType], dtype: np.dtype
 ) -> Iterator[dict[_Key, Matrix]]:
-    """Yield what the kernels of the types compute, `PIECE` frames at a time."""
+    """Yield what the kernels of the types compute, for `BLOCKS_AT_ONCE` blocks at a time."""
     (window,) = {entry.window for entry in entries if entry.window}
-    length, hop = window.samples(rate)
-    if hop < 1:
+    if window.samples(rate)[1] < 1:
         raise InputError(f"its sampling rate of {rate} Hz is too low for frames of {window.length} s")
     keys = list(dict.fromkeys(_key(entry, rate) for entry in entries))
-    for signal in _cut(pieces, length, hop):
+    found = blocks(pieces, rate, window, dtype)
+    for first in found:
         rows: dict[_Key, list[Matrix]] = {key: [] for key in keys}
         with np.errstate(over="ignore", invalid="ignore"):  # `_framed` refuses such features
-            for block in blocks(signal, rate, window, dtype):
+            for block in chain([first], islice(found, BLOCKS_AT_ONCE - 1)):
                 for key in keys:
                     method, low, high = key
                     rows[key].append(KERNELS[method](block, (low, high)))
         yield {key: _joined(parts) for key, parts in rows.items()}
-
-
-def _cut(pieces: Iterable[_Signal], length: int, hop: int) -> Iterator[_Signal]:
-    """Yield a signal in pieces of `PIECE` frames, the last one with the rest."""
-    n_samples = (PIECE - 1) * hop + length
-    held: list[_Signal] = []
-    is_first = True
-    for piece in pieces:
-        held.append(piece)
-        while sum(map(len, held)) >= n_samples:
-            signal = _joined(held)
-            yield signal[:n_samples]
-            held, is_first = [signal[PIECE * hop :]], False
-    signal = _joined(held)
-    if is_first or len(signal) >= length:
-        yield signal
 
 
 def _cepstra(rows: Matrix, entry: FeatureType) -> Matrix:

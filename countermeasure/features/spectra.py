@@ -5,7 +5,7 @@ spafe 0.3.3 defines the numbers. Each frame is transformed once, with a real FFT
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -104,20 +104,29 @@ class Block:
         return filter_bank(bank, self.n_fft, self.rate, band, power.dtype, tilted)(power)
 
 
-def blocks(signal: NDArray[np.floating], rate: int, window: Window, dtype: DTypeLike) -> Iterator[Block]:
+def blocks(pieces: Iterable[NDArray[np.floating]], rate: int, window: Window, dtype: DTypeLike) -> Iterator[Block]:
     """Yield the frames of a signal in blocks; a signal shorter than one window is padded with zeros.
 
     Parameters
     ----------
-    signal : array [n_samples]
+    pieces : iterable of array [n]
+        The signal, divided anywhere.
     rate, window, dtype
         See `Block`.
     """
     length, hop = window.samples(rate)
-    if len(signal) < length:
-        signal = np.concatenate([signal, np.zeros(length - len(signal), signal.dtype)])
-    for start in range(0, len(signal) - length + 1, FRAMES_PER_BLOCK * hop):
-        yield Block(signal[start : start + (FRAMES_PER_BLOCK - 1) * hop + length], rate, window, dtype)
+    n_samples = (FRAMES_PER_BLOCK - 1) * hop + length
+    is_first = True
+    rest: NDArray[np.floating] = np.empty(0)
+    for piece in pieces:
+        rest = np.concatenate([rest, piece]) if len(rest) else piece
+        while len(rest) >= n_samples:
+            yield Block(rest[:n_samples], rate, window, dtype)
+            rest, is_first = rest[FRAMES_PER_BLOCK * hop :], False
+    if is_first and len(rest) < length:
+        rest = np.concatenate([rest, np.zeros(length - len(rest), rest.dtype)])
+    if len(rest) >= length:
+        yield Block(rest, rate, window, dtype)
 
 
 class FilterBank:
