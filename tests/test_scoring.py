@@ -190,10 +190,10 @@ def train_on(place, change):
 
 def test_features_of_another_scale_are_an_error_with_its_likely_cause(place):
     models = train_on(place, lambda array: (array - array.mean(axis=0)) / 100)
-    with pytest.raises(InputError, match=r"dev-mfcc\.pkl: a typical log-likelihood is .* nats a frame below .*-cmvn"):
+    with pytest.raises(InputError, match=r"dev-mfcc\.pkl: a typical log-likelihood is .* nats per frame below .*-cmvn"):
         score(place, **models)
     assert not (place / "scores.txt").exists()
-    with pytest.raises(InputError, match="nats a frame below"):
+    with pytest.raises(InputError, match="nats per frame below"):
         scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "trained", "x", place / "out", n_jobs=1)
     assert not list((place / "out").rglob("*.pkl"))
 

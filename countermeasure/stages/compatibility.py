@@ -172,7 +172,7 @@ def check_likelihoods(pair: Pair, offsets: np.ndarray, table: Table) -> None:
     middle = float(np.median(offsets))
     if middle < -_ABSURD:
         raise InputError(
-            f"{', '.join(map(str, table.paths))}: a typical log-likelihood is {-middle:,.0f} nats a frame below that "
+            f"{', '.join(map(str, table.paths))}: a typical log-likelihood is {-middle:,.0f} nats per frame below that "
             "of the models' own training data: the list holds other features, for instance of another library, or "
             "normalised ones (-cmvn) for models of plain ones; make the list as the models' was made"
         )

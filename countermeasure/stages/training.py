@@ -182,9 +182,9 @@ def _by_rows(options: TrainingOptions, n_rows: dict[str, int]) -> TrainingOption
     if options.n_components is not None:
         return options
     label = min(n_rows, key=n_rows.__getitem__)
-    n_components = min(MOST_COMPONENTS, max(1, n_rows[label] // ROWS_PER_COMPONENT))
+    n_components = min(MOST_COMPONENTS, n_rows[label] // ROWS_PER_COMPONENT) or 1
     cli.log(
-        f"{n_components} component{'s' * (n_components > 1)} a class: {MOST_COMPONENTS} at most, and of the "
+        f"{n_components} component{'s' * (n_components > 1)} per class: {MOST_COMPONENTS} at most, and of the "
         f"{n_rows[label]:,} {label} rows {ROWS_PER_COMPONENT} for each (--n_components N for another number)"
     )
     return replace(options, n_components=n_components)
