@@ -12,18 +12,15 @@ def wrapped(samples):
     return (np.asarray(samples) + 32768) % 65536 - 32768
 
 
-def write(path, samples, rate=16000, md5=None):
-    """Write integers as FLAC of 16 bits: each block with its first sample in full, then differences in Rice code."""
-    samples = np.asarray(samples)
+def content(samples, md5=None):
+    """Return integers as FLAC of 16 bits at 16 kHz: each block's first sample, then differences in Rice code."""
     digest = hashlib.md5(wrapped(samples).astype("<i2").tobytes()).digest() if md5 is None else md5
-    about = f"{BLOCK:016b}{BLOCK:016b}{0:048b}{rate:020b}{0:03b}{15:05b}{len(samples):036b}"
-    frames = [_frame(number, samples[i : i + BLOCK], rate) for number, i in enumerate(range(0, len(samples), BLOCK))]
-    path.write_bytes(b"fLaC\x80\0\0\x22" + _bytes(about) + digest + b"".join(frames))
+    about = f"{BLOCK:016b}{BLOCK:016b}{0:048b}{16000:020b}{0:03b}{15:05b}{len(samples):036b}"
+    frames = [_frame(number, samples[i : i + BLOCK]) for number, i in enumerate(range(0, len(samples), BLOCK))]
+    return b"fLaC\x80\0\0\x22" + _bytes(about) + digest + b"".join(frames)
 
 
-def _frame(number, samples, rate):
-    assert number < 128
-    assert rate == 16000
+def _frame(number, samples):
     # Fixed block size, its length in 16 bits at the end, 16 kHz, one channel, 16 bits a sample.
     head = _bytes(f"{0b1111111111111000:016b}{7:04b}{5:04b}{0:04b}{4:03b}0{number:08b}{len(samples) - 1:016b}")
     head += bytes([_crc(head, 8, 0x07)])

@@ -29,14 +29,13 @@ def decoder(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize(("name", "subtype"), [("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "FLOAT")])
-@pytest.mark.parametrize("rate", [8000, 44100])
-def test_reads_samples_and_rate_exactly(tmp_path, signal, name, subtype, rate):
-    soundfile.write(tmp_path / name, signal, rate, subtype)
-    recording = audio.read(tmp_path / name)
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_reads_samples_and_rate_exactly(tmp_path, signal, subtype):
+    soundfile.write(tmp_path / "a.wav", signal, 44100, subtype)
+    recording = audio.read(tmp_path / "a.wav")
     assert recording.signal.dtype == np.float32
     np.testing.assert_array_equal(recording.signal, signal)
-    assert recording[1:] == (rate, 1, None)
+    assert recording[1:] == (44100, 1, None)
 
 
 @pytest.mark.parametrize(("subtype", "n_bits"), [("PCM_S8", 8), ("PCM_16", 16), ("PCM_24", 24)])
@@ -68,13 +67,11 @@ def test_damaged_flac_is_refused_or_read_as_what_it_was(tmp_path, rng, decoder):
     soundfile.write(path, 0.1 * rng.normal(size=5000), 16000)
     good = path.read_bytes()
     whole, taken = audio.read(path), 0
-    for _ in range(200):
+    for end in [100, len(good)] * 30:  # in the comments at the beginning, or anywhere
         content = bytearray(good)
         # The first 42 bytes promise rate and length, which nothing in a FLAC file confirms.
-        for place in rng.integers(42, len(content), size=rng.integers(1, 4)):
+        for place in rng.integers(42, end, size=2):
             content[place] = rng.integers(256)
-        if rng.random() < 0.2:
-            content = content[: rng.integers(len(content))]
         path.write_bytes(content)
         try:
             recording = audio.read(path)
@@ -82,43 +79,35 @@ def test_damaged_flac_is_refused_or_read_as_what_it_was(tmp_path, rng, decoder):
             continue
         taken += 1
         np.testing.assert_array_equal(recording.signal, whole.signal)
-    assert 0 < taken < 160
+    assert 0 < taken < 45
 
 
-@pytest.fixture
-def overflowing(rng):
-    samples = rng.integers(-32700, 32700, size=300_000) // 8
-    samples[[5, 70_000, 299_999]] = 32768
-    return samples
+@pytest.fixture(scope="module")
+def overflowing():
+    """Return 16-bit samples with some beyond the range, and the bytes of a FLAC file of them."""
+    samples = np.random.default_rng(0).integers(-32700, 32700, size=70_000) // 8
+    samples[[5, 66_000, 69_999]] = 32768
+    return samples, overflowing_flac.content(samples)
 
 
 @needs_miniaudio
 @pytest.mark.parametrize("md5", [None, bytes(16), b"some other bytes"])
 def test_flac_beyond_its_bits_wraps_around(tmp_path, overflowing, md5):
+    samples, content = overflowing
     path = tmp_path / "a.flac"
-    overflowing_flac.write(path, overflowing, md5=md5)
+    path.write_bytes(content if md5 is None else content[:26] + md5 + content[42:])
     recording = audio.read(path)
-    np.testing.assert_array_equal(recording.signal, overflowing_flac.wrapped(overflowing) / 32768)
+    np.testing.assert_array_equal(recording.signal, overflowing_flac.wrapped(samples) / 32768)
     assert recording.md5_matches is not (md5 == b"some other bytes")
 
 
 @needs_miniaudio
 def test_flac_beyond_its_bits_is_refused_where_it_is_damaged(tmp_path, overflowing):
-    path = tmp_path / "a.flac"
-    overflowing_flac.write(path, overflowing)
-    content = bytearray(path.read_bytes())
+    path, (_, content) = tmp_path / "a.flac", overflowing
     for damaged in (content[: len(content) // 2], content[:-9000] + b"\0" * 40 + content[-8960:]):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"a\.flac: is cut short or damaged \(.* of 300,000 samples"):
+        with pytest.raises(InputError, match=r"a\.flac: is cut short or damaged \(.* of 70,000 samples"):
             audio.read(path)
-
-
-@pytest.mark.parametrize("decoder", ["libsndfile"], indirect=True)
-def test_names_the_decoder_that_is_missing(tmp_path, decoder, overflowing):
-    path = tmp_path / "a.flac"
-    overflowing_flac.write(path, overflowing)
-    with pytest.raises(InputError, match=r"a\.flac: .*flac decoder.*pip install miniaudio.*ASVspoof 2021"):
-        audio.read(path)
 
 
 @needs_miniaudio
@@ -134,25 +123,15 @@ def test_reads_all_of_asvspoof_2021():
     assert (found.count(None), found.count(True), found.count(False)) in [(15, 10, 7), (32, 0, 0)]
 
 
-def test_a_promise_of_hours_takes_no_memory(tmp_path, signal, decoder):
-    path = tmp_path / "a.flac"
-    soundfile.write(path, signal, 16000)
-    content = bytearray(path.read_bytes())
-    content[21] |= 0xF  # of the 36 bits of the number of samples, the first four
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.flac: (is cut short|cannot be read)"):
-        audio.read(path)
-
-
 def test_finds_the_very_name_then_flac_then_wav(tmp_path):
     (tmp_path / "LA_1.wav").touch()
     assert audio.find(tmp_path, "LA_1") == tmp_path / "LA_1.wav"
-    for name in ("LA_1.flac", "a.wav", "a.wav.flac", "b", "b.flac", "C:a.flac", "caf\udce9.flac"):
+    for name in ("LA_1.flac", "a.wav", "a.wav.flac", "b", "b.flac", "c", "caf\udce9.flac"):
         (tmp_path / name).touch()
     assert audio.find(tmp_path, "LA_1") == tmp_path / "LA_1.flac"
     assert audio.find(tmp_path, "a.wav") == tmp_path / "a.wav"
     assert audio.find(tmp_path, "b") == tmp_path / "b.flac"
-    assert audio.find(tmp_path, "C:a") == tmp_path / "C:a.flac"
+    assert audio.find(tmp_path, "c") == tmp_path / "c"
     assert audio.find(tmp_path, "caf\udce9") == tmp_path / "caf\udce9.flac"
 
 
@@ -191,16 +170,15 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("kind", "subtype", "endian"), FORMATS)
-@pytest.mark.parametrize("name", ["a.wav", "a.sound"])
-def test_refuses_recordings_that_are_cut_short_whatever_their_name(tmp_path, rng, kind, subtype, endian, name):
-    path = tmp_path / name
+def test_refuses_recordings_that_are_cut_short_whatever_their_name(tmp_path, rng, kind, subtype, endian):
+    path = tmp_path / "a.sound"
     soundfile.write(path, 0.1 * rng.normal(size=10_001), 16000, subtype, endian, format=kind)
     whole = path.read_bytes()
     assert len(audio.read(path).signal) == 10_001
     ends = [] if kind == "CAF" else [len(whole) - 1]  # libsndfile takes a CAF that lacks its last bytes
     for n_bytes in (len(whole) // 10, len(whole) // 2, *ends):
         path.write_bytes(whole[:n_bytes])
-        with pytest.raises(InputError, match=rf"{name}: (is cut short|cannot be read)"):
+        with pytest.raises(InputError, match=r"a\.sound: (is cut short|cannot be read)"):
             audio.read(path)
 
 
@@ -214,10 +192,11 @@ def test_reads_wav_of_unknown_length(tmp_path, signal):
 
 
 def test_refuses_samples_that_are_not_finite(tmp_path):
-    for value in (np.nan, np.inf):
-        soundfile.write(tmp_path / "a.wav", np.array([0.0, 0.1, value], np.float32), 16000, "FLOAT")
-        with pytest.raises(InputError, match=r"a\.wav: sample 2 is not a finite number"):
-            audio.read(tmp_path / "a.wav")
+    samples = np.zeros(300_000, np.float32)
+    samples[[299_000, 299_001]] = np.nan, np.inf
+    soundfile.write(tmp_path / "a.wav", samples, 16000, "FLOAT")
+    with pytest.raises(InputError, match=r"a\.wav: sample 299000 is not a finite number"):
+        audio.read(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])

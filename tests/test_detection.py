@@ -84,9 +84,9 @@ def test_flac_that_libsndfile_refuses_is_judged(work, capsys, tmp_path, recordin
     pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
     signal = np.round(32768 * soundfile.read(recordings[0])[0]).astype(int)
     signal[len(signal) // 2] = 32768
-    overflowing_flac.write(tmp_path / "a.flac", signal)
+    (tmp_path / "a.flac").write_bytes(overflowing_flac.content(signal))
     soundfile.write(tmp_path / "a.wav", overflowing_flac.wrapped(signal).astype(np.int16), 16000)
-    overflowing_flac.write(tmp_path / "b.flac", signal, md5=b"some other bytes")
+    (tmp_path / "b.flac").write_bytes(overflowing_flac.content(signal, md5=b"some other bytes"))
     found = detect(capsys, work / "model" / "mfcc", tmp_path, output="json")
     flac, wav, other = objects(found.out)
     assert flac["llr"] == wav["llr"] == other["llr"]
@@ -113,7 +113,7 @@ def test_the_whole_of_a_long_recording_is_the_list_of_it(work, capsys, tmp_path,
         return [json.loads(line)["llr"] for line in lines]
 
     whole = llrs()
-    monkeypatch.setattr(features, "PIECE", 96)
+    monkeypatch.setattr(features, "BLOCKS_AT_ONCE", 1)
     monkeypatch.setattr("countermeasure.speech.audio._PIECE", 5000)
     assert llrs() == pytest.approx(whole, rel=1e-7, abs=2e-6)
 
@@ -134,7 +134,7 @@ def test_variants_are_scored_as_their_lists_are(work, capsys, tmp_path, monkeypa
     train_fusion(tmp_path / "scores" / "train", fusion, options)
     score_fusion(tmp_path / "scores" / "eval", *model_files(fusion), protocol, tmp_path / "scores.txt")
     expected = [float(line.split()[-1]) for line in (tmp_path / "scores.txt").read_text().splitlines()]
-    monkeypatch.setattr(features, "PIECE", 96)
+    monkeypatch.setattr(features, "BLOCKS_AT_ONCE", 1)
     found = [each["llr"] for each in objects(detect(capsys, fusion, audio, output="json").out)]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 

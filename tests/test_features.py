@@ -83,45 +83,33 @@ def test_every_method_has_a_function_and_a_reference():
 
 
 def test_a_type_does_not_depend_on_the_others_of_the_call(speech):
-    names = types.names()
+    names = [*types.names(), "lfcc-cmvn", "lfcc@0-4000"]
     together = features.extract(speech, 16000, names)
     assert list(together) == names
-    for name in names:
+    for name in ("silence", "mfcc", "mfcc-25", "lfcc", "lfcc-cmvn", "psrcc"):
         np.testing.assert_array_equal(features.extract(speech, 16000, [name])[name], together[name])
 
 
 def test_silence_is_a_row_of_two():
     signal = np.concatenate([np.zeros(1024), np.full(2048, 0.1), np.zeros(2048)])
-    for dtype in ("float32", "float64"):
-        found = features.extract(signal, 16000, ["silence"], dtype)["silence"]
-        assert found.dtype == dtype
-        np.testing.assert_array_equal(found, [[768, 2048]])
+    found = features.extract(signal, 16000, ["silence"], "float64")["silence"]
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, [[768, 2048]])
 
 
 @pytest.mark.parametrize("name", FRAME_LEVEL)
-def test_shorter_than_a_window_is_one_frame_filled_with_zeros(speech, name):
-    length = 400 if name.endswith("-25") else 480
-    for n in (1, length - 1):
-        short = speech[:n]
-        padded = np.concatenate([short, np.zeros(length - n, np.float32)])
-        found = features.extract(short, 16000, [name])[name]
-        assert found.shape == (1, 60)
-        assert np.isfinite(found).all()
-        np.testing.assert_array_equal(found, features.extract(padded, 16000, [name])[name])
-        assert types.is_padded(name, n, 16000)
-    assert not types.is_padded(name, length, 16000)
-    np.testing.assert_allclose(
-        features.extract(padded, 16000, [name], "float64")[name], reference(name, padded, 16000), rtol=1e-6, atol=1e-7
-    )
-
-
-@pytest.mark.parametrize("name", FRAME_LEVEL)
-def test_exactly_one_window_is_one_frame(speech, name):
+def test_a_window_is_one_frame_and_less_is_padded_with_zeros(speech, name):
     length = 400 if name.endswith("-25") else 480
     whole = features.extract(speech[:length], 16000, [name])[name]
     assert whole.shape == (1, 60)
     np.testing.assert_array_equal(whole[:, 20:], 0)
     np.testing.assert_array_equal(features.extract(speech[: length + 1], 16000, [name])[name], whole)
+    assert not types.is_padded(name, length, 16000)
+    for n in (1, length - 1):
+        padded = np.concatenate([speech[:n], np.zeros(length - n, np.float32)])
+        found = features.extract(speech[:n], 16000, [name], "float64")[name]
+        np.testing.assert_allclose(found, reference(name, padded, 16000), rtol=1e-6, atol=1e-7)
+        assert types.is_padded(name, n, 16000)
 
 
 @pytest.mark.parametrize("name", ["mfcc", "imfcc", "lfcc", "ngcc", "bfcc"])
@@ -141,74 +129,38 @@ def test_silent_constant_and_clipped_signals(speech, name):
         assert np.isfinite(features.extract(signal, 16000, [name])[name]).all()
 
 
-def test_too_large_samples_are_refused():
-    signal = np.full(4000, 1e30, np.float32)
-    with pytest.raises(InputError, match="mfcc features are not finite"):
-        features.extract(signal, 16000, ["mfcc"])
-
-
-def test_too_low_a_rate_is_refused():
-    with pytest.raises(InputError, match="sampling rate of 50 Hz is too low"):
-        features.extract(np.zeros(100, np.float32), 50, ["mfcc"])
-
-
-def test_unknown_types_are_refused_with_the_known_ones():
-    for call in (types.window, lambda name: features.extract(np.zeros(1000), 16000, [name])):
-        with pytest.raises(
-            InputError, match=r"no feature type 'mfc'; there are mfcc imfcc .*silence.*-25.*-cmvn.*@LOW-HIGH"
-        ):
-            call("mfc")
-
-
 @pytest.mark.parametrize(
-    "name",
+    ("names", "rate", "level", "complaint"),
     [
-        "silence-25",
-        "silence-cmvn",
-        "lfcc-cmvn-25",
-        "lfcc@0-4000-cmvn",
-        "lfcc-",
-        "lfcc-cmvn-cmvn",
-        "LFCC",
-        "",
-        "lfcc-30",
+        (["mfcc"], 16000, 1e30, "mfcc features are not finite"),
+        (["mfcc"], 50, 0.1, "sampling rate of 50 Hz is too low"),
+        (["cqcc"], 400, 0.1, "sampling rate of 400 Hz is too low for cqcc"),
+        (["cqcc"], 99, 0.1, "sampling rate of 99 Hz is too low for cqcc"),
+        (["mfcc", "lfcc@4000-9000"], 16000, 0.1, "lfcc@4000-9000: its band ends above 8000 Hz"),
+        (["mfcc@2000-2010"], 16000, 0.1, "2000 to 2010 Hz is too narrow a band for 70 mel filters"),
     ],
 )
-def test_suffixes_have_an_order_and_silence_has_none(name):
-    with pytest.raises(InputError, match=r"no feature type|is no band"):
-        types.window(name)
-    assert not types.is_name(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("lfcc@4000-0", "'4000-0' is no band; give the lowest and the highest frequency in whole Hz"),
-        ("lfcc@4000-4000", "is no band"),
-        ("lfcc@4000", "is no band"),
-        ("lfcc@0-4k", "is no band"),
-        ("lfcc@-1-4000", "is no band"),
-        ("lfcc@0-04000", "is no band"),
-        ("lfcc@", "is no band"),
-        ("cqcc@0-4000", "cqcc has no filter bank"),
-        ("lpcc-25-cmvn@0-4000", "lpcc has no filter bank"),
-    ],
-)
-def test_bands_that_are_none(name, complaint):
+def test_what_a_type_cannot_be_computed_of(names, rate, level, complaint):
     with pytest.raises(InputError, match=complaint):
-        types.window(name)
+        features.extract(np.full(4000, level, np.float32), rate, names)
 
 
-def test_a_band_that_does_not_fit_the_recording(speech):
-    for call in (
-        lambda: features.extract(speech, 16000, ["mfcc", "lfcc@4000-9000"]),
-        lambda: list(features.extract_pieces([speech], 16000, ["lfcc@4000-9000"])),
-        lambda: types.settings("lfcc@4000-9000", 16000),
-    ):
-        with pytest.raises(InputError, match="lfcc@4000-9000: its band ends above 8000 Hz"):
-            call()
-    with pytest.raises(InputError, match="2000 to 2010 Hz is too narrow a band for 70 mel filters"):
-        features.extract(speech, 16000, ["mfcc@2000-2010"])
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (
+            ["mfc", "LFCC", "", "lfcc-", "lfcc-30", "silence-25", "silence-cmvn", "lfcc-cmvn-25"],
+            "no feature type .*mfcc",
+        ),
+        (["lfcc@4000-0", "lfcc@1-1", "lfcc@4000", "lfcc@0-4k", "lfcc@0-04000", "lfcc@", "lfcc@0-1-cmvn"], "is no band"),
+        (["cqcc@0-4000", "lpcc-25-cmvn@0-4000"], "has no filter bank"),
+    ],
+)
+def test_names_of_no_type(names, complaint):
+    for name in names:
+        with pytest.raises(InputError, match=complaint):
+            types.window(name)
+        assert not types.is_name(name)
 
 
 def by_hand(cepstra):
@@ -219,14 +171,11 @@ def by_hand(cepstra):
     return np.hstack([static, row_deltas(static), row_deltas(row_deltas(static))])
 
 
-@pytest.mark.parametrize("name", ["lfcc", "psrcc", "pncc", "lfcc-25"])
+@pytest.mark.parametrize("name", ["lfcc", "pncc", "lfcc-25"])
 def test_cmvn_normalises_the_cepstra_of_a_recording(speech, name):
     plain = features.extract(speech, 16000, [name], "float64")[name]
     found = features.extract(speech, 16000, [name, f"{name}-cmvn"], "float64")[f"{name}-cmvn"]
     np.testing.assert_allclose(found, by_hand(plain[:, :20]), rtol=0, atol=1e-9)
-    in_single = features.extract(speech, 16000, [f"{name}-cmvn"])[f"{name}-cmvn"]
-    plain_in_single = features.extract(speech, 16000, [name])[name]
-    np.testing.assert_allclose(in_single, by_hand(plain_in_single[:, :20].astype(float)), rtol=0, atol=1e-4)
 
 
 def test_cmvn_leaves_constant_coefficients_at_zero(speech):
@@ -236,12 +185,7 @@ def test_cmvn_leaves_constant_coefficients_at_zero(speech):
 
 @pytest.mark.parametrize("band", ["4000-8000", "500-3000"])
 @pytest.mark.parametrize(
-    ("name", "bank"),
-    [
-        ("lfcc", linear_filter_banks),
-        ("mfcc", mel_filter_banks),
-        ("imfcc", inverse_mel_filter_banks),
-    ],
+    ("name", "bank"), [("lfcc", linear_filter_banks), ("mfcc", mel_filter_banks), ("imfcc", inverse_mel_filter_banks)]
 )
 def test_triangles_of_a_band_are_spafes_at_their_frequencies(speech, name, bank, band):
     """spafe labels all bins of a spectrum with a band's frequencies; here it is given the band's bins alone."""
@@ -260,16 +204,8 @@ def test_other_filters_of_a_band_are_spafes(speech, name):
 
 
 def test_the_whole_band_is_the_plain_type(speech):
-    for name in ("lfcc", "imfcc", "bfcc", "psrcc"):
-        found = features.extract(speech, 16000, [name, f"{name}@0-8000"])
-        np.testing.assert_array_equal(found[name], found[f"{name}@0-8000"])
-
-
-@pytest.mark.parametrize("rate", [67, 99, 100, 239, 240, 400])
-def test_too_low_a_rate_for_a_constant_q_transform_is_refused(rate):
-    with pytest.raises(InputError, match=f"sampling rate of {rate} Hz is too low for cqcc"):
-        features.extract(np.ones(100, np.float32), rate, ["cqcc"])
-    assert features.extract(np.ones(900, np.float32), 430, ["cqcc"])["cqcc"].shape[1] == 60
+    found = features.extract(speech, 16000, ["imfcc", "imfcc@0-8000"])
+    np.testing.assert_array_equal(found["imfcc"], found["imfcc@0-8000"])
 
 
 def test_settings_say_what_the_numbers_are():
@@ -300,7 +236,7 @@ def test_doors_need_no_numpy_and_types_neither_spafe_nor_scipy_signal():
     assert done.stdout == "False\n[]\n"
 
 
-@pytest.mark.parametrize("name", ["mfcc", "lfcc", "psrcc-25", "cqcc", "pncc", "rplp", "lfcc-cmvn", "lfcc@0-4000"])
+@pytest.mark.parametrize("name", ["mfcc", "psrcc-25", "pncc", "lfcc-cmvn"])
 def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
     signal = np.tile(speech, 14)[:-77]
     whole = features.extract(signal, 16000, [name])[name]
@@ -315,22 +251,19 @@ def test_pieces_of_a_long_recording_are_the_whole(speech, monkeypatch, name):
 def test_pieces_at_the_edges(rng, monkeypatch, n):
     monkeypatch.setattr(features, "BLOCKS_AT_ONCE", 2)
     signal = rng.normal(size=n).astype(np.float32) * 0.1
-    names = ["mfcc", "lfcc", "lfcc@0-4000"]
-    whole = features.extract(signal, 16000, names)
-    pieces = list(features.extract_pieces([signal[: n // 2], signal[n // 2 :]], 16000, names))
-    for name in names:
-        np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), whole[name])
+    whole = features.extract(signal, 16000, ["mfcc"])["mfcc"]
+    assert len(whole) == max((n - 480) // 240 + 1, 1)
+    pieces = list(features.extract_pieces([signal[: n // 2], signal[n // 2 :]], 16000, ["mfcc"]))
+    np.testing.assert_array_equal(np.concatenate([piece["mfcc"] for piece in pieces]), whole)
 
 
-@pytest.mark.parametrize(
-    "names", [["silence", "mfcc"], ["silence"], ["pncc", "silence"], ["lfcc-cmvn", "silence", "mfcc"]]
-)
+@pytest.mark.parametrize("names", [["silence", "mfcc"], ["silence"], ["lfcc-cmvn", "silence", "mfcc"]])
 def test_silence_is_measured_over_the_whole(speech, rng, monkeypatch, names):
     monkeypatch.setattr(features, "BLOCKS_AT_ONCE", 2)
     quiet = rng.normal(size=3000) * 1e-4
     signal = np.concatenate([quiet, np.tile(speech, 14), quiet[:2000]]).astype(np.float32)
     whole = features.extract(signal, 16000, names)
-    for cuts in ([], [100], range(777, len(signal), 777)):
+    for cuts in ([], range(777, len(signal), 777)):
         found = list(features.extract_pieces(np.split(signal, cuts), 16000, names))
         assert [piece for piece in found if "silence" in piece] == found[-1:]
         for name in names:

@@ -14,7 +14,7 @@ SPAFE = {
     "bark": bark_filter_banks,
     "gammatone": gammatone_filter_banks,
 }
-RATES = [(8000, 1024), (11025, 1024), (16000, 1024), (16001, 1024), (22050, 1024), (44100, 2048), (96000, 4096)]
+RATES = [(8000, 1024), (16001, 1024), (44100, 2048)]
 
 
 @pytest.mark.parametrize(("rate", "n_fft"), RATES)
