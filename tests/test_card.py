@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import numpy as np
@@ -40,6 +41,9 @@ def test_training_writes_a_card_that_says_what_the_models_are(lists, trained):
     assert "- split: train\n- sampling rate, Hz: 16000\n- speakers: 3" in text
     assert f"- SHA-256 of `mfcc`: {files.sha256(lists / 'train-mfcc.pkl')}" in text
     assert "- filter_bank: mel" in text
+    assert "- low_hz: 0" in text
+    assert "recordings left out" not in text
+    assert re.search(r"\| spoof \| 2 \| 3 \| no \| -\d+", text)
     assert "`n_components` 2" in text
     assert "None yet" in text
     assert "gmm_calibrate.py" in text

@@ -44,13 +44,13 @@ log p(row | bona fide) − log p(row | spoof), in nats; higher = more bona fide.
 
 For research, not evidence: nobody should be accused, or cleared, by this score alone. Mixtures over cepstra miss
 neural vocoders and most unseen attacks. Microphone, room, language, codec and noise move the score as much as spoofing
-does. {silence}
+does.{silence}
 
 ## Versions
 
 {versions}
 """
-_SILENCE = "`silence` learns how the data set was cut, not what spoofing sounds like; anybody can trim a file."
+_SILENCE = " `silence` learns how the data set was cut, not what spoofing sounds like; anybody can trim a file."
 
 
 def write(folder: str | os.PathLike[str]) -> None:
@@ -101,7 +101,7 @@ def _items(texts: Iterable[str]) -> str:
 
 
 def _named(values: dict[str, Any]) -> list[str]:
-    return [f"{name}: {value}" for name, value in values.items() if value]
+    return [f"{name}: {value}" for name, value in values.items()]
 
 
 def _table(heading: list[str], bonafide: list[object], spoof: list[object]) -> str:
@@ -120,7 +120,8 @@ def _data(pair: Pair, names: list[str], known: dict[str, Any]) -> str:
     }
     for name, digest in zip(names, pair.record.get("data_sha256") or [], strict=False):
         facts[f"SHA-256 of `{name}`"] = digest
-    return f"{_table(['recordings', 'rows'], *counts)}\n\n{_items(_named(facts))}"
+    known_facts = _named({name: value for name, value in facts.items() if value})
+    return f"{_table(['recordings', 'rows'], *counts)}\n\n{_items(known_facts)}"
 
 
 def _training(pair: Pair) -> str:
@@ -129,7 +130,9 @@ def _training(pair: Pair) -> str:
         text = "Logistic regression on the mean row of each recording, written as two Gaussians whose log ratio it is."
     else:
         heading = ["components", "passes", "converged", "log-likelihood per row, nats"]
-        rows = ([m.parameters.n_components, m.n_iter, m.converged, f"{m.lower_bound:.4f}"] for m in pair)
+        rows = (
+            [m.parameters.n_components, m.n_iter, "yes" if m.converged else "no", f"{m.lower_bound:.4f}"] for m in pair
+        )
         text = _table(heading, *rows)
     if options:
         text += "\n\nOptions: " + ", ".join(f"`{name}` {value}" for name, value in options.items())
