@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def _named(values: dict[str, Any]) -> list[str]:
     return [f"{name}: {value}" for name, value in values.items()]
 
 
-def _table(heading: list[str], bonafide: list[object], spoof: list[object]) -> str:
+def _table(heading: list[str], bonafide: Sequence[object], spoof: Sequence[object]) -> str:
     rows = ["class", *heading], ["---"] * (1 + len(heading)), ["bona fide", *bonafide], ["spoof", *spoof]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
