@@ -1,8 +1,6 @@
 """FLAC files that libsndfile refuses, as half of ASVspoof 2021's, through extraction, scoring and detection."""
 
 import json
-import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +34,6 @@ def set_of(folder, rng, n=4):
         soundfile.write(folder / "wav" / f"LA_E_{i}.wav", overflowing_flac.wrapped(samples).astype(np.int16), 16000)
         lines.append(f"LA_E_{i},{'bonafide' if i % 2 else 'spoof'}\n")
     (folder / "protocol.csv").write_text("file,label\n" + "".join(lines))
-
-
-def features_of(path):
-    with path.open("rb") as file:
-        return [feature for feature, _ in pickle.load(file)]
 
 
 def test_extraction_takes_them_counts_them_and_names_wrong_md5(tmp_path, rng, capsys):
@@ -78,20 +71,13 @@ def test_what_to_install_is_said_where_miniaudio_is_missing(tmp_path, rng, monke
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no recordings of ASVspoof 2021 in {DATA}")
 def test_real_ones_score_the_same_by_list_and_by_recording(tmp_path, capsys):
-    miniaudio = pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
-    flac, protocol = DATA / "flac", DATA / "protocol.csv"
-    (tmp_path / "wav").mkdir()
-    for path in flac.iterdir():
-        samples = np.array(miniaudio.flac_read_file_s16(os.fspath(path)).samples, np.int16)
-        soundfile.write(tmp_path / "wav" / f"{path.stem}.wav", samples, 16000)
+    pytest.importorskip("miniaudio", reason="the decoder of such files, miniaudio, is not installed")
+    flac, protocol, models = DATA / "flac", DATA / "protocol.csv", tmp_path / "model"
     (found,) = extract("eval", flac, protocol, tmp_path / "a", ["lfcc"], n_jobs=1)
-    (expected,) = extract("eval", tmp_path / "wav", protocol, tmp_path / "b", ["lfcc"], n_jobs=1)
-    assert len(features_of(found)) == 32
-    assert found.read_bytes() == expected.read_bytes()
-    models = tmp_path / "model"
     train(found, models, TrainingOptions(n_components=4, max_iter=5))
     score_list(found, models / "bon.gmm", models / "sp.gmm", protocol, tmp_path / "scores.txt")
     by_list = {line.split()[1]: float(line.split()[-1]) for line in (tmp_path / "scores.txt").read_text().splitlines()}
+    assert len(by_list) == 32
     capsys.readouterr()
     detection.detect([str(models)], [str(flac)], output="json")
     by_recording = {Path(o["file"]).stem: o["llr"] for o in map(json.loads, capsys.readouterr().out.splitlines())}

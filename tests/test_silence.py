@@ -28,6 +28,10 @@ def measure(*halves, rest=0):
         ([LOUD] * 4 + [QUIET] * 4, 100, [0, 4 * 256 + 100]),
         ([QUIET] * 4 + [LOUD] * 4, 100, [3 * 256, 0]),
         ([QUIET] * 8, 5, [8 * 256 + 5, 0]),
+        # Two frames are three halves.
+        ([LOUD] * 2, 255, [767, 0]),
+        ([LOUD] * 3, 0, [0, 0]),
+        ([QUIET[:0]], 0, [0, 0]),
         # A click in one half is heard in two frames; at the very beginning, in one.
         ([LOUD] + [QUIET] * 6, 0, [7 * 256, 0]),
         ([QUIET] + [LOUD] + [QUIET] * 6, 0, [0, 6 * 256]),
@@ -38,11 +42,6 @@ def measure(*halves, rest=0):
 )
 def test_cases_by_hand(halves, rest, expected):
     assert measure(*halves, rest=rest) == expected
-
-
-@pytest.mark.parametrize(("n", "expected"), [(0, [0, 0]), (512, [512, 0]), (767, [767, 0]), (768, [0, 0])])
-def test_two_frames_are_enough_for_voice(n, expected):
-    assert get_silence(np.full(n, 0.5), 16000).tolist() == expected
 
 
 def test_what_lies_between_the_thresholds_neither_begins_nor_ends_a_stretch():
@@ -97,7 +96,7 @@ def by_the_definition(signal):
 
 
 def test_agrees_with_the_definition_on_random_signals(rng):
-    for _ in range(60):
+    for _ in range(20):
         levels = rng.choice([0, 1e-4, 1e-3, 4e-3, 8e-3, 2e-2, 0.1], size=rng.integers(1, 25))
         signal = np.concatenate([level * rng.normal(size=rng.integers(50, 700)) for level in levels])
         signal = np.convolve(signal, np.ones(9) / 3, "same")  # few zero crossings
@@ -115,8 +114,7 @@ def test_older_callers_arguments_are_those_of_the_definition():
 
 
 def test_script_prints_a_line_a_file(tmp_path, capsys):
-    formats = {"a.flac": "FLAC", "b.ogg": "OGG", "c.AIFF": "AIFF", "d/e.WAV": "WAV"}
-    names = [name for name, kind in formats.items() if kind in soundfile.available_formats()]
+    names = ["a.flac", "b.ogg", "c.AIFF", "d/e.WAV"]
     (tmp_path / "d").mkdir()
     for name in names:
         soundfile.write(tmp_path / name, np.concatenate([QUIET, QUIET, *[LOUD] * 4]), 16000)
