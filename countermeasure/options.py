@@ -64,8 +64,7 @@ class TrainingOptions:
 
     def affordable(self, n_rows: int) -> int:
         """Return how many components a class of `n_rows` rows can have, at two rows per component."""
-        most = n_rows // 2 or 1
-        return most if self.n_components is None else min(self.n_components, most)
+        return min(self.n_components or n_rows, n_rows // 2 or 1)
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> TrainingOptions:

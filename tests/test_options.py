@@ -1,4 +1,5 @@
 import argparse
+from functools import partial
 
 import pytest
 
@@ -81,6 +82,10 @@ def test_an_address_that_is_none_is_refused(capsys, arguments, message):
     ("add", "names"),
     [
         (options.add_testing_arguments, "--data_path, --model_path_bon, --model_path_sp, --label_path, --output_path"),
+        (
+            partial(options.add_preprocessing_arguments, is_fusion=True),
+            "--data_dir, --data_split, --model_path, --model_name, --output_path",
+        ),
         (options.add_preprocessing_arguments, "--data_path, --data_split, --model_path, --model_name, --output_path"),
         (lambda parser: options.add_fusion_training_arguments(parser, 64, "lists"), "--data_dir, --model_path"),
     ],
