@@ -8,7 +8,7 @@ import pytest
 import corpus
 
 TYPES = ("lfcc", "mfcc")
-SMALL = ("--n_components", "16")
+SMALL = ("--n_components", "32")
 
 
 @pytest.fixture(scope="module")
