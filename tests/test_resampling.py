@@ -15,7 +15,7 @@ def resample(signal, rate, new_rate, *cuts):
 
 @pytest.mark.parametrize(("rate", "new_rate"), PAIRS)
 def test_length_and_cuts(rng, rate, new_rate):
-    for n in (1, 2, 100, 12345, 60000):
+    for n in (1, 2, 100, 12345):
         signal = rng.normal(size=n)
         found = resample(signal, rate, new_rate)
         assert found.dtype == np.float32
