@@ -91,7 +91,7 @@ def make_list(path: Path, n_utterances: int, split: str = "train") -> int:
         utterances=[trial.utterance for trial in trials],
         speakers=[trial.speaker for trial in trials],
         n_frames=n_frames,
-        index=out.index,
+        index=out.index(),
     )
     provenance.write(path, record)
     return sum(n_frames)

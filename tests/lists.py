@@ -38,7 +38,7 @@ def write_described(
         utterances=[f"U{i}" for i in range(len(values))],
         speakers=[None] * len(values),
         n_frames=[0 if value is None else len(value) for value in values],
-        index=replace(out.index, **(index or {})),
+        index=replace(out.index(), **(index or {})),
     )
     provenance.write(path, replace(record, **changes))
     return path

@@ -178,7 +178,7 @@ def test_records_of_another_form_are_named(corpus, name, value):
     (path,) = corpus.extract("mfcc")
     content = json.loads(provenance.path_of(path).read_text())
     provenance.path_of(path).write_text(json.dumps({**content, name: value}))
-    with pytest.raises(InputError, match="is no record of a list"):
+    with pytest.raises(InputError, match="is not a record of a list"):
         provenance.read(path)
     provenance.path_of(path).write_text(json.dumps({**content, "format": 99}))
     assert provenance.read(path) is None
@@ -315,7 +315,7 @@ def written(path, features):
     with ListWriter(path) as out:
         for feature in features:
             out.append(feature, "spoof")
-    return out.index
+    return out.index()
 
 
 @pytest.mark.parametrize("stop", [0, 20, 21])

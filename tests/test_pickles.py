@@ -80,7 +80,7 @@ def test_an_index_says_where_the_arrays_are(tmp_path, items):
             out.append(*item)
     found = [value for value, _ in read_items(tmp_path / "a.pkl")]
     starts = [value.offset if value else 0 for value in found]
-    assert out.index == Index("<f4", [6], "".join((label or "-")[0] for _, label in items), starts)
+    assert out.index() == Index("<f4", [6], "".join((label or "-")[0] for _, label in items), starts)
     content = (tmp_path / "a.pkl").read_bytes()
     assert all(content.startswith(items[i][0].tobytes(), starts[i]) for i in (0, 2, 1000, 1002))
     assert isinstance(found[0], ArrayRef)
@@ -184,11 +184,11 @@ ARRAY = pickle.dumps([(np.zeros((3, 5), np.float32), "spoof")], protocol=3)
     [
         (b"", "cut short"),
         (b"\x80\x04]", "cut short, at byte 3"),
-        (b"not a pickle", "opcode that no list or model needs"),
-        (pickle.dumps({"a": 1}), "holds no list"),
+        (b"not a pickle", "opcode that lists and models do not need"),
+        (pickle.dumps({"a": 1}), "does not hold a list"),
         (pickle.dumps([({}, "spoof")]), "item 1 is not"),
         (pickle.dumps([(np.zeros(2), "spoof"), (np.zeros(2), 1)]), "item 2 is not"),
-        (pickle.dumps([(np.array(["x"]), "spoof")], 4), "item 1 is no array of numbers"),
+        (pickle.dumps([(np.array(["x"]), "spoof")], 4), "item 1 is not an array of numbers"),
         (pickle.dumps([(np.array([None, 1]), "spoof")], 4), "unknown type"),
         (pickle.dumps([(np.zeros(2), "\ud800")]), "damaged"),
         (pickle.dumps([(np.zeros(2), np.str_("s"))], 4).replace(b"s\0\0\0", b"\xff\xff\xff\x7f"), "damaged"),

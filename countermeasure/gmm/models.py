@@ -20,10 +20,12 @@ PathLike = str | os.PathLike[str]
 
 BONAFIDE_FILE = "bon.gmm"
 SPOOF_FILE = "sp.gmm"
-# Features and scores stay far below it; squares of what is above it are too large for float32.
+# Features and scores stay far below it; the squares of larger values do not fit into float32.
 _LARGEST = 1e18
-# The attribute of the estimator that tells what the model was made of; scikit-learn ignores it.
+# The estimator's attribute that holds the model's record; scikit-learn ignores it.
 _RECORD = "countermeasure_"
+# The arrays of a fitted estimator and their numbers of axes.
+_ARRAYS = {"weights_": 1, "means_": 2, "covariances_": 2}
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class Model:
     n_iter : int
         Passes over the data.
     lower_bound : float
-        Mean log-likelihood a frame of the training data, in nats; -inf where a file does not say.
+        Mean log-likelihood per frame of the training data, in nats; -inf if the file does not state it.
     converged : bool
     history : tuple of float
-        Mean log-likelihood a frame of each pass.
+        Mean log-likelihood per frame of each pass.
     record : dict
-        What the model was made of; empty for a model that was made elsewhere.
+        Data and settings of the training, see `_Record`; empty for models of other programs.
     sha256 : str
-        Of the file that the model was read from; empty for one that was not read.
+        SHA-256 of the file that the model was read from; empty for a new model.
     """
 
     parameters: Parameters
@@ -57,7 +59,7 @@ class Model:
 
     @property
     def columns(self) -> list[str] | None:
-        """Names of the score lists a fusion model was trained on; None where it does not say."""
+        """Names of the columns that a fusion model was trained on; None for other models."""
         return self.record.get("columns")
 
 
@@ -69,24 +71,24 @@ class Pair(NamedTuple):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What both were made of; empty for models that were made elsewhere."""
+        """Record of the training; empty for models of other programs."""
         return self.bonafide.record
 
     @property
     def sha256(self) -> str:
-        """Over those of the two files: stands for these models and no others."""
+        """SHA-256 over those of both files; identifies the pair."""
         return combined_sha256(model.sha256 for model in self)
 
 
 def write_model(path: PathLike, model: Model) -> None:
     """Write a model as a pickled, fitted `sklearn.mixture.GaussianMixture`.
 
-    Equal models give equal bytes, with one version of scikit-learn.
+    Equal models give equal bytes under the same version of scikit-learn.
 
     Raises
     ------
     InputError
-        When `read_model` would refuse it.
+        If `read_model` would refuse the model.
     """
     _check(path, model)
     with replace_when_whole(path) as file:
@@ -94,12 +96,12 @@ def write_model(path: PathLike, model: Model) -> None:
 
 
 def write_pair(folder: PathLike, bonafide: Model, spoof: Model) -> None:
-    """Write the two models of a training into a folder: neither takes its name before both are whole.
+    """Write the two models of a training into a folder; existing models are replaced when both are complete.
 
     Raises
     ------
     InputError
-        When `read_model` would refuse one of them; what is in the folder stays there.
+        If `read_model` would refuse one of them; the folder stays as it was.
     """
     bonafide_path, spoof_path = model_files(folder)
     _check(bonafide_path, bonafide)
@@ -112,7 +114,7 @@ def write_pair(folder: PathLike, bonafide: Model, spoof: Model) -> None:
 def _check(path: PathLike, model: Model) -> None:
     try:
         _check_parameters(model.parameters)
-        check_record(model.record)
+        records.checked(_Record, model.record)
     except ValueError as error:
         raise InputError(f"{path}: is not written, since {error}; look at the data, or change --reg_covar") from None
 
@@ -145,28 +147,27 @@ def _dump(model: Model, file: IO[bytes]) -> None:
 
 
 def read_model(path: PathLike) -> Model:
-    """Read a model, this suite's or one that scikit-learn alone has written.
+    """Read a model of this suite or of scikit-learn alone.
 
     Raises
     ------
     InputError
-        When the file holds no fitted mixture with diagonal covariances, or one that is damaged.
+        If the file is missing or damaged, or holds anything but a fitted mixture with diagonal covariances.
     """
     if not os.path.lexists(path):
         raise InputError(f"{path}: no such file; train the models first")
     digest, state = _read_state(path)
-    kind = state.get("covariance_type")
-    if type(kind) is not str or kind != "diag":
-        raise InputError(f"{path}: a mixture with covariance_type={str(kind)[:20]!r}; this suite's are 'diag'")
+    kind = str(state.get("covariance_type"))
+    if kind != "diag":
+        raise InputError(f"{path}: a mixture with covariance_type={kind[:20]!r}; this suite's are 'diag'")
     if "means_" not in state:
         raise InputError(f"{path}: a mixture that was never fitted; train it first")
     record, history = state.get(_RECORD, {}), state.get("lower_bounds_")
     try:
-        parameters = Parameters(
-            *(_array(state, *each) for each in (("weights_", 1), ("means_", 2), ("covariances_", 2)))
-        )
+        arrays = (_array(state, name, n_axes) for name, n_axes in _ARRAYS.items())
+        parameters = Parameters(*arrays)
         _check_parameters(parameters)
-        check_record(record)
+        records.checked(_Record, record)
     except ValueError as error:
         raise InputError(f"{path}: {error}; the file is damaged, copy or train the model again") from None
     return Model(
@@ -181,28 +182,28 @@ def read_model(path: PathLike) -> Model:
 
 
 def _read_state(path: PathLike) -> tuple[str, dict[str, Any]]:
-    """Return a file's SHA-256 and the estimator's attributes, both of the same contents."""
+    """Return the SHA-256 and the estimator's attributes of the same contents of a file."""
     digest = ""
-    while digest != (now := sha256(path)):  # else it was replaced meanwhile
+    while digest != (now := sha256(path)):  # again if the file was replaced in between
         digest, state = now, read_estimator(path)
     return digest, state
 
 
 def _number(value: Any) -> float:
-    """Return a number that nothing is computed from; 0 where it is none."""
+    """Return a number that is only displayed; 0 if it is missing or odd."""
     return float(value) if type(value) in (int, float) and abs(value) < _LARGEST else 0.0
 
 
 def _array(state: dict[str, Any], name: str, n_axes: int) -> np.ndarray:
     array = state.get(name)
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != n_axes or not array.size:
-        raise ValueError(f"{name} is no {n_axes}-dimensional array of numbers")
+        raise ValueError(f"{name} is not a {n_axes}-dimensional array of numbers")
     with np.errstate(over="ignore"):
         return array.astype(np.float64)
 
 
 def _check_parameters(p: Parameters) -> None:
-    """Check that a mixture's arrays fit together; raises ValueError else."""
+    """Raise ValueError if a mixture's arrays do not fit together or hold impossible values."""
     if p.means.shape != p.variances.shape or len(p.weights) != len(p.means):
         raise ValueError("its arrays differ in shape")
     if not all(np.isfinite(array).all() for array in (p.weights, p.means, p.variances)):
@@ -215,7 +216,7 @@ def _check_parameters(p: Parameters) -> None:
 
 @dataclass(frozen=True)
 class _Record:
-    """What a model says about itself, and of which type each value is; a model made elsewhere says nothing."""
+    """The record of a model: data, settings and versions of its training. All entries may be missing."""
 
     format: int | None = None
     columns: list[str] | None = None
@@ -230,22 +231,13 @@ class _Record:
     n_frames: int | None = None
 
 
-def check_record(record: Any) -> None:
-    """Check what a model or a checkpoint says about itself; raises ValueError where a value has the wrong type."""
-    try:
-        records.checked(_Record, record)
-    except ValueError as error:
-        raise ValueError(f"its record is wrong: {error}") from None
-
-
 def read_pair(bonafide_path: PathLike, spoof_path: PathLike) -> Pair:
     """Read the two models of one training.
 
     Raises
     ------
     InputError
-        As `read_model`; and when the two do not belong together: other dimensions, another training,
-        or the wrong way round.
+        As `read_model`, and if the models are of different trainings or dimensions, or are swapped.
     """
     bonafide, spoof = read_model(bonafide_path), read_model(spoof_path)
     for model, path, label in ((bonafide, bonafide_path, "bonafide"), (spoof, spoof_path, "spoof")):

@@ -114,13 +114,11 @@ class Trainer:
         Raises
         ------
         InputError
-            When the checkpoint is damaged or of other data, or when no likelihood is finite.
+            If the checkpoint is damaged, or a likelihood is not finite.
         """
         found = checkpoints.load(checkpoint)
         if found:
-            state, seconds = found
-            if (len(state.blocks), state.parameters.n_dims) != (len(self._blocks), self._table.n_columns):
-                raise InputError(f"{checkpoint}: the checkpoint is not of these data; start over with --restart")
+            state, seconds = found.state, found.seconds
             cli.log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
             log.write(self.label, state.history, seconds, self._n_frames)
         else:

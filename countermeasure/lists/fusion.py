@@ -1,4 +1,4 @@
-"""Folders of score lists: which column of a fusion is which."""
+"""Folders of score lists: the columns of a fusion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def columns(folder: Path) -> list[Column]:
     Raises
     ------
     InputError
-        When two lists are of one column, or when a name is no Unicode.
+        If two lists have the same column, or a name is not Unicode.
     """
     found = sorted(Column(names.column(path.name), path) for path in folder.glob(f"[!.]*{names.SUFFIX}"))
     for one, other in itertools.pairwise(found):
@@ -36,9 +36,9 @@ def columns(folder: Path) -> list[Column]:
 
 
 def fill(folder: Path, paths: Sequence[Path]) -> Path | None:
-    """Make a folder hold links to files and nothing else.
+    """Make a folder that holds links to some files and nothing else.
 
-    Links that are there go. A folder that holds anything else is the user's own and is put aside; its new path is
+    Existing links are removed. A folder with anything else in it belongs to the user: it is renamed, and its new path
     returned.
     """
     aside = None

@@ -1,7 +1,7 @@
 """Pickled lists of arrays, written and read item by item.
 
-A list is written as one ordinary pickle: ``pickle.load`` on any machine with NumPy from 1.22 to today gives it
-back. It is read without running code, see `unpickling`, and in the same memory for any length.
+A list is one ordinary pickle, which ``pickle.load`` reads with any NumPy since 1.22. This module reads it without
+running code, see `unpickling`, and in constant memory.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ from countermeasure.files import open_regular, replace_when_whole
 from countermeasure.lists.unpickling import ArrayRef, Estimator, Unpickler
 from countermeasure.trials.lines import BONAFIDE, SPOOF
 
-# Without frames, items pickled one by one make one valid list.
+# The last protocol without frames: separately pickled items can be joined to one list.
 PROTOCOL = 3
-# `pickle.load` keeps a batch on its stack until it is appended; the usual size.
+# Items that `pickle.load` appends at once, as in other pickles.
 _BATCH = 1000
 
 # -- writing ---------------------------------------------------------------------------------------
 
 
 def dump(value: Any, file: IO[bytes]) -> None:
-    """Pickle `value` so that equal values give equal bytes and any NumPy from 1.22 on loads them."""
+    """Pickle `value` so that equal values give equal bytes and any NumPy since 1.22 loads them."""
     file.write(_pickled(value))
 
 
 def _pickled(value: Any) -> bytes:
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, PROTOCOL)
-    pickler.fast = True  # no references to earlier objects: bytes do not depend on which equal ones are the same
+    pickler.fast = True  # without references, so that bytes do not depend on the identity of objects
     pickler.dump(value)
     return buffer.getvalue().replace(b"cnumpy._core.", b"cnumpy.core.")  # NumPy 2's name, unknown to NumPy 1
 
 
-# A list of items that follow, its end, and what comes between two batches of them.
+# What stands before the items of a list, after them, and between two batches.
 LIST_START = pickle.PROTO + bytes([PROTOCOL]) + pickle.EMPTY_LIST + pickle.MARK
 LIST_END = pickle.APPENDS + pickle.STOP
 _NEXT_BATCH = pickle.APPENDS + pickle.MARK
 
-# The letter of a label in an index; any other label is '?', and the list is gone over to learn it.
+# The letter of a label in an index; other labels are '?', and readers then have to read the whole list.
 LETTERS: dict[str | None, str] = {BONAFIDE: "b", SPOOF: "s", None: "-"}
 
 
 @dataclass(frozen=True)
 class Index:
-    """Where the arrays of a list are in its file, so that the list can be read without going over it.
+    """Where the arrays of a list are in its file, so that readers need not unpickle it.
 
     Attributes
     ----------
     dtype : str
-        Of all arrays, ``'<f4'`` for instance.
+        Of all arrays, such as ``'<f4'``.
     row_shape : list of int
-        Shape of one row of all arrays: ``[60]`` for features, ``[]`` for one score a frame.
+        Shape of one row of all arrays: ``[60]`` for features, ``[]`` for one score per frame.
     labels : str
-        A letter an item, see `LETTERS`.
+        One letter per item, see `LETTERS`.
     starts : list of int
         First byte of each array's data; 0 for an item without an array.
     """
@@ -75,14 +75,16 @@ class Index:
 
 
 class ItemWriter:
-    """Append the items of a list to an open file, behind `LIST_START`.
+    """Append the items of a list to an open file, after `LIST_START`.
+
+    All arrays have the same dtype and shape of rows.
 
     Attributes
     ----------
     size : int
         Bytes of the list so far.
     dtype, row_shape, labels, starts
-        See `Index`; all arrays have one dtype and one shape of rows.
+        See `Index`.
     """
 
     def __init__(self, file: IO[bytes]):
@@ -95,27 +97,22 @@ class ItemWriter:
         if value is not None:
             value = np.asarray(value, order="C")
         item = _pickled((value, label))[2:-1]  # without PROTO and STOP
-        # Behind the data: TUPLE and BUILD, the label, TUPLE2.
+        # Bytes after the data: TUPLE and BUILD, the label, TUPLE2.
         behind = 3 + (1 if label is None else 5 + len(label.encode()))
         batch_end = b"" if (len(self.labels) + 1) % _BATCH else _NEXT_BATCH
-        self._file.write(item + batch_end)  # before anything is noted: the disk may be full
+        self._file.write(item + batch_end)  # first, since the disk may be full
         self.starts.append(0 if value is None else self.size + len(item) - behind - value.nbytes)
         self.labels.append(LETTERS.get(label, "?"))
         if value is not None:
             self.dtype, self.row_shape = value.dtype.str, list(value.shape[1:])
         self.size += len(item) + len(batch_end)
 
-    @property
-    def index(self) -> Index:
-        """Where the items are."""
-        return self.index_from(0)
-
-    def index_from(self, first: int) -> Index:
-        """Return where the items are, from item `first` on."""
+    def index(self, first: int = 0) -> Index:
+        """Return the index of the items from number `first` on."""
         return Index(self.dtype, self.row_shape, "".join(self.labels[first:]), self.starts[first:])
 
     def resume(self, index: Index, size: int) -> None:
-        """Take over items that are in the file already, up to byte `size` of the list."""
+        """Continue after items that are already in the file, up to byte `size` of the list."""
         self.dtype, self.row_shape = index.dtype, index.row_shape
         self.labels += index.labels
         self.starts += index.starts
@@ -128,7 +125,7 @@ class ListWriter(ItemWriter, AbstractContextManager):
     >>> with ListWriter("train-mfcc.pkl") as out:
     ...     out.append(feature, "bonafide")
 
-    The file appears under its name when the block ends without an error.
+    The file appears when the block ends without an error.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -149,7 +146,7 @@ class ListWriter(ItemWriter, AbstractContextManager):
 
 
 class Item(NamedTuple):
-    """One entry of a list; `value` is None for an entry that was left out."""
+    """One entry of a list; `value` is None for a recording that was left out."""
 
     value: ArrayRef | float | None
     label: str | None
@@ -158,13 +155,13 @@ class Item(NamedTuple):
 def read_items(path: str | os.PathLike[str]) -> Iterator[Item]:
     """Yield the items of a pickled list without reading the data of their arrays.
 
-    Items may be ``(array, label)``, ``(number, label)``, bare arrays (`label` is then None) or None, in any pickle
-    protocol from 2 on and from any NumPy.
+    Items may be ``(array, label)``, ``(number, label)``, bare arrays (`label` is then None) or None, pickled with any
+    protocol since 2 and any NumPy.
 
     Raises
     ------
     InputError
-        When there is no such file, when it is cut short or no such list, and when it names anything but NumPy arrays.
+        If the file is missing, damaged or not such a list, or if its pickle would run code.
     """
     with _open(path) as file:
         for number, value in enumerate(Unpickler(file).items(), 1):
@@ -174,14 +171,14 @@ def read_items(path: str | os.PathLike[str]) -> Iterator[Item]:
             if type(label) not in (str, NoneType) or type(value) not in (ArrayRef, float, NoneType):
                 raise InputError(f"{path}: item {number} is not (array, label); give a feature list or a score list")
             if type(value) is ArrayRef and (not value.shape or value.dtype.kind not in "fiu"):
-                raise InputError(f"{path}: item {number} is no array of numbers; make the list again")
+                raise InputError(f"{path}: item {number} is not an array of numbers; make the list again")
             yield Item(value, label)
 
 
 def read_list(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray | None, str | None]]:
-    """Yield the ``(array, label)`` of a pickled list one by one; a number is an array without axes.
+    """Yield the ``(array, label)`` of a pickled list; a number becomes an array without axes.
 
-    Errors as of `read_items`.
+    Raises InputError as `read_items` does.
     """
     for value, label in read_items(path):
         yield value.read() if isinstance(value, ArrayRef) else value if value is None else np.asarray(value), label
@@ -193,7 +190,7 @@ def read_estimator(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        As `read_items`; and when the pickle is no `GaussianMixture`.
+        As `read_items`, and if the pickle is not a `GaussianMixture`.
     """
     with _open(path) as file:
         found = Unpickler(file).value()

@@ -1,7 +1,7 @@
-"""The record beside a list: which trials and which numbers it holds, and made from what.
+"""The record beside a list: its trials, settings and sources.
 
-``train-mfcc.pkl.json`` describes ``train-mfcc.pkl``. Two runs over the same data with the same options
-and versions write the same bytes: times, paths and numbers of processes are not in it.
+``train-mfcc.pkl.json`` describes ``train-mfcc.pkl``. It contains no times, paths or numbers of processes: two runs
+with the same data, options and versions write the same bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Kind = Literal["features", "frame scores", "file scores"]
 
 @dataclass(frozen=True)
 class Record:
-    """What is known about a list.
+    """The record of a list.
 
     Attributes
     ----------
@@ -41,17 +41,17 @@ class Record:
     audio_sha256 : str
         `combined_sha256` of each trial's audio file, in the protocol's order.
     skipped, padded, mixed_down, wrong_md5 : list of str
-        Utterances that are not in the list, since their recordings cannot be used; that were shorter than one window
-        and filled up with zeros; of several channels, of which the list has the mean; whose FLAC file libsndfile
-        refuses, and whose samples do not have the MD5 that it states.
+        Utterances whose recordings could not be used; were shorter than one window and padded with zeros; had several
+        channels, whose mean was used; are FLAC files that libsndfile refuses and whose samples do not have the MD5
+        stated in the file.
     utterances, speakers, n_frames : list
-        Of each item; a speaker is None where the protocol names none, and n_frames 0 without an array.
+        Of each item; a speaker may be None, and n_frames is 0 without an array.
     index : Index or None
-        None in the records of older suites.
+        None in records of older suites.
     model : dict of str to str
-        Of scores: name and training id of the models that gave them, SHA-256 of both and of the lists they are of.
+        For scores: name and training id of the models, SHA-256 of their files and of the scored lists.
     format : int
-        Of the record.
+        Version of the record's format.
     """
 
     kind: Kind
@@ -84,9 +84,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Source:
-    """What a model remembers of a list it was trained on.
+    """What a model's record says about a list it was trained on.
 
-    Later lists are compared with the first four; the rest is for the model's card.
+    Lists to be scored are compared with the first four entries; the others are shown in the model card.
     """
 
     kind: Kind
@@ -104,7 +104,7 @@ class Source:
 
 
 def check_feature(feature: dict[str, Any]) -> None:
-    """Check that a feature's settings name its type; raises ValueError otherwise."""
+    """Raise ValueError if a feature's settings do not name its type."""
     if type(feature.get("type")) is not str:
         raise ValueError("feature.type is not text")
 
@@ -115,14 +115,14 @@ def write(list_path: str | os.PathLike[str], record: Record) -> None:
 
 
 def read(list_path: str | os.PathLike[str]) -> Record | None:
-    """Read the record of a list; None when there is none, or one of a newer format.
+    """Read the record beside a list; None if there is none, or one of a newer format.
 
-    Whether it belongs to the list as it is now is for `matches` to say.
+    It may describe an older file of the same name, see `matches`.
 
     Raises
     ------
     InputError
-        When the file is no such record.
+        If the file is not a record of a list.
     """
     path = found_path(list_path)
     try:
@@ -135,16 +135,16 @@ def read(list_path: str | os.PathLike[str]) -> Record | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise InputError(f"{path}: is no record of a list ({error}); delete it or make the list again") from None
+        raise InputError(f"{path}: is not a record of a list ({error}); delete it or make the list again") from None
 
 
 def matches(list_path: str | os.PathLike[str], record: Record) -> bool:
-    """Tell whether a list's bytes are those that its record was made of."""
+    """Return whether a record describes the list as it is now."""
     return sha256(list_path) == record.list_sha256
 
 
 class Described(NamedTuple):
-    """A list's SHA-256 and the record that belongs to it; if there is none, why, for the caller to be told."""
+    """A list's SHA-256 and its record, or a message that says why there is none."""
 
     sha256: str
     record: Record | None
@@ -152,7 +152,7 @@ class Described(NamedTuple):
 
 
 def describe(list_path: str | os.PathLike[str]) -> Described:
-    """Return what is known about a list."""
+    """Return the SHA-256 and the record of a list."""
     digest = sha256(list_path)
     try:
         record = read(list_path)
@@ -167,7 +167,7 @@ def describe(list_path: str | os.PathLike[str]) -> Described:
 
 
 def source(record: Record | None) -> dict[str, Any] | None:
-    """Return the entries of what a model remembers of a list, see `Source`; None for a list without a record."""
+    """Return the entries of a list's `Source`; None for a list without a record."""
     if record is None:
         return None
     return vars(
@@ -186,7 +186,7 @@ def source(record: Record | None) -> dict[str, Any] | None:
 
 
 def combined_sha256(digests: Iterable[str]) -> str:
-    """Return the SHA-256 over other digests, a line each."""
+    """Return the SHA-256 over other digests, one per line."""
     combined = hashlib.sha256()
     for digest in digests:
         combined.update(f"{digest}\n".encode())
@@ -194,8 +194,8 @@ def combined_sha256(digests: Iterable[str]) -> str:
 
 
 def protocol_sha256(trials: Iterable[Trial]) -> str:
-    """Return the SHA-256 of a protocol's trials, a line each.
+    """Return the SHA-256 of a protocol's trials, one per line.
 
-    For a file without blank lines, CRLF or a byte-order mark that is what ``sha256sum`` says.
+    It equals that of the file unless there are blank lines, CRLF or a byte-order mark.
     """
     return combined_sha256(trial.line for trial in trials)

@@ -1,4 +1,4 @@
-"""Rows of lists that are still in their files: byte ranges, which a worker on another machine reads itself."""
+"""Rows of lists as byte ranges of their files, so that a worker on any machine can read them itself."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 from countermeasure import files
 from countermeasure.errors import InputError
 
-# Places of a file that are compared, besides its size, to tell whether it is the same on another machine.
+# Places of a file that are compared, besides its size, with the file of this path on another machine.
 _SPOT_CHECKS, _SPOT_CHECK_BYTES = 32, 4096
 
 
 class ListFile(AbstractContextManager):
-    """A list's file, of which byte ranges are read. Pickled, it becomes the same file elsewhere."""
+    """A list's open file. In another process, a pickled one opens the same path."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
@@ -36,20 +36,20 @@ class ListFile(AbstractContextManager):
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 of the file's size and of bytes from all over it: what is made anew differs in them."""
+        """SHA-256 of the file's size and of bytes from places all over it."""
         digest = hashlib.sha256(b"%d" % self.size)
         for i in range(_SPOT_CHECKS):
             digest.update(os.pread(self._file.fileno(), _SPOT_CHECK_BYTES, i * self.size // _SPOT_CHECKS))
         return digest.hexdigest()
 
     def hold(self) -> None:
-        """Hold the whole file in memory from now on, instead of reading it again and again."""
+        """Load the file; later reads come from memory."""
         content = np.empty(self.size, np.uint8)
         self.read_into(content, 0)
         self._held = content
 
     def read_into(self, array: np.ndarray, offset: int) -> None:
-        """Fill a contiguous array with bytes of the file; several threads may do so at once."""
+        """Fill a contiguous array with bytes of the file; safe in several threads."""
         target = array.reshape(-1).view(np.uint8)  # `array.data` cannot be cast for every dtype
         if self._held is not None:
             target[:] = self._held[offset : offset + target.size]
@@ -58,7 +58,7 @@ class ListFile(AbstractContextManager):
 
 
 class _FileElsewhere(NamedTuple):
-    """A `ListFile` that another process has sent here, opened when it is read: here may be Dask's scheduler."""
+    """A `ListFile` from another process. It is opened when it is read, since Dask's scheduler may not see it."""
 
     path: str
     identity: str
@@ -69,7 +69,7 @@ class _FileElsewhere(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _opened(there: _FileElsewhere) -> ListFile:
-    """Open a list as a worker does, once a process."""
+    """Open a list once per process and check that it is the same file."""
     try:
         file = ListFile(there.path)
     except OSError as error:
@@ -85,7 +85,7 @@ def _opened(there: _FileElsewhere) -> ListFile:
 
 
 class Column(NamedTuple):
-    """Byte ranges of one list: the first byte of each and its number of rows."""
+    """Byte ranges of one list: first byte and number of rows of each."""
 
     file: ListFile | _FileElsewhere
     dtype: np.dtype
@@ -104,7 +104,7 @@ class Column(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The same rows of several lists; small, and picklable for a worker elsewhere."""
+    """The same rows of several lists, to be read by any worker; small when pickled."""
 
     columns: list[Column]
 

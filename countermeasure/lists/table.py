@@ -1,8 +1,8 @@
 """The rows of pickled lists, read in any order, by any process, and in bounded memory.
 
 A training pass needs all rows of one class, in parts that several workers read. `Table` knows where each array is
-in its file, from the list's record or by going over the list once. Several lists become one table by laying
-their arrays side by side.
+in its file, from the list's record or by reading through the list once. Several lists form one table with their
+columns side by side.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from countermeasure.lists.pickles import LETTERS, ListWriter, read_items, read_l
 from countermeasure.lists.rows import Column, ListFile, Rows
 from countermeasure.lists.unpickling import ArrayRef
 
-# Rows that are read and worked on at once, by one worker.
+# Rows that one worker reads at once.
 PART = 4096
-# Some stretches of items: array [n, 3] of item, first row, row behind the last one.
+# Ranges of rows: array [n, 3] of item, first row, end (exclusive).
 Part = np.ndarray
-# What rows are read as in place; lists of other numbers are copied.
+# Types of numbers that are read in place; lists of others are copied first.
 _DTYPES = {name: np.dtype(name) for name in ("<f4", "<f8", ">f4", ">f8")}
 _LABELS = {letter: label for label, letter in LETTERS.items()}
 
 
 def grouped(parts: Sequence[Part], n: int) -> list[Sequence[Part]]:
-    """Return the parts in at most `n` groups of equally many, give or take one."""
+    """Divide parts into at most `n` groups whose sizes differ by at most one."""
     edges = np.linspace(0, len(parts), min(n, len(parts)) + 1).astype(int).tolist()
     return [parts[a:b] for a, b in pairwise(edges)]
 
@@ -43,7 +43,7 @@ def grouped(parts: Sequence[Part], n: int) -> list[Sequence[Part]]:
 
 
 class _List(NamedTuple):
-    """A list, and where its items are: arrays [n_items] of each one's first byte and number of rows."""
+    """A list and, for each item, its first byte and number of rows, arrays [n_items]."""
 
     file: ListFile
     labels: list[str | None]
@@ -60,7 +60,7 @@ class _List(NamedTuple):
 
 
 def _of_record(file: ListFile, record: provenance.Record) -> _List | None:
-    """Return a list by its record's index; None without an index, and for one that points outside of the file."""
+    """Locate the items by the record's index; None without an index, or if it points outside the file."""
     index = record.index
     if index is None or index.dtype not in _DTYPES or not set(index.labels) <= _LABELS.keys():
         return None
@@ -75,8 +75,8 @@ def _of_record(file: ListFile, record: provenance.Record) -> _List | None:
     return _List(file, [_LABELS[letter] for letter in index.labels], dtype, n_columns, starts, n_rows)
 
 
-def _gone_over(path: Path, resources: ExitStack) -> _List:
-    """Go over a list to learn where its items are; one whose rows cannot be read in place is copied first."""
+def _read_through(path: Path, resources: ExitStack) -> _List:
+    """Read through a list to locate its items; a list whose rows cannot be read in place is copied first."""
     labels, starts, n_rows = [], [], []
     dtypes, n_columns, is_plain = set(), 0, True
     for value, label in read_items(path):
@@ -98,16 +98,16 @@ def _gone_over(path: Path, resources: ExitStack) -> _List:
         raise InputError(f"{path}: the list is empty; make it again")
     if not is_plain or len(dtypes) > 1 or not dtypes <= set(_DTYPES.values()):
         is_single = all(dtype.newbyteorder("=") == np.float32 for dtype in dtypes)
-        return _gone_over(_copied(path, "<f4" if is_single else "<f8", resources), resources)
+        return _read_through(_copied(path, "<f4" if is_single else "<f8", resources), resources)
     file = resources.enter_context(ListFile(path))
     dtype = dtypes.pop() if dtypes else np.dtype(np.float32)
     return _List(file, labels, dtype, n_columns, np.array(starts, np.int64), np.array(n_rows, np.int64))
 
 
 def _copied(path: Path, dtype: str, resources: ExitStack) -> Path:
-    """Return a copy, for as long as this run takes, of a list whose arrays differ in dtype or are stored otherwise.
+    """Make a temporary copy of a list with one dtype, for rows that cannot be read in place.
 
-    So are those of protocol 2, those column by column, whole numbers and bare numbers.
+    These are rows of several dtypes, integers, bare numbers, arrays in Fortran order, and those of pickle protocol 2.
     """
     folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="countermeasure-")))
     with ListWriter(folder / path.name) as out:
@@ -130,17 +130,17 @@ class Table(AbstractContextManager):
     Attributes
     ----------
     described : list of provenance.Described
-        What is known about each list.
+        Checksum and record of each list.
     doubts : list of str
-        What the caller should be told about lists whose records are missing or not their own.
+        Messages about lists whose records are missing or describe other lists.
     record : provenance.Record or None
-        The first record there is; all lists are of the same trials.
+        The first record found; all lists are of the same trials.
     utterances : list of str or None
-        Of each item; None where no list has a record.
+        Of each item; None if no list has a record.
     labels : list of str or None
         Of each item.
     n_rows : array of int
-        Of each item; 0 for an item that a list leaves out.
+        Of each item; 0 if one of the lists has no array for it.
     widths : list of int
         Number of columns of each list.
     n_columns : int
@@ -149,7 +149,7 @@ class Table(AbstractContextManager):
     Raises
     ------
     InputError
-        When a list is damaged or empty, or when the lists differ in length, utterances, labels or numbers of rows.
+        If a list is damaged or empty, or the lists differ in length, utterances, labels or numbers of rows.
     """
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]):
@@ -173,13 +173,13 @@ class Table(AbstractContextManager):
     @staticmethod
     def _opened(path: Path, record: provenance.Record | None, resources: ExitStack) -> _List:
         file = resources.enter_context(ListFile(path))
-        return (record and _of_record(file, record)) or _gone_over(path, resources)
+        return (record and _of_record(file, record)) or _read_through(path, resources)
 
     def __exit__(self, *exception: object) -> None:
         self._resources.close()
 
     def hold(self) -> None:
-        """Hold the lists in memory from now on, instead of reading them again and again."""
+        """Load the lists; later reads come from memory."""
         for each in self._lists:
             each.file.hold()
 
@@ -219,7 +219,7 @@ class Table(AbstractContextManager):
         return joined
 
     def _joined_rows(self) -> np.ndarray:
-        """Return the numbers of rows that the lists agree on; 0 for items that one of them leaves out."""
+        """Return the numbers of rows that the lists agree on; 0 for items that a list leaves out."""
         rows = np.array([each.n_rows for each in self._lists])
         is_there = (rows > 0).all(axis=0)
         uneven = np.flatnonzero(is_there & (rows != rows[0]).any(axis=0))
@@ -235,7 +235,7 @@ class Table(AbstractContextManager):
         raise InputError(f"{self.name(uneven[0])} has rows: {counts}; {_MISALIGNED}")
 
     def name(self, i: int) -> str:
-        """Return what item `i` is called in messages."""
+        """Return the name of item `i` in messages."""
         return self.utterances[i] if self.utterances else f"item {i + 1}"
 
     def rows(self, item: int, start: int, stop: int) -> np.ndarray:
@@ -243,13 +243,13 @@ class Table(AbstractContextManager):
         return self.located(np.array([[item, start, stop]])).read()
 
     def located(self, part: Part) -> Rows:
-        """Return where the rows of a part are, for a worker to read them."""
+        """Return the rows of a part as byte ranges, to be read by a worker."""
         return Rows([each.located(part) for each in self._lists])
 
     def parts(self, items: Sequence[int] | np.ndarray, n_rows: int = PART) -> list[Part]:
-        """Divide the rows of some items into parts of at most `n_rows` rows, in order.
+        """Divide the rows of some items, in order, into parts of at most `n_rows` rows.
 
-        The division depends on the items' numbers of rows alone. Only an item longer than a whole part is divided.
+        The result depends only on the items' numbers of rows. Only items longer than `n_rows` are divided.
         """
         items = np.asarray(items, np.int64)
         parts: list[list[tuple[int, int, int]]] = []

@@ -1,8 +1,8 @@
-"""A feature list on its way to disk, in parts that outlive the run.
+"""A feature list that is written in parts, so that a killed run can continue.
 
-``.NAME.items`` holds the items of the list so far. ``.NAME.parts`` holds the settings and then, for each part of some
-hundred recordings, a line of JSON about them. A run that was killed loses less than a part; one that was
-interrupted, nothing. In the end the items take the list's name.
+``.NAME.items`` holds the items of the list so far. ``.NAME.parts`` holds the settings and one line of JSON per part of
+500 recordings. A killed run loses less than a part, an interrupted one nothing. At the end, the file of items is
+renamed to the list.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from countermeasure import records
 from countermeasure.files import check_place, open_locked, sha256
 from countermeasure.lists.pickles import LIST_END, LIST_START, Index, ItemWriter
 
-# Recordings of a part.
+# Recordings per part.
 PART = 500
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What is known of a recording that a list has dealt with, see `audio.Recording`.
+    """What extraction found out about a recording, see `audio.Recording`.
 
-    `sha256` is empty where there is no file; `problem` says why the list has no feature of it.
+    `sha256` is empty if the file is missing; `problem` says why there is no feature.
     """
 
     sha256: str = ""
@@ -43,7 +43,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some recordings in a row, and where their items are; `end` is behind the last one."""
+    """Consecutive recordings and the index of their items, which end before byte `end`."""
 
     recordings: list[Recording]
     n_frames: list[int]
@@ -54,28 +54,28 @@ class _Part:
 class UnfinishedList(AbstractContextManager):
     """A list that grows recording by recording, in the protocol's order.
 
-    While it is open, no other run can open it. One without items is deleted at the end.
+    Only one run can open it at a time. If it has no items when it is closed, its files are removed.
 
     Parameters
     ----------
     path : path
-        Of the list that it shall become.
+        Of the finished list.
     settings : JSON value
-        What was made with other settings is not continued.
+        Parts that were made with other settings are discarded.
     restart : bool
-        Whether to start anew in any case.
+        Discard all parts.
 
     Attributes
     ----------
     recordings : list of Recording
-        Those dealt with so far.
+        Those processed so far.
     n_frames : list of int
         Number of rows of each item.
 
     Raises
     ------
     InputError
-        On entering, when another run has it open.
+        On entering, if another run has it open.
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: Any, restart: bool = False):
@@ -94,7 +94,7 @@ class UnfinishedList(AbstractContextManager):
         return self
 
     def _whole_parts(self) -> Iterator[_Part]:
-        """Yield the parts that an earlier run has left, up to the first that is torn."""
+        """Yield the parts of an earlier run up to the first incomplete one."""
         size = os.fstat(self._file.fileno()).st_size
         with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
             settings, *lines = self._parts_path.read_bytes().splitlines()
@@ -106,18 +106,18 @@ class UnfinishedList(AbstractContextManager):
 
     @property
     def n_found(self) -> int:
-        """Number of recordings that an earlier run has dealt with."""
+        """Number of recordings that an earlier run has processed."""
         return sum(len(part.recordings) for part in self._found)
 
     def resume(self, digests: Sequence[str], with_problems: bool) -> None:
-        """Begin, with the parts of an earlier run that are still good.
+        """Begin with the parts of an earlier run that are still valid.
 
         Parameters
         ----------
         digests : sequence of str
-            SHA-256 of the first `n_found` recordings' files at this moment, empty for one that is not there.
+            Current SHA-256 of the first `n_found` recordings' files, empty for a missing one.
         with_problems : bool
-            Whether parts with recordings that could not be used are taken; else these are tried again.
+            Whether to keep parts with recordings that could not be used; otherwise these are tried again.
         """
         self._items, kept = ItemWriter(self._file), []
         for part in self._found:
@@ -135,10 +135,10 @@ class UnfinishedList(AbstractContextManager):
         self._file.seek(self._items.size)
         self._parts = open(self._parts_path, "w", encoding="utf-8")  # noqa: SIM115  closed by __exit__
         self._parts.write("".join([self._settings + "\n", *kept]))
-        self._noted = len(self.recordings), len(self.n_frames)  # how many of both have lines
+        self._noted = len(self.recordings), len(self.n_frames)  # how many of both belong to complete parts
 
     def add(self, recording: Recording, feature: np.ndarray | None, label: str | None) -> None:
-        """Append the next recording; `feature` is an array [rows, columns], None where there is a problem."""
+        """Append the next recording; `feature` is an array [rows, columns], or None if there is a problem."""
         if feature is not None:
             self._items.append(feature, label)
             self.n_frames.append(len(feature))
@@ -147,29 +147,28 @@ class UnfinishedList(AbstractContextManager):
             self.end_part()
 
     def end_part(self) -> None:
-        """Bring all that was added to where it outlives the run."""
+        """Bring all recordings that were added to the disk."""
         if self._parts is None or len(self.recordings) == self._noted[0]:
             return
         n, i = self._noted
         self._file.flush()
-        os.fsync(self._file.fileno())  # before the line that says so
-        self._parts.write(
-            _line(_Part(self.recordings[n:], self.n_frames[i:], self._items.index_from(i), self._items.size))
-        )
+        os.fsync(self._file.fileno())  # before the line about them is written
+        part = _Part(self.recordings[n:], self.n_frames[i:], self._items.index(i), self._items.size)
+        self._parts.write(_line(part))
         self._parts.flush()
         self._noted = len(self.recordings), len(self.n_frames)
 
     def finish(self) -> tuple[str, Index]:
-        """Complete the items; return the list's SHA-256, and where its items are."""
+        """Complete the list; return its SHA-256 and the index of its items."""
         self.end_part()
         self._file.write(LIST_END)
         self._file.flush()
         os.fsync(self._file.fileno())
-        return sha256(self._items_path), self._items.index
+        return sha256(self._items_path), self._items.index()
 
     def publish(self) -> None:
-        """Give the list its name; nothing else is left of it."""
-        self._parts_path.unlink()  # first: the lock is that of the items under their present name
+        """Give the list its name and remove the other file."""
+        self._parts_path.unlink()  # first, since renaming the items gives up the lock
         os.replace(self._items_path, self.path)
 
     def __exit__(self, *exception: Any) -> None:
@@ -178,7 +177,7 @@ class UnfinishedList(AbstractContextManager):
                 if self._items_path.exists():  # not published
                     self.end_part()
             finally:
-                # Where this run did not begin, whatever an earlier one has left stays as it was.
+                # If this run has not begun, the parts of an earlier one stay.
                 is_of_use = self._parts_path.exists() if self._parts is None else self._noted[1] > 0
                 if not is_of_use:
                     self._items_path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """Pickles of data, read without running any code.
 
-The interpreter is the standard library's, in pure Python, reduced to the opcodes that lists and models need.
-It imports nothing that a file names: a few known globals have stand-ins here, all others are refused. Array
-data is skipped and stays in the file until it is asked for.
+The interpreter is that of the standard library in pure Python, reduced to the opcodes that lists and models need.
+It never imports what a file names: some known globals have stand-ins here, and all others are refused. The data of
+arrays are skipped; they stay in the file until they are read.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 from countermeasure.errors import InputError
 from countermeasure.files import read_into
 
-# Longer text is skipped like bytes: protocol 2 stores the data of arrays as text.
+# Longer text is skipped like bytes, since protocol 2 stores the data of arrays as text.
 _LONGEST_TEXT = 1024
 
 # -- stand-ins -------------------------------------------------------------------------------------
 
 
 class _Data(NamedTuple):
-    """Bytes in a file; `is_text`: stored as text of one letter a byte, as in protocol 2."""
+    """Bytes in a file; if `is_text`, each is stored as one character of UTF-8, as protocol 2 does."""
 
     file: IO[bytes]
     offset: int
@@ -40,10 +40,9 @@ class _Data(NamedTuple):
 
 
 class _DType:
-    """A dtype; BUILD gives it its byte order."""
+    """A dtype of numbers or text; BUILD sets its byte order."""
 
     def __init__(self, name: Any, *_: Any):
-        # Numbers and text only: no objects, no fields.
         if type(name) is not str or name[:1] not in "fiubU" or not name[1:].isdigit():
             raise ValueError("array of an unknown type")
         self.value = np.dtype(name)
@@ -56,7 +55,7 @@ class _DType:
 
 
 class ArrayRef:
-    """An array whose data are still in its file.
+    """An array whose data are still in the file.
 
     Attributes
     ----------
@@ -66,7 +65,7 @@ class ArrayRef:
     fortran : bool
         Whether the data are stored column by column.
     offset : int or None
-        First byte of the data in the file; None where protocol 2 stores them as text.
+        First byte of the data in the file; None if they are stored as text.
     """
 
     __slots__ = ("_data", "dtype", "fortran", "offset", "shape")
@@ -75,10 +74,10 @@ class ArrayRef:
         self.shape: tuple[int, ...] = ()
 
     def build(self, state: Any) -> None:
-        """Set all attributes, as ``ndarray.__setstate__`` does."""
+        """Set all attributes; counterpart of ``ndarray.__setstate__``."""
         _, shape, dtype, fortran, data = state
         is_shape = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
-        # An axis of 0 needs no data, for any length of the others.
+        # An array with an axis of length 0 needs no data, so its other axes are checked here.
         if not is_shape or math.prod(n or 1 for n in shape) > 2**40:
             raise ValueError("array of an unknown form")
         if type(dtype) is not _DType or type(data) not in (_Data, bytes):
@@ -88,7 +87,7 @@ class ArrayRef:
         n_bytes = self.dtype.itemsize * math.prod(shape)
         if type(data) is bytes:
             n_found = len(data)
-        elif data.is_text:  # its length in the file is another
+        elif data.is_text:  # takes more bytes in the file
             n_found = n_bytes
         else:
             n_found, self.offset = data.length, data.offset
@@ -96,17 +95,17 @@ class ArrayRef:
             raise ValueError(f"array of {n_bytes} bytes comes with {n_found}")
 
     def read(self) -> np.ndarray:
-        """Return the array; the file is still open."""
+        """Read the array; the file must still be open."""
         try:
             content = self._data.read() if type(self._data) is _Data else bytearray(self._data)
             return np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
-        except ValueError:  # of text
+        except ValueError:  # text of another length
             name = self._data.file.name
         raise InputError(f"{name}: an array is damaged; copy or make the file again")
 
 
 class Estimator:
-    """A scikit-learn mixture; `state` are its attributes, with arrays as `ArrayRef`."""
+    """A scikit-learn mixture; `state` holds its attributes, with arrays as `ArrayRef`."""
 
     state: dict[str, Any] | None = None
 
@@ -124,9 +123,9 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> ArrayRef:
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    """Return a number or a text of NumPy's as Python's."""
+    """Convert a NumPy scalar to Python's number or text."""
     array = _frombuffer(data, dtype, (), "C").read()
-    if array.dtype.kind == "U":  # NumPy would not check that it is Unicode
+    if array.dtype.kind == "U":  # NumPy does not check that it is Unicode
         return array.tobytes().decode("utf-32-le").rstrip("\0")
     return array[0].item()
 
@@ -142,7 +141,7 @@ _STAND_INS: dict[str, Any] = {
     "numpy.ndarray": "ndarray",
     "numpy.dtype": _DType,
     "_codecs.encode": _encode,  # protocol 2: bytes
-    "__builtin__.bytes": lambda: b"",  # protocol 2: no bytes
+    "__builtin__.bytes": lambda: b"",  # protocol 2: empty bytes
     "sklearn.mixture._gaussian_mixture.GaussianMixture": Estimator,
     "sklearn.mixture.gaussian_mixture.GaussianMixture": Estimator,  # before scikit-learn 0.22
 }
@@ -160,14 +159,10 @@ _Standard: Any = pickle._Unpickler
 
 
 class Unpickler(_Standard):
-    """Read one pickle of data; `file` is open and at its beginning.
+    """Read one pickle of data from an open file.
 
-    Memory and time are in proportion to the file's size without the data of arrays.
-
-    Raises
-    ------
-    InputError
-        From all methods, when the pickle is cut short, damaged, or asks for anything but data.
+    Memory and time are proportional to the file's size without the data of arrays. All methods raise InputError if
+    the pickle is damaged or asks for anything but data.
     """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
@@ -189,19 +184,19 @@ class Unpickler(_Standard):
         return self.stack[0]
 
     def items(self) -> Iterator[Any]:
-        """Run to the end and yield the items of the pickled list as they are finished."""
+        """Run to the end and yield the items of the pickled list as they are completed."""
         for batch in self._run():
             yield from batch
             batch.clear()
         if type(self.stack[0]) is not list:
-            self._refuse("holds no list")
+            self._refuse("does not hold a list")
 
     def _run(self) -> Iterator[list[Any]]:
-        """Run to the end; yield the outermost list whenever something was appended to it."""
+        """Run to the end; yield the outermost list whenever items were appended to it."""
         while (op := self.read(1)) != pickle.STOP:
             operation = self.dispatch.get(op[0]) if op else None
             if operation is None:
-                self._refuse(f"has an opcode that no list or model needs ({op!r})" if op else "is cut short")
+                self._refuse(f"has an opcode that lists and models do not need ({op!r})" if op else "is cut short")
             try:
                 operation(self)
             except _DAMAGE as error:
@@ -221,8 +216,8 @@ class Unpickler(_Standard):
         if full in _STAND_INS:
             return _STAND_INS[full]
         raise InputError(
-            f"{self._file.name}: the pickle asks for {full[:100]!r}, which no list or model needs; nothing was run; do "
-            "not open it with pickle.load"
+            f"{self._file.name}: the pickle asks for {full[:100]!r}, which lists and models do not need; no code was "
+            "run; do not open it with pickle.load"
         )
 
     def _number(self, layout: str) -> int:
@@ -242,7 +237,7 @@ class Unpickler(_Standard):
             self.append(self.read(n).decode())
 
     def _set_items(self, items: list[Any]) -> None:
-        if any(type(key) is not str for key in items[::2]):  # a deep tuple would overflow the C stack when hashed
+        if any(type(key) is not str for key in items[::2]):  # hashing a deep tuple would overflow the C stack
             raise TypeError("a key is not text")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
@@ -251,7 +246,7 @@ class Unpickler(_Standard):
         self._set_items([key, value])
 
     def _remember(self, index: int) -> None:
-        # What can hold itself or double with each use is not given twice; lists and models do not need it.
+        # Lists and dictionaries could contain themselves or grow exponentially; real files use them only once.
         top = self.stack[-1]
         self.memo[index] = _CONTAINER if type(top) in (list, dict) else top
 

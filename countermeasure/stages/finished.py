@@ -109,7 +109,7 @@ def _difference(folder: Path, pair: Pair | None, wanted: dict[str, Any]) -> str:
     how = _differences(pair.record, wanted) if pair else ""
     if pair and not how:
         return ""
-    unfinished = list(filter(None, map(checkpoints.read_record, checkpoint_files(folder).values())))
+    unfinished = [each.record for each in map(checkpoints.load, checkpoint_files(folder).values()) if each]
     for found in unfinished:
         if different := _differences(found, wanted):
             return f"an unfinished training of other settings is here ({different})"

@@ -175,7 +175,7 @@ def write_frame_scores(
         if record is None:
             provenance.path_of(path).unlink(missing_ok=True)  # the record of an older list
         else:
-            provenance.write(path, replace(record, list_sha256=files.sha256(path), index=out.index))
+            provenance.write(path, replace(record, list_sha256=files.sha256(path), index=out.index()))
         log(f"{path}: {what}{left_out}")
     return paths
 
