@@ -124,6 +124,7 @@ def test_the_threshold_of_the_eer(rng, tmp_path, models, settings):
     llrs = np.round(llrs, 6)
     assert (found.eer, found.threshold) == metrics.eer(llrs[labels], llrs[~labels])
     assert found.prior == settings.get("prior", 0.5)
+    assert found.eer_over == "speakers"
     assert f"threshold {found.threshold:.6f} (the EER's)" in told
     assert "0.9" not in told
 
@@ -172,6 +173,7 @@ def test_what_it_refuses(rng, tmp_path, models):
     protocol.write_text("".join(f"- LA_D_{i} - - {'bonafide' if b else 'spoof'}\n" for i, b in enumerate(labels)))
     calibrate(blind, models, protocol=protocol)
     assert calibration.read(models).n_bonafide == 20
+    assert calibration.read(models).eer_over == "trials"  # the protocol names no speakers
 
 
 def recorded(path, models, split="dev", inputs=("lfcc",), **more):

@@ -37,6 +37,13 @@ def test_the_defaults_of_base_models_are_those_of_the_options():
     assert (settings["data_path"], settings["model_path"]) == ("./data/train/mfcc.pkl", "./model/mfcc")
 
 
+def test_the_defaults_of_logistic_fusions_are_those_of_the_options():
+    parser = argparse.ArgumentParser()
+    options.add_fusion_training_arguments(parser, 64, "lists")
+    settings = vars(parser.parse_args(["--data_dir", "d", "--model_path", "m", "--method", "logistic"]))
+    assert options.fusion_options(settings) == LogisticOptions(1.0)
+
+
 @pytest.mark.parametrize("n_components", [64, None])
 def test_a_fusions_arguments_are_the_options_of_its_method(n_components):
     parser = argparse.ArgumentParser()

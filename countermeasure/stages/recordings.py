@@ -70,7 +70,7 @@ def _process_batch(data_path: Path, ftypes: Sequence[str], dtype: str, names: li
     results = []
     for name, (recording, signal) in zip(names, loaded, strict=True):
         found = {}
-        if ftypes and not recording.problem:
+        if signal is not None:
             try:
                 found = features.extract(signal, recording.rate, ftypes, dtype)
             except InputError as error:
@@ -79,15 +79,15 @@ def _process_batch(data_path: Path, ftypes: Sequence[str], dtype: str, names: li
     return results
 
 
-def _load(data_path: Path, name: str, is_decoded: bool) -> tuple[Recording, NDArray[np.floating]]:
-    """Return what is known about a recording, and its samples; no samples if they are not wanted or unusable."""
-    sha256, nothing = "", np.empty(0)
+def _load(data_path: Path, name: str, is_decoded: bool) -> tuple[Recording, NDArray[np.floating] | None]:
+    """Return what is known about a recording, and its samples; None if they are not wanted or unusable."""
+    sha256 = ""
     try:
         path = audio.find(data_path, name)
         sha256 = files.sha256(path)
         if not is_decoded:
-            return Recording(sha256), nothing
+            return Recording(sha256), None
         found = audio.read(path)
     except (InputError, OSError) as error:
-        return Recording(sha256, problem=records.text(str(error))), nothing
+        return Recording(sha256, problem=records.text(str(error))), None
     return Recording(sha256, found.rate, found.n_channels, len(found.signal), found.md5_matches), found.signal
