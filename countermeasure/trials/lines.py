@@ -224,7 +224,7 @@ def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
 def _or_none(words: Iterable[str]) -> list[str | None]:
     """Return the words, None for those that name nothing."""
     # The first field of the four-field form is the audio's format.
-    return [None if word in ("-", "flac", "wav") else word for word in words]
+    return list(map(dict.fromkeys(("-", "flac", "wav")).get, words, words))
 
 
 def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> InputError:

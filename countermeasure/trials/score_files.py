@@ -257,7 +257,8 @@ def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial]) -> Column
 
 
 def _bytes(words: Iterable[str | None]) -> Words:
-    return np.array([(word or "").encode() for word in words])
+    encoded = [(word or "").encode() for word in words]
+    return np.array(encoded, f"S{max(map(len, encoded))}")
 
 
 def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
@@ -306,15 +307,16 @@ def _scores(text: Text) -> Floats:
     InputError
         With the line, when one is not a finite number.
     """
-    scores = np.empty(len(text.rows))
-    for row, word in enumerate(text.columns[-1]):
-        try:
-            scores[row] = float(word)
-        except ValueError:
-            raise text.error(row, f"score {word[:80]!r} is no number") from None
+    words, numbers = text.columns[-1], list[float]()
+    try:
+        numbers.extend(map(float, words))
+    except ValueError:  # all before it are in the list
+        row = len(numbers)
+        raise text.error(row, f"score {words[row][:80]!r} is no number") from None
+    scores = np.array(numbers)
     if not np.isfinite(scores).all():
         row = int(np.argmin(np.isfinite(scores)))
-        raise text.error(row, f"score {text.columns[-1][row]!r} is not finite; give the trial a real score")
+        raise text.error(row, f"score {words[row]!r} is not finite; give the trial a real score")
     return scores
 
 

@@ -82,16 +82,15 @@ class Text:
         columns: list[list[str]] = [[] for _ in range(n_fields)]
         for start in range(0, len(self.rows), _ROWS):
             words = list(map(str.split, self.rows[start : start + _ROWS]))
-            for row, n in enumerate(map(len, words), start):
-                if n != n_fields:
-                    raise self.error(
-                        row,
-                        f"{n} fields, where line {self.number(0)} has {n_fields}; all lines of a file are of one "
-                        f"form; {self.expected}",
-                    )
+            if {*map(len, words)} != {n_fields}:
+                row, n = next((row, len(found)) for row, found in enumerate(words, start) if len(found) != n_fields)
+                raise self.error(
+                    row,
+                    f"{n} fields, where line {self.number(0)} has {n_fields}; all lines of a file are of one form; "
+                    f"{self.expected}",
+                )
             for column, more in zip(columns, zip(*words, strict=True), strict=True):
-                repeats = len(set(more)) < len(more) / 2
-                column.extend(map(intern, more) if repeats else more)
+                column.extend(map(intern, more) if len(set(more)) < len(more) / 2 else more)
         return columns
 
     def number(self, row: int) -> int:
