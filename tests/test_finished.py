@@ -222,6 +222,9 @@ def test_finished_and_unfinished_trainings_follow_one_rule_of_versions(
             training.train(data, tmp_path / "unfinished", SMALL)
         with pytest.raises(InputError, match=r"finished models .*another version of this suite: features 1, now 99"):
             training.train(data, model, SMALL)
+        training.train(data, tmp_path / "later", replace(SMALL, max_iter=1))
+    with pytest.raises(InputError, match=r"another version of this suite: features 99, now 1"):
+        training.train(data, tmp_path / "later", replace(SMALL, max_iter=1))
     # Another release, with other libraries.
     monkeypatch.setattr(versions, "current", lambda: {**versions.COMPARED, "countermeasure": "99", "numpy": "99"})
     capsys.readouterr()
