@@ -469,18 +469,16 @@ def test_frames_are_drawn_and_replace_nothing_that_is_read(work, capsys, tmp_pat
     assert [path.read_bytes() for path in (recording, tmp_path / "model.svg")] == before
 
 
-def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
-    """A click at 1.5 s is there in the spectrogram, and its frames are where its frames are."""
-    matplotlib = pytest.importorskip("matplotlib")
+def test_the_picture_lies_over_its_time(work, tmp_path, monkeypatch, rng):
+    """A click at 1.5 s is there in the spectrogram, and the frames that it changes are there, too."""
+    pytest.importorskip("matplotlib")
     from countermeasure.evaluation import drawing, frame_picture
 
     drawn = []
     monkeypatch.setattr(drawing, "save", lambda figure, path: drawn.append(figure))
-    rng = np.random.default_rng(0)
     signal = (rng.normal(size=48000) * 1e-3).astype(np.float32)
     signal[24000:24080] += 0.5
-    models = Chain([work / "model" / "mfcc"])
-    score = models.score([signal])
+    score = Chain([work / "model" / "mfcc"]).score([signal])
     assert score.are_own
     assert not Chain([work / "model" / FILES]).score([signal]).are_own  # of the frame-level fusion below it
     frame_picture.draw(tmp_path / "a.png", "a$b$.wav", signal, 16000, score.frames, score.window, 0.0)
@@ -490,10 +488,8 @@ def test_the_picture_lies_over_its_time(work, capsys, tmp_path, monkeypatch):
     level = np.asarray(image.get_array()).mean(axis=0)
     time = left + (np.arange(len(level)) + 0.5) * (right - left) / len(level)
     assert time[level.argmax()] == pytest.approx(1.5, abs=0.01)
-    assert top == 8
     frames = above.get_lines()[0]
     spread = np.abs(frames.get_ydata() - np.median(frames.get_ydata()))
     assert frames.get_xdata()[spread.argmax()] == pytest.approx(1.5, abs=0.06)
     assert above.get_xlim() == below.get_xlim() == (0, 3)
-    assert "s" in below.get_xlabel()
-    assert matplotlib.__version__
+    assert top == 8

@@ -223,25 +223,6 @@ def test_lists_without_a_record_are_joined_by_order(here, tmp_path, capsys):
     assert_refused("gmm_test", backwards, "item 1 is bonafide", capsys)
 
 
-def test_a_logistic_fusion_goes_through_the_scripts_of_mixtures(here, tmp_path):
-    model, above, folder = tmp_path / "frames", tmp_path / "above", f"experiment/{FUSION}"
-    logistic = ["--method", "logistic"]
-    main("gmm_ensemble_train", "--data_dir", f"{folder}/train", "--model_path", model, *logistic)
-    for split in ("train", "eval"):
-        data = ["--data_split", split, "--data_dir", f"{folder}/{split}", "--output_path", tmp_path / "files"]
-        main("gmm_filelevel_preprocess", *data, "--model_path", model, "--model_name", "fused")
-        shutil.copy(f"data/{split}/{split}-silence.pkl", tmp_path / "files" / split)
-    main("gmm_filelevel_train", "--data_dir", tmp_path / "files" / "train", "--model_path", above, *logistic)
-    for name, data_dir, trained in (
-        ("gmm_ensemble_test", f"{folder}/eval", model),
-        ("gmm_filelevel_test", tmp_path / "files" / "eval", above),
-    ):
-        models = ["--model_path_bon", trained / "bon.gmm", "--model_path_sp", trained / "sp.gmm"]
-        output = ["--label_path", PROTOCOL, "--output_path", tmp_path / "scores.txt"]
-        assert main(name, "--data_dir", data_dir, *models, *output) == 0
-        assert len((tmp_path / "scores.txt").read_text().splitlines()) == 12
-
-
 # Trials of the small corpus as other corpora would write them.
 OTHER_CORPORA = {
     "2021 LA": lambda t: f"{t.speaker} {t.utterance} alaw ita_tx {t.attack or 'bonafide'} {t.label} notrim eval",

@@ -263,7 +263,7 @@ def _record_of_scores(scoring: _Scoring, split: str, model_name: str, whole_file
         kind="file scores" if whole_files else "frame scores",
         dtype="float64" if whole_files else "float32",
         list_sha256="",
-        n_frames=((table.n_rows > 0).astype(int) if whole_files else table.n_rows).tolist(),
+        n_frames=(np.minimum(table.n_rows, 1) if whole_files else table.n_rows).tolist(),
         index=None,
         model={
             "name": model_name,
