@@ -152,7 +152,7 @@ def _lower_envelope(power: Matrix) -> Matrix:
     """Return a filter of the powers that rises slowly and falls fast, ``[n_frames, 70]``."""
     envelope = np.empty_like(power)
     # spafe's loop wraps around: before the first frame stands the last one, still 0, or 0.9 times the only one.
-    before = np.zeros_like(power[0]) if len(power) > 1 else 0.9 * power[0]
+    before = np.zeros(N_FILTERS) if len(power) > 1 else 0.9 * power[0]
     for t, now in enumerate(power):
         slow = np.where(now >= before, 0.999, 0.5)
         before = envelope[t] = slow * before + (1 - slow) * now

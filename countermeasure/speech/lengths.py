@@ -13,7 +13,7 @@ from countermeasure.errors import InputError
 _LENGTHS = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 # Programs that write to a pipe do not know the length and write about the largest one.
 _UNKNOWN = 0x7FFFFF00
-_LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
+_OGG_PAGE = 1 << 16  # bytes; the largest has 65,307
 
 
 def check_length(path: str | os.PathLike[str], log: str) -> None:
@@ -30,7 +30,7 @@ def check_length(path: str | os.PathLike[str], log: str) -> None:
             raise InputError(f"{path}: is cut short ({int(held):,} of {int(promised):,} bytes); copy it again")
     with Path(path).open("rb") as file:
         if file.read(4) == b"OggS":
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _LARGEST_OGG_PAGE))
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _OGG_PAGE))
             if not _has_last_page(file.read()):
                 raise InputError(f"{path}: is cut short (its last page is missing); copy it again, or convert it")
 
