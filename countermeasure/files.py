@@ -1,4 +1,4 @@
-"""Files: output that is complete or absent, and input that is a file."""
+"""Files: outputs that are complete or absent, and inputs that are regular files."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from typing import IO, Any
 
 from countermeasure.errors import InputError
 
-# Names that are no UTF-8 hold lone surrogates, which are written as escapes.
+# File names that are not UTF-8 contain lone surrogates, which are written as escapes.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
-_BLOCK = 1 << 20  # bytes that are read at once
+_BLOCK = 1 << 20  # bytes per read
 
 # -- output ------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: bool = True) -> Iterator[IO]:
-    """Open a file that takes its final name only when the block ends without an error.
+    """Open a file that gets its final name when the block ends without an error.
 
-    What is written goes to ``.NAME.part`` beside `path` and is renamed at the end, so a reader sees the old file or
-    the new one. Missing parent folders are made. A device or a pipe is written to as it is.
+    The block writes to ``.NAME.part`` beside `path`, which is renamed at the end, so readers see either the old file
+    or the new one. Missing parent folders are made. Devices and pipes are written to directly.
 
     Parameters
     ----------
     path : path of the finished file
     text : bool
-        Whether the block writes text (UTF-8, ``\\n``) instead of bytes.
+        Write text (UTF-8, ``\\n``) instead of bytes.
     flush : bool
-        Whether the file is to outlive a crash of the machine from the moment it has its name.
+        Flush the file to the disk before it is renamed, so that it survives a crash of the machine.
 
     Raises
     ------
     InputError
-        When `path` is a folder, or when another run is writing the same file.
+        If `path` is a folder, or another run is writing the same file.
     """
     path = Path(path)
     check_place(path)
@@ -49,7 +49,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
         return
     part = path.with_name(f".{path.name}.part")
     with os.fdopen(open_locked(part, path), **how) as file:
-        # Locked as long as it is open: no other run can have begun on this part when it is renamed or removed.
+        # The lock lasts until the file is closed, so no other run uses this part when it is renamed or removed.
         try:
             file.truncate()
             yield file
@@ -61,23 +61,20 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
             with contextlib.suppress(OSError):
                 part.unlink()
             if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-                error.filename = str(path)  # of all that a run writes
+                error.filename = str(path)  # so that the message says which file
             raise
 
 
 def is_no_file(path: Path) -> bool:
-    """Tell whether a path is a device or a pipe, or, as /dev/stdout may be, a name for what is open already."""
+    """Return whether a path is a device, a pipe, or a link to an open file as /dev/stdout may be."""
     is_opened = path.is_symlink() and os.readlink(path).startswith("/proc/self/fd")
     return is_opened or (path.exists() and not path.is_file())
 
 
 def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.PathLike[str] | None) -> None:
-    """Refuse to write to a file that the same run reads or writes otherwise; None stands for no file.
+    """Raise InputError if `output` is a folder or, directly or by a link, one of the files that a run uses already.
 
-    Raises
-    ------
-    InputError
-        When `output` is one of the other files, also by a link, or a folder.
+    Files may be None.
     """
     if output is None:
         return
@@ -87,13 +84,7 @@ def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.
 
 
 def check_place(path: Path) -> None:
-    """Make the folder of a file that will be written, and refuse a name that a folder has.
-
-    Raises
-    ------
-    InputError
-        When `path` is a folder, or when a file is in the place of its folder.
-    """
+    """Make the parent folder of an output; raise InputError if `path` is a folder or its parent a file."""
     _refuse_folder(path)
     _make_folder(path.parent)
 
@@ -112,13 +103,7 @@ def _make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Let no other run work into `folder` during the block; the folder is made where it is missing.
-
-    Raises
-    ------
-    InputError
-        When another run is at work there.
-    """
+    """Lock a folder during the block; it is made if missing. Raise InputError if another run has locked it."""
     folder = Path(folder)
     is_new = not folder.exists()
     _make_folder(folder)
@@ -130,17 +115,17 @@ def only_run(folder: str | os.PathLike[str]) -> Iterator[None]:
         with contextlib.suppress(OSError):
             mark.unlink()
             if is_new:
-                folder.rmdir()  # where nothing came of it
+                folder.rmdir()  # fails unless it is empty
         os.close(descriptor)
 
 
 def open_locked(part: Path, path: Path) -> int:
-    """Open and lock `part`, the descriptor of which is returned; one that a killed run left behind is taken over.
+    """Open and lock a file and return its descriptor; a file that a killed run left is taken over.
 
     Raises
     ------
     InputError
-        When another run has locked it; `path` is what it works on.
+        If another run has locked `part`; the message names `path`.
     """
     while True:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
@@ -151,7 +136,7 @@ def open_locked(part: Path, path: Path) -> int:
             raise InputError(f"{path}: another run is at work on it; wait for it or choose another name") from None
         except OSError:  # a file system without locks
             return descriptor
-        # The run that held the lock may have renamed or removed the file that was just opened.
+        # Another run may have renamed or removed the file between opening and locking.
         with contextlib.suppress(FileNotFoundError):
             if os.stat(part).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
@@ -162,14 +147,14 @@ def open_locked(part: Path, path: Path) -> int:
 
 
 def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]:
-    """Open a file for reading bytes; refuse at once what is no file: a pipe would let `open` wait for ever.
+    """Open a regular file for reading bytes.
 
     Raises
     ------
     InputError
-        When `path` is a pipe, a device, a socket or a folder.
+        If `path` is a folder, or a pipe, device or socket, which `open` might wait for without end.
     OSError
-        When it cannot be opened; `cli.run` tells it with the path.
+        If it cannot be opened; `cli.run` reports it.
     """
     file = Path(path)
     if file.is_dir():
@@ -180,13 +165,13 @@ def open_regular(path: str | os.PathLike[str], buffering: int = -1) -> IO[bytes]
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """Return the contents of a file; errors as of `open_regular`."""
+    """Return the contents of a regular file."""
     with open_regular(path, buffering=0) as file:
         return file.read()
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's contents, in hexadecimal digits; errors as of `open_regular`."""
+    """Return the SHA-256 of a regular file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open_regular(path, buffering=0) as file:
         while block := file.read(_BLOCK):
@@ -195,12 +180,9 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def read_into(file: IO[bytes], target: memoryview, offset: int) -> None:
-    """Fill some memory, of bytes, from a place of a file; several threads may do so at once.
+    """Fill a buffer of bytes from byte `offset` of a file on; raise InputError if the file ends before.
 
-    Raises
-    ------
-    InputError
-        When the file ends before.
+    Several threads may read the same file at once.
     """
     filled = 0
     while filled < len(target):

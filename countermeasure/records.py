@@ -1,7 +1,7 @@
-"""Typed records in JSON: what stands beside an output, and what a model says about itself.
+"""Typed records in JSON, written beside outputs and into models.
 
-A record is a dataclass. Its annotations say what its JSON must be and are checked when it is read, in one place.
-``train-mfcc.pkl.json`` is the record of ``train-mfcc.pkl``. It has one entry a line; equal records give equal bytes.
+A record is a dataclass. When it is read, its values are checked against the annotations. ``train-mfcc.pkl.json`` is
+the record of ``train-mfcc.pkl``. It has one entry per line; equal records give equal bytes.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def path_of(path: str | os.PathLike[str]) -> Path:
 
 
 def found_path(path: str | os.PathLike[str]) -> Path:
-    """Return where the record of a file is read: beside it, or, where it is a link, beside the file itself."""
+    """Return where the record of a file is read: beside it or, if it is a link without one, beside its target."""
     beside = path_of(path)
     return beside if beside.exists() else path_of(Path(path).resolve())
 
 
 def text(value: str) -> str:
-    """Return text that a record can hold: names of files may be any bytes, and those that are no UTF-8 are escaped."""
+    """Escape what is not Unicode, as names of files may contain any bytes."""
     return value.encode(errors="backslashreplace").decode()
 
 
 def write(path: str | os.PathLike[str], record: Any) -> None:
-    """Write a record, a dataclass, to a file of JSON, an entry a line."""
+    """Write a record, a dataclass, as JSON with one entry per line."""
     entries = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     lines = [f" {json.dumps(name)}: {json.dumps(value, default=vars)}" for name, value in entries.items()]
     with replace_when_whole(path, text=True) as file:
@@ -54,14 +54,14 @@ def write(path: str | os.PathLike[str], record: Any) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Return the values in a file of JSON, which `checked` is to check.
+    """Return the values in a JSON file, to be checked by `checked`.
 
     Raises
     ------
     OSError, InputError
-        When there is no such file, or when it is no file, see `files.open_regular`.
+        If the file cannot be read, see `files.open_regular`.
     ValueError
-        When the file is no JSON; says why.
+        If the file is not JSON.
     """
     try:
         return json.loads(read_regular(path).decode())
@@ -70,23 +70,23 @@ def read(path: str | os.PathLike[str]) -> Any:
 
 
 def checked(kind: type[T], value: Any) -> T:
-    """Return a value of JSON as what a type says: dictionaries become the dataclasses that the type names.
+    """Check a JSON value against a type; dictionaries become the dataclasses that the type names.
 
     Parameters
     ----------
     kind : type
-        A dataclass, or made of ``str int float bool list[…] dict[str, …] Literal[…]``, of unions of them and None,
-        and of `Any` for any JSON. Numbers are finite, whole ones have 64 bits, text is Unicode.
+        A dataclass with fields of ``str int float bool list[…] dict[str, …] Literal[…]``, dataclasses, unions of them
+        with None, and `Any` for any JSON. Numbers must be finite, integers have 64 bits, and text be Unicode.
     value : JSON value
 
     Raises
     ------
     ValueError
-        When the value is none of that type; names the entry.
+        If the value has another type; the message names the entry.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # raises for what is no Unicode
+        text.encode()  # raises UnicodeEncodeError, a ValueError
         return _typed(kind, json.loads(text, parse_int=_whole_number), "")
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from None

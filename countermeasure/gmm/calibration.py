@@ -1,15 +1,15 @@
-"""Calibration: what a model's LLRs are worth, and the threshold that follows; kept beside the models.
+"""Calibration of a model's LLRs and the resulting threshold, stored beside the models.
 
-A mixture takes frames for independent, so its LLRs are far too large. Logistic regression on development scores
-makes them
+A mixture treats frames as independent, so its LLRs are far too large. Logistic regression on development scores
+corrects them to
 
     log P(bona fide | s) / P(spoof | s) = slope · s + offset + log prior / (1 − prior),
 
 where `prior` is the share of bona fide speech (N. Brümmer and J. du Preez, Computer Speech & Language 2006).
 Both classes weigh the same in the fit of slope and offset; the prior enters threshold and probability only.
-Targets are Platt's, (n + 1) / (n + 2) and 1 / (n + 2) (J. Platt, 1999): they keep the slope finite where the
-classes do not overlap. They follow each class's own number of trials and not the prior, since at a skewed prior
-the few relabelled trials of one class would outweigh all of the other.
+The targets are (n + 1) / (n + 2) and 1 / (n + 2) (J. Platt, 1999), which keep the slope finite for classes that do
+not overlap. n is each class's own number of trials. With the prior in its place, a few relabelled trials of one class
+could outweigh all trials of the other.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ class Calibration:
     slope, offset : float
         Of the calibrated LLR; slope > 0, offset in nats.
     prior : float
-        Share of bona fide speech on which probabilities and the Bayes threshold rest.
+        Share of bona fide speech assumed by probabilities and by the Bayes threshold.
     criterion : {'bayes', 'eer'}
-        Whether the threshold is where both classes are equally probable, or that of the EER.
+        Whether the threshold makes both classes equally probable or is that of the EER.
     threshold : float
-        For LLRs as they come from the models; a recording is accepted as bona fide when its LLR is greater.
+        For LLRs of the models before calibration; a recording is accepted as bona fide when its LLR is greater.
     eer, eer_low, eer_high : float or None
-        EER of the development scores, with its interval of 95 %; None where there are too few speakers for one.
+        EER of the development scores and its 95 % interval, None if there are too few speakers.
     eer_over : {'speakers', 'trials'}
-        What the interval is over.
+        What was resampled for the interval.
     n_bonafide, n_spoof : int
-        Trials.
+        Numbers of trials.
     score_file, score_sha256 : str
-        Name of the file with the scores, without its folder, and its SHA-256.
+        Name of the score file without its folder, and its SHA-256.
     models_sha256 : str
-        Of the models, see `models_sha256`.
+        See `models_sha256`.
     log_likelihoods : list of float or None
-        Of a base model, the 5 % quantile and the median over the development trials of the mean log-likelihood a
-        frame under the model that suits a trial better, in nats; None where the score file's record has none.
+        For base models: 5 % quantile and median, over the development trials, of the larger of a trial's two mean
+        log-likelihoods per frame, in nats. None if the score file's record does not have them.
     """
 
     slope: float
@@ -80,7 +80,7 @@ class Calibration:
 
     @property
     def interval(self) -> str:
-        """The EER's interval in words, in per cent."""
+        """The EER's interval in words, in percent."""
         if self.eer_low is None or self.eer_high is None:
             return f"too few {self.eer_over} for an interval"
         digits = metrics.decimals(self.n_bonafide, self.n_spoof)
@@ -88,7 +88,7 @@ class Calibration:
 
     @property
     def origin(self) -> str:
-        """What the threshold is, in words."""
+        """The meaning of the threshold in words."""
         if self.criterion == "eer":
             return "the EER's"
         return f"both classes equally probable where {100 * self.prior:g} % of the recordings are bona fide"
@@ -100,9 +100,9 @@ class Calibration:
 
     @property
     def lowest_usual(self) -> float | None:
-        """The mean log-likelihood a frame below which a recording is unlike all training data.
+        """The mean log-likelihood per frame below which a recording is unlike all training data.
 
-        Twice as far below the median as the 5 % quantile: 3.3 standard deviations of normal ones.
+        It is twice as far below the median as the 5 % quantile: 3.3 standard deviations of a normal distribution.
         """
         if self.log_likelihoods is None:
             return None
@@ -121,17 +121,17 @@ def logit(p: float) -> float:
 
 
 def models_sha256(folder: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 over those of a folder's models: a calibration is of these and of no others."""
+    """Return the SHA-256 over those of a folder's models, which identifies the models of a calibration."""
     return provenance.combined_sha256(map(files.sha256, model_files(folder)))
 
 
 def read(folder: str | os.PathLike[str]) -> Calibration | None:
-    """Read the calibration of a folder's models; None where there is none.
+    """Read the calibration of a folder's models; None if there is none.
 
     Raises
     ------
     InputError
-        When it is damaged, or was made for other models than those that are there now.
+        If it is damaged or was made for other models.
     """
     path = Path(folder) / FILE
     try:
@@ -139,7 +139,7 @@ def read(folder: str | os.PathLike[str]) -> Calibration | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise InputError(f"{path}: is no calibration ({error}); delete it or run gmm_calibrate.py again") from None
+        raise InputError(f"{path}: is not a calibration ({error}); delete it or run gmm_calibrate.py again") from None
     if found.models_sha256 != models_sha256(folder):
         raise InputError(f"{path}: was made for other models than those of the folder; run gmm_calibrate.py again")
     return found
@@ -151,19 +151,21 @@ def write(folder: str | os.PathLike[str], calibration: Calibration) -> None:
 
 
 def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and offset that make LLRs calibrated ones, whatever the share of bona fide speech.
+    """Return the slope and offset of calibrated LLRs.
+
+    Both classes have the same total weight.
 
     Parameters
     ----------
     llrs : array [n_trials]
         Finite.
     is_bonafide : array of bool [n_trials]
-        With both classes, which weigh the same however many trials they have.
+        With both values.
 
     Raises
     ------
     InputError
-        When the scores do not rise from spoof to bona fide speech.
+        If bona fide trials do not score higher than spoofed ones.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -173,8 +175,8 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[floa
     weight = np.where(is_bonafide, n / (2 * n_bonafide), n / (2 * n_spoof))
     mean, scale = llrs.mean(), llrs.std() or 1.0
     z = (llrs - mean) / scale
-    # scikit-learn knows no targets between 0 and 1, so each trial is there once for either class. The large C
-    # leaves practically no penalty.
+    # scikit-learn has no targets between 0 and 1, so each trial is used once for each class. The large C leaves
+    # practically no penalty.
     model = LogisticRegression(C=1e8, tol=1e-8, max_iter=1000)
     model.fit(
         np.concatenate([z, z])[:, None],

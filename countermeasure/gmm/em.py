@@ -1,14 +1,14 @@
-"""The loop of expectation-maximisation over data that come in blocks.
+"""The loop of expectation-maximisation over data in blocks.
 
-Incremental EM (R. M. Neal and G. E. Hinton, A view of the EM algorithm that justifies incremental,
-sparse, and other variants, 1998): the statistics of each block are kept. The E-step of a block
-replaces its old statistics, and the parameters are updated at once from the sum over all blocks.
+Incremental EM (R. M. Neal and G. E. Hinton, A view of the EM algorithm that justifies incremental, sparse, and other
+variants, 1998): the E-step of a block replaces its previous statistics, and the parameters are updated at once from
+the sum over all blocks.
 
-Over-relaxation (R. Salakhutdinov and S. Roweis, Adaptive overrelaxed bound optimization methods, ICML
-2003): within a pass, updates take the change of the statistics since the pass began as larger than it
-is. It stops for good with the first pass whose likelihood falls.
+Over-relaxation (R. Salakhutdinov and S. Roweis, Adaptive overrelaxed bound optimization methods, ICML 2003): within a
+pass, updates exaggerate the change of the statistics since the pass began. This ends with the first pass whose
+likelihood falls.
 
-Neither moves the optimum, which is that of batch EM over all data: the case of a single block.
+Neither changes the optimum. Batch EM is the case of a single block.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 
 from countermeasure.gmm.mixture import Parameters, Statistics, total
 
-# By how much changes are taken as larger; 0 is plain incremental EM. 0.8 needed a third of the passes of 0, and 1.2
-# hardly fewer. One update of a component in a hundred comes to a variance below 0, which the floor raises until the
-# next block. Not over-relaxing such components took a tenth more passes and gained nothing on held-out data.
+# Changes are multiplied by 1 plus this; 0 is plain incremental EM. 0.8 needed a third of the passes of 0, and 1.2
+# hardly fewer. About 1 % of a component's updates give a negative variance, which the floor raises until the next
+# block. Not over-relaxing such components took 10 % more passes and gained nothing on held-out data.
 OVER_RELAXATION = 0.8
 
 EStep = Callable[[int, Parameters], Statistics]
@@ -31,7 +31,7 @@ MStep = Callable[[Statistics, Parameters], Parameters]
 
 @dataclass(frozen=True)
 class State:
-    """Where training stands between two passes.
+    """The state of training between two passes.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class State:
     blocks : tuple of Statistics
         The statistics of each block, from its latest E-step; empty before the first pass.
     history : tuple of float
-        Mean log-likelihood a frame of each pass, in nats. In incremental EM every block contributes
-        its value under the parameters that it was visited with.
+        Mean log-likelihood per frame of each pass, in nats. In incremental EM, each block's value is that under the
+        parameters at its turn.
     """
 
     parameters: Parameters
@@ -49,25 +49,24 @@ class State:
 
     @property
     def gain(self) -> float:
-        """What the latest pass gained over the one before it, in nats a frame."""
+        """Gain of the latest pass over the one before, in nats per frame."""
         return self.history[-1] - self.history[-2] if len(self.history) > 1 else np.inf
 
     def has_converged(self, tol: float) -> bool:
-        """Whether the two latest passes gained less than `tol` each: a single one may be chance."""
+        """Return whether each of the two latest passes gained less than `tol`; a single one may be chance."""
         gains = np.diff(self.history[-3:])
         return len(gains) == 2 and bool((gains < tol).all())
 
     @property
     def has_fallen(self) -> bool:
-        """Whether a pass came out below the one before it."""
+        """Whether the likelihood of any pass was below that of the one before."""
         return bool((np.diff(self.history) < 0).any())
 
 
 def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State:
     """Visit every block once.
 
-    The first pass updates the parameters at its end: before it, nothing is known of the blocks that
-    come later, and parameters after the first block would be those of that block alone.
+    The first pass updates the parameters only at its end, when the statistics of all blocks are known.
     """
     parameters = state.parameters
     if state.blocks:
@@ -82,7 +81,7 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
     else:
         blocks = [e_step(b, parameters) for b in range(n_blocks)]
         now = total(blocks)
-    # Without over-relaxation, so that a pass ends where plain EM would.
+    # The last update of a pass is not over-relaxed.
     parameters = m_step(now, parameters)
     log_likelihood = sum(block.log_likelihood for block in blocks) / sum(block.n_frames for block in blocks)
     return State(parameters, tuple(blocks), (*state.history, log_likelihood))
@@ -90,7 +89,7 @@ def one_pass(state: State, n_blocks: int, e_step: EStep, m_step: MStep) -> State
 
 def _over_relaxed(now: Statistics, before: Statistics) -> Statistics:
     sums = now.sums + OVER_RELAXATION * (now.sums - before.sums)
-    # Not for a component that would lose half of its frames by it, and might lose all.
+    # Not for a component that would lose more than half of its frames, and might lose all.
     left_alone = sums[-1] < 0.5 * now.occupancy
     sums[:, left_alone] = now.sums[:, left_alone]
     return replace(now, sums=sums)
@@ -105,16 +104,16 @@ def run(
     tol: float,
     observe: Callable[[State], None],
 ) -> State:
-    """Pass over the data until two passes in a row gain less than `tol` or `max_iter` passes are done.
+    """Pass over the data until two passes in a row gain less than `tol`, or `max_iter` passes are done.
 
     Parameters
     ----------
     state : State
-        The start, or where an earlier run was stopped.
+        The start, or the state of an earlier run.
     e_step : callable
-        Takes a block's number and parameters; gives its statistics.
+        Returns the statistics of a block, given its number and the parameters.
     m_step : callable
-        Takes the statistics of all blocks and the parameters before; gives the parameters after.
+        Returns the new parameters, given the statistics of all blocks and the previous parameters.
     observe : callable
         Called with the state after each pass.
     """

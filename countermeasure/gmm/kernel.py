@@ -1,8 +1,8 @@
-"""The fast evaluation of a mixture: the E-step's statistics and the log-likelihoods of scores.
+"""Fast evaluation of a mixture: statistics of the E-step, and log-likelihoods of frames.
 
-Nearly all of the time of training and scoring is spent here, so it is arranged for speed: float32 matrix
-products and exponentials over tiles of frames that stay in a core's cache. What float32 cannot hold is
-taken in float64: sums over tiles, and the log-likelihood of the likeliest component.
+Training and scoring spend nearly all of their time here. Matrix products and exponentials are computed in float32 over
+tiles of frames that fit into a core's cache. Sums over tiles and the log-likelihood of the likeliest component need
+float64.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 from countermeasure.gmm.mixture import Parameters, Standardisation, Statistics, coefficients
 
-# Frames a tile: its [frames, components] matrix stays in the cache of one core.
+# Frames per tile: its [frames, components] matrix fits into the cache of a core.
 TILE = 2048
-# With so few dimensions, as fusions have them, evaluating all in float64 costs next to nothing.
+# Up to so many dimensions, as in fusions, log-likelihoods are computed in float64 throughout at little cost.
 _FEW_DIMENSIONS = 16
 
 
 def _fastest_exponential() -> tuple[np.ufunc, float]:
     """Return an exponential function of float32 and the logarithm of its base.
 
-    `exp2` takes 60 % of the time of `exp` where NumPy has it for the processor's widest vectors, as it
-    always has `exp`; elsewhere it computes one value at a time.
+    `exp2` takes 60 % of the time of `exp` if NumPy has a version of it for the processor's widest vectors, as it
+    always has of `exp`; otherwise it computes one value at a time.
     """
     try:
         from numpy.lib.introspect import opt_func_info
@@ -43,16 +43,16 @@ _EXPONENTIAL, _LOG_BASE = _fastest_exponential()
 
 
 class _Range(NamedTuple):
-    """The range in which shares can stay as they are, without a shift that makes each frame's largest 1.
+    """The range in which a frame's shares need no shift that makes the largest of them 1.
 
     Attributes
     ----------
     lowest : float32
-        Smallest logarithm of a share, to the base of `_EXPONENTIAL`; smaller ones are raised to it.
-        Below float32's normal numbers, arithmetic takes ten times as long.
+        Smallest logarithm of a share, to the base of `_EXPONENTIAL`; smaller ones are raised to it, since arithmetic
+        on float32's subnormal numbers takes ten times as long.
     totals : tuple of float
-        Allowed sums of a frame's shares. From the lower bound on, 512 shares at `lowest` are lost in
-        rounding; up to the upper one, the inverse is a normal number.
+        Allowed sums of a frame's shares. Above the lower bound, 512 shares at `lowest` are lost in rounding; below
+        the upper one, the inverse is a normal number.
     """
 
     lowest: np.float32
@@ -64,12 +64,12 @@ class _Range(NamedTuple):
 
 
 _FOR_SCORES = _Range.of(-80, 75)
-# Narrower: shares are multiplied by the inverse of totals, and the products have to be normal numbers, too.
+# Narrower, since products of shares and inverse totals must be normal numbers, too.
 _FOR_STATISTICS = _Range.of(-50, 60)
 
 
 class Kernel:
-    """A mixture that is ready to be evaluated on raw frames.
+    """A mixture, prepared for evaluation on raw frames.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ class Kernel:
     def __init__(self, parameters: Parameters, standard: Standardisation):
         self._shape = parameters.means.shape
         self._raw = standard.backward(parameters)
-        # Logarithms are relative to a reference, so that nearly all exponentials are within float32's range.
-        # Looking for each frame's largest logarithm instead took a tenth of the time.
+        # Logarithms are relative to a reference, so that nearly all exponentials fit into float32. Finding each
+        # frame's largest logarithm instead took a tenth of the time.
         reference = _reference(parameters)
         self._matrix = ((coefficients(parameters) - reference[:, None]) / _LOG_BASE).astype(np.float32)
         self._reference = reference.astype(np.float32)
@@ -98,8 +98,8 @@ class Kernel:
     def log_likelihoods(self, frames: np.ndarray) -> np.ndarray:
         """Return log p(x_t) of each frame, in nats.
 
-        Float32 products decide how the components share a frame; the value of the likeliest one is then
-        computed in float64, since with narrow components float32 would cost 10⁻³ nats a frame.
+        The components' shares of a frame come from float32 products. The density of the likeliest component is
+        computed in float64; with narrow components, float32 would cost 10⁻³ nats per frame.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class Kernel:
         log_likelihood = 0.0
         for start in range(0, len(frames), TILE):
             tile = self._evaluate(frames[start : start + TILE], _FOR_STATISTICS)
-            # Dividing ξ by the totals normalises the responsibilities, in a quarter of the time of dividing these.
+            # Normalise the responsibilities by dividing ξ instead, in a quarter of the time.
             weighted = np.multiply(tile.xi, (1 / tile.totals)[:, None], out=work.weighted[: len(tile.xi)])
             sums += np.matmul(weighted.T, tile.shares, out=work.sums)
             log_likelihood += (tile.shifts + np.log(tile.totals, dtype=np.float64) - self._log_volume).sum()
@@ -156,7 +156,7 @@ class Kernel:
         n, n_dims = frames.shape
         work = _workspace(*self._shape)
         xi, joint, z = work.xi[:n], work.joint[:n], work.frames[:n]
-        # Float64 frames are rounded to float32 only after their mean is off.
+        # Float64 frames are rounded to float32 after the mean is subtracted.
         np.subtract(frames, self._mean, out=z, casting="same_kind")
         z *= self._inverse_scale
         xi[:, n_dims:-1] = z
@@ -166,7 +166,7 @@ class Kernel:
             totals = _exponentials(joint, work.ones, usual.lowest)
         shifts = (xi @ self._reference).astype(np.float64)
         unusual = np.flatnonzero((totals < usual.totals[0]) | ~(totals <= usual.totals[1]))
-        if len(unusual):  # shifted by their largest logarithm after all
+        if len(unusual):  # shift these by their largest logarithm
             again = xi[unusual] @ self._matrix
             largest = again.max(axis=1)
             again -= largest[:, None]
@@ -177,11 +177,10 @@ class Kernel:
 
 
 def _reference(parameters: Parameters) -> np.ndarray:
-    """Return coefficients, array [2 D + 1], of a log-density that is near the mixture's own at most frames.
+    """Return the coefficients, array [2 D + 1], of a log-density close to the mixture's for most frames.
 
-    It is the standard normal density, since standardised frames have its mean and variance, times a
-    constant: how much larger the mixture's density is on average where frames lie around the
-    components' means as their variances say.
+    It is the standard normal density, whose mean and variance standardised frames have, times a constant: the
+    average ratio of the two densities for frames distributed around the components' means.
     """
     n_dims = parameters.n_dims
     used = parameters.weights > 0
@@ -192,24 +191,24 @@ def _reference(parameters: Parameters) -> np.ndarray:
 
 
 def _exponentials(joint: np.ndarray, ones: np.ndarray, lowest: np.float32) -> np.ndarray:
-    """Replace logarithms, array [n, K], by their exponentials; return the sums over the components, array [n]."""
-    # A row and not a number: NumPy compares two arrays twice as fast as an array and a number.
+    """Replace logarithms, array [n, K], by their exponentials; return the sums over components, array [n]."""
+    # With a row instead of a number, NumPy takes half of the time.
     np.maximum(joint, np.full(joint.shape[1], lowest), out=joint)
     _EXPONENTIAL(joint, out=joint)
     return joint @ ones
 
 
 class _Tile(NamedTuple):
-    """A mixture evaluated on one tile of `n` frames; the first two arrays are overwritten by the next tile.
+    """A mixture evaluated on a tile of `n` frames; the first two arrays are overwritten by the next tile.
 
     Attributes
     ----------
     xi : array [n, 2 D + 1]
         [x², x, 1] of the standardised frames.
     shares : array [n, K]
-        p(k | x_t) times a factor of the frame.
+        p(k | x_t) times the frame's total.
     totals : array [n]
-        That factor: the sum of `shares` over the components.
+        Sum of `shares` over the components.
     shifts : array [n], float64
         log p(x_t) of the standardised frame, minus the logarithm of its total.
     """
@@ -221,7 +220,7 @@ class _Tile(NamedTuple):
 
 
 class _Workspace:
-    """The arrays that one thread needs again and again for tiles of frames."""
+    """Arrays that a thread reuses for all tiles."""
 
     def __init__(self, n_components: int, n_dims: int):
         self.shape = (n_components, n_dims)

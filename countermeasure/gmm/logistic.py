@@ -1,12 +1,12 @@
-"""Fusion by logistic regression, written as a pair of Gaussians.
+"""Fusion by logistic regression, stored as a pair of Gaussians.
 
 A fusion that is linear in its columns, LLR(x) = w·x + b, is a pair of normal distributions of one
 diagonal covariance v:
 
     log N(x | μ₁, v) − log N(x | μ₂, v) = Σ_d (μ₁ − μ₂)_d / v_d · (x − (μ₁ + μ₂) / 2)_d.
 
-So the regression becomes two mixtures of one component each, and whatever scores mixtures scores it.
-Its LLR of a mean frame is the mean of its LLRs over frames: one fitted to a row a file serves frames.
+So the regression is stored as two mixtures of one component each and scored like any other. Because it is linear, the
+LLR of a file's mean frame is the mean of its frames' LLRs: a regression fitted to mean frames serves frames, too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def train(rows: np.ndarray, is_bonafide: np.ndarray, names: Sequence[str], l2: f
     Parameters
     ----------
     rows : array [n, D]
-        One a file.
+        One per file.
     is_bonafide : array of bool, [n]
     names : sequence of str, length D
         Of the columns, see `pairing`.
@@ -43,12 +43,13 @@ def train(rows: np.ndarray, is_bonafide: np.ndarray, names: Sequence[str], l2: f
 
     Returns
     -------
-    two Parameters of one component, of bona fide and of spoofed speech; their log ratio is the LLR
+    bonafide, spoof : Parameters
+        Of one component each; their log ratio is the LLR.
 
     Raises
     ------
     InputError
-        When no column tells the classes apart.
+        If no column distinguishes the classes.
     """
     pairs = pairing(names)
     llr = fit(rows @ pairs, is_bonafide, l2)
@@ -61,13 +62,13 @@ def train(rows: np.ndarray, is_bonafide: np.ndarray, names: Sequence[str], l2: f
 def pairing(names: Sequence[str]) -> np.ndarray:
     """Return the matrix that turns pairs of log-likelihoods into LLRs.
 
-    The columns ``lfcc-bon`` and ``lfcc-sp`` become one, their difference; a column without its other
-    half stays as it is. Either log-likelihood tells mostly what was said and through which channel.
+    The columns ``lfcc-bon`` and ``lfcc-sp`` become one, their difference, because each alone depends mostly on what
+    was said and on the channel. A column without counterpart is kept.
 
     Parameters
     ----------
     names : sequence of str, length D
-        Of the columns; the columns of one list have the same name.
+        Of the columns; several columns of one list have the same name, and are kept.
 
     Returns
     -------
@@ -88,10 +89,10 @@ def pairing(names: Sequence[str]) -> np.ndarray:
 
 
 def fit(rows: np.ndarray, is_bonafide: np.ndarray, l2: float) -> Linear:
-    """Fit a logistic regression in which both classes count the same, so that its logit is an LLR.
+    """Fit a logistic regression with equal total weights of both classes, so that its logit is an LLR.
 
-    Minimises the mean of the trials' cross entropies, in nats, plus ``l2 / 2`` times the squared
-    length of the weights of standardised columns.
+    It minimises the mean cross entropy in nats, plus ``l2 / 2`` times the squared length of the weights of
+    standardised columns.
 
     Parameters
     ----------
@@ -102,9 +103,9 @@ def fit(rows: np.ndarray, is_bonafide: np.ndarray, l2: float) -> Linear:
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    scale = np.where(scale > 1e-9 * np.abs(mean), scale, np.inf)  # what never changes gets the weight 0
-    # Newton's own steps, for a handful of columns: the default solver's LLRs are off by up to 6e-6, and it may stop
-    # with a warning, as those of conjugate gradients do.
+    scale = np.where(scale > 1e-9 * np.abs(mean), scale, np.inf)  # a constant column gets the weight 0
+    # Newton's method suits few columns: the default solver's LLRs were off by up to 6e-6, and it may stop with a
+    # warning, as solvers with conjugate gradients may.
     regression = LogisticRegression(
         C=1 / (l2 * len(rows)), class_weight="balanced", solver="newton-cholesky", tol=1e-10, max_iter=10_000
     )
@@ -120,13 +121,13 @@ def as_mixtures(llr: Linear, mean: np.ndarray, variance: np.ndarray) -> tuple[Pa
     ----------
     llr : Linear
     mean, variance : array [D]
-        Of the data: both get this variance, and lie around the point nearest to the mean, in
-        standard deviations, at which the LLR is 0.
+        Of the data. Both Gaussians get this variance. Their midpoint is the point with an LLR of 0 that is closest
+        to the mean, in standard deviations.
 
     Raises
     ------
     InputError
-        When all weights are 0: then no two such Gaussians have an offset between them.
+        If all weights are 0, since the Gaussians would be equal.
     """
     slope = llr.weights @ (variance * llr.weights)
     if not slope > 0:

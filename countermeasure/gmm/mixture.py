@@ -1,15 +1,15 @@
-"""The algebra of diagonal-covariance Gaussian mixtures: parameters, sufficient statistics, the M-step, a start.
+"""The algebra of diagonal-covariance Gaussian mixtures: parameters, sufficient statistics, M-step and start.
 
-Pure functions over arrays; `kernel` evaluates mixtures on frames. Everything works on *standardised* frames
-(each dimension with mean 0 and variance 1 over the data): there, products in float32 are safe, which they are
-not on raw features, where E[x²] − E[x]² cancels. Sums over frames are kept in float64.
+All functions are pure; `kernel` evaluates mixtures on frames. Frames are *standardised*: each dimension has mean 0 and
+variance 1 over the data. Products in float32 are then safe; on raw features, E[x²] − E[x]² would cancel. Sums over
+frames are float64.
 
-Written with the frame's quadratic form as one matrix product: with ξ = [x², x, 1],
+The log-densities of all components are one matrix product: with ξ = [x², x, 1],
 
     log w_k N(x | μ_k, σ²_k) = ξ · c_k,
     c_k = [−1/(2σ²_k), μ_k/σ²_k, log w_k − ½ Σ_d (log 2πσ²_kd + μ²_kd/σ²_kd)],
 
-and the statistics of the E-step are Σ_t ξ_t p(k | x_t): the same ξ again.
+and the statistics of the E-step are Σ_t ξ_t p(k | x_t).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from functools import reduce
 
 import numpy as np
 
-# Smallest variance that products in float32 can be trusted with; the data's is 1. Narrow components ten standard
-# deviations out cost digits even so: some 0.03 nats a frame of training's likelihoods, nothing of scores.
+# Smallest variance for which products in float32 are precise; that of the data is 1. Narrow components ten standard
+# deviations from the mean still cost some 0.03 nats per frame of the likelihoods in training, but nothing in scores.
 SMALLEST_VARIANCE = 1e-5
 # Stands for the logarithm of 0.
 _LEAST = float(np.finfo(np.float32).min) / 4
@@ -56,7 +56,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Sufficient statistics of some frames; sums of these are those of all the frames.
+    """Sufficient statistics of some frames; those of several sets of frames add up.
 
     Attributes
     ----------
@@ -85,12 +85,12 @@ class Statistics:
 
     @property
     def occupancy(self) -> np.ndarray:
-        """Frames a component accounts for, Σ_t p(k | x_t); array [K]."""
+        """Number of frames per component, Σ_t p(k | x_t); array [K]."""
         return self.sums[-1]
 
 
 def total(statistics: Iterable[Statistics]) -> Statistics:
-    """Return the statistics of all the frames that several, at least one, are of."""
+    """Return the sum of at least one statistics."""
     return reduce(operator.add, statistics)
 
 
@@ -100,8 +100,8 @@ class Standardisation:
     Parameters
     ----------
     mean, scale : array [D]
-        Rounded to float32, with which arithmetic on float32 frames is quick; the means only where that moves
-        them by less than a hundredth of the scale, as it does not for values of 10⁶ that differ by 0.01.
+        Rounded to float32, which makes arithmetic on float32 frames fast. Means stay float64 if rounding would move
+        one of them by more than a hundredth of the scale.
     """
 
     def __init__(self, mean: np.ndarray, scale: np.ndarray):
@@ -111,7 +111,7 @@ class Standardisation:
 
     @classmethod
     def of_mixture(cls, parameters: Parameters) -> Standardisation:
-        """Return the standardisation of data that are distributed as the mixture."""
+        """Return the standardisation of data with the mixture's distribution."""
         mean = parameters.weights @ parameters.means
         variance = parameters.weights @ (parameters.variances + (parameters.means - mean) ** 2)
         return cls(mean, np.sqrt(variance))
@@ -123,18 +123,18 @@ class Standardisation:
         return standardised.astype(np.float32, copy=False)
 
     def forward(self, parameters: Parameters) -> Parameters:
-        """Return the mixture of standardised frames, given that of raw ones."""
+        """Convert a mixture of raw frames to one of standardised frames."""
         mean, scale = self.mean.astype(np.float64), self.scale.astype(np.float64)
         return Parameters(parameters.weights, (parameters.means - mean) / scale, parameters.variances / scale**2)
 
     def backward(self, parameters: Parameters) -> Parameters:
-        """Return the mixture of raw frames, given that of standardised ones."""
+        """Convert a mixture of standardised frames to one of raw frames."""
         mean, scale = self.mean.astype(np.float64), self.scale.astype(np.float64)
         return Parameters(parameters.weights, parameters.means * scale + mean, parameters.variances * scale**2)
 
     @property
     def log_volume(self) -> float:
-        """Σ_d log scale_d: what a log-likelihood loses on the way back to raw frames, in nats."""
+        """Σ_d log scale_d: log-likelihoods of standardised frames minus those of raw frames, in nats."""
         return float(np.log(self.scale, dtype=np.float64).sum())
 
 
@@ -142,7 +142,7 @@ def coefficients(parameters: Parameters) -> np.ndarray:
     """Return the matrix [2 D + 1, K] whose product with [x², x, 1] is log w_k N(x | μ_k, σ²_k)."""
     precisions = 1.0 / parameters.variances
     constant = -0.5 * (np.log(2 * np.pi * parameters.variances) + parameters.means**2 * precisions).sum(axis=1)
-    with np.errstate(divide="ignore"):  # a weight of 0 is a component that no frame chooses
+    with np.errstate(divide="ignore"):  # weights may be 0
         constant += np.log(parameters.weights)
     constant = np.maximum(constant, _LEAST)  # −inf times 0 would be NaN in the product
     return np.vstack([-0.5 * precisions.T, (parameters.means * precisions).T, constant])
@@ -158,11 +158,10 @@ def update(
     statistics : Statistics
         Of all frames, standardised.
     previous : Parameters
-        A component with less than a tenth of a frame keeps its mean and variance from here: its own
-        statistics are noise. Its weight falls to what the statistics say.
+        A component with less than a tenth of a frame keeps its previous mean and variance, since its statistics are
+        noise, but gets its new weight.
     floor : float
-        Smallest variance, relative to each dimension's variance over the data (which is 1 here);
-        never below `SMALLEST_VARIANCE`.
+        Smallest variance, relative to each dimension's variance over the data; at least `SMALLEST_VARIANCE`.
     regularisation : array [D] or float
         Added to every variance, as scikit-learn's `reg_covar`.
     """
@@ -182,20 +181,20 @@ def update(
 
 
 def floored(parameters: Parameters, floor: float) -> Parameters:
-    """Return a mixture of standardised frames with no variance below the floor of `update`."""
+    """Raise the variances of a mixture of standardised frames to the floor of `update`."""
     return replace(parameters, variances=np.maximum(parameters.variances, max(floor, SMALLEST_VARIANCE)))
 
 
 def seeds(sample: np.ndarray, n_components: int, rng: np.random.Generator) -> Parameters:
-    """Return a mixture to start from: k-means++ seeds among the frames of a sample.
+    """Return a start for EM by k-means++: means are frames of a sample.
 
-    Each further mean is drawn with a probability proportional to the squared distance to the nearest
-    mean so far (D. Arthur and S. Vassilvitskii, SODA 2007). All components get the same weight and
-    the same variance, which is what is left of the sample's around its nearest means.
+    Each mean is drawn with a probability proportional to the squared distance to the nearest previous mean
+    (D. Arthur and S. Vassilvitskii, SODA 2007). All components get the same weight, and as variance the mean squared
+    distance of the sample's frames to their nearest means.
 
-    One or two steps of k-means after it were tried, on `mfcc` of 400 recordings with three random
-    starts. Two changed the log-likelihood of other recordings, in nats a frame, by −0.01 (bona fide)
-    and +0.13 (spoof) with 64 components, by −0.46 and +0.12 with 512; EERs did not fall. So there are none.
+    Steps of k-means afterwards did not pay on `mfcc` of 400 recordings with three random starts: two of them changed
+    the log-likelihood of other recordings by −0.01 (bona fide) and +0.13 (spoof) nats per frame with 64 components,
+    by −0.46 and +0.12 with 512, and EERs did not fall.
 
     Parameters
     ----------
@@ -206,9 +205,9 @@ def seeds(sample: np.ndarray, n_components: int, rng: np.random.Generator) -> Pa
     norms = np.einsum("nd,nd->n", sample, sample)
     chosen: list[int] = []
     distance = np.full(n, np.inf)
-    cumulative = np.arange(1.0, n + 1)  # the first one: any frame, one as likely as another
+    cumulative = np.arange(1.0, n + 1)  # the first mean: uniform over all frames
     for _ in range(n_components):
-        # Where all distances are 0 (fewer different frames than components), any frame will do.
+        # With fewer distinct frames than components, all distances become 0, and any frame will do.
         chosen.append(
             min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), n - 1)
             if cumulative[-1] > 0

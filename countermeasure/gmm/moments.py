@@ -1,4 +1,4 @@
-"""Means, deviations and samples of the rows of a table: what training needs to know before its first pass."""
+"""Means, deviations and samples of the rows of a table, which training needs before its first pass."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from countermeasure.gmm.mixture import Standardisation
 from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import PART, Part, Table, grouped
 
-# Parts in a task that gives back little: enough of them that sending it costs little beside them.
+# Parts per task, whose result is small: enough that sending the task costs little in comparison.
 _PARTS_PER_TASK = 16
-# What rounding alone makes of a dimension that never changes: its deviation, relative to its mean. In float32 it
-# comes with the values, in all other types with the sums over a part.
+# Deviation of a constant dimension due to rounding, relative to its mean: of the values in float32, and of the sums
+# over a part in other types.
 _ROUNDING_FLOAT32, _ROUNDING_OTHERS = 1e-6, 1e-12
 
 
 def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standardisation:
     """Return mean and standard deviation of each dimension over the rows of some items.
 
-    A dimension that never changes gets the scale 1.
+    A constant dimension gets the scale 1.
 
     Raises
     ------
     InputError
-        When a value is NaN or infinite; names the item.
+        If a value is NaN, infinite or too large; the message names the item.
     """
     parts = table.parts(items)
     groups = grouped(parts, -(-len(parts) // _PARTS_PER_TASK))
@@ -50,7 +50,7 @@ def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standa
 
 
 class _Moments(NamedTuple):
-    """Number, mean and sum of squared differences from it of some rows, and how well they are known."""
+    """Number, mean and sum of squared differences from the mean of some rows, and their relative rounding error."""
 
     n: int
     mean: np.ndarray
@@ -87,10 +87,7 @@ def _refuse_not_finite(table: Table, part: Part) -> None:
 def means(table: Table, items: np.ndarray) -> np.ndarray:
     """Return the mean row of each item; array [items, columns], float64.
 
-    Raises
-    ------
-    InputError
-        When a value is NaN or infinite; names the item.
+    Raises InputError as `standardisation` does.
     """
     found = np.empty((len(items), table.n_columns))
     for mean, part in zip(found, (np.array([[i, 0, table.n_rows[i]]]) for i in items), strict=True):
@@ -102,16 +99,16 @@ def means(table: Table, items: np.ndarray) -> np.ndarray:
 
 
 def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `n` rows drawn from some items without repetition, or all where there are fewer.
+    """Draw `n` rows of some items without replacement, or take all if there are fewer.
 
-    Array [n, columns], in the order of the list.
+    Returns an array [n, columns] in the order of the list.
     """
     ends = np.cumsum(table.n_rows[items])
     total = int(ends[-1])
     chosen = np.sort(rng.choice(total, n, replace=False)) if n < total else np.arange(total)
     owners = np.searchsorted(ends, chosen, side="right")
     places = chosen - (ends - table.n_rows[items])[owners]
-    # What is read at once are rows of one item, and of no more than a part of it.
+    # Each read is within one item, and within one part of it.
     edges = np.flatnonzero((np.diff(owners) != 0) | (np.diff(places // PART) != 0)) + 1
     rows = np.empty((len(chosen), table.n_columns))
     for first, last in pairwise([0, *edges.tolist(), len(chosen)]):

@@ -17,7 +17,7 @@ from countermeasure.gmm.models import Pair
 from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import Table
 
-# Frames of which one worker gives the log-likelihoods back at a time.
+# Rows that a worker scores in one task.
 _ROWS_PER_TASK = 16384
 
 
@@ -34,17 +34,17 @@ class Scores(NamedTuple):
 
     @property
     def are_finite(self) -> bool:
-        """Whether all are numbers, as they are not for rows with values that are NaN, infinite or far too large."""
+        """Whether no score is NaN or infinite, as scores of NaN, infinite or far too large values are."""
         return bool(np.isfinite(self.bonafide).all() and np.isfinite(self.spoof).all())
 
 
 def joined(pieces: Sequence[Scores]) -> Scores:
-    """Return the scores of consecutive rows that come in pieces, at least one."""
+    """Concatenate the scores of consecutive rows, at least one piece."""
     return pieces[0] if len(pieces) == 1 else Scores(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
 class Scorer:
-    """The mixtures of bona fide and of spoofed speech, ready to score rows; pickled, it is their parameters."""
+    """The mixtures of bona fide and of spoofed speech, ready to score rows; only their parameters are pickled."""
 
     def __init__(self, bonafide: Parameters, spoof: Parameters):
         self._mixtures = bonafide, spoof
@@ -53,7 +53,7 @@ class Scorer:
         return Scorer, self._mixtures
 
     @cached_property
-    def _kernels(self) -> list[Kernel]:  # made by the worker, not by whoever sends it the task
+    def _kernels(self) -> list[Kernel]:  # made by the worker
         return [Kernel.of_raw(mixture) for mixture in self._mixtures]
 
     def __call__(self, rows: NDArray[np.floating]) -> Scores:
@@ -70,16 +70,10 @@ class Scored(NamedTuple):
 
 
 def score_items(table: Table, pair: Pair, workers: compute.Workers) -> Iterator[Scored]:
-    """Yield the scores of every item that has frames, in order.
-
-    Raises
-    ------
-    InputError
-        When scores are not finite; names the item.
-    """
+    """Yield the scores of all items with frames, in order; raise InputError if scores are not finite."""
     score_part = partial(_score_part, Scorer(pair.bonafide.parameters, pair.spoof.parameters))
     parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
-    pieces: list[Scores] = []  # of one item, which may be torn over several parts
+    pieces: list[Scores] = []  # of one item, whose rows may be in several parts
     for part, scored in zip(parts, workers.map(score_part, map(table.located, parts)), strict=True):
         _, first, last = part.T
         ends = np.cumsum(last - first)[:-1]

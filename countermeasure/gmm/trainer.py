@@ -1,7 +1,7 @@
 """Train the mixture of one class: from seeds, from a given mixture, or from a checkpoint.
 
-The way of a training: mean and deviation of the data (`moments`), a start (`mixture.seeds`), passes of EM
-(`em.run`) whose E-step workers carry out part by part (`kernel.Kernel`), a checkpoint after each pass, a `Model`.
+A training computes mean and deviation of the data (`moments`), takes a start (`mixture.seeds`) and runs passes of EM
+(`em.run`). Workers perform the E-step part by part (`kernel.Kernel`). A checkpoint is written after each pass.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import PART, Part, Table, grouped
 from countermeasure.options import TrainingOptions
 
-# Fixed, so that models depend neither on the length of the list nor on the number of threads.
+# Fixed, so that models do not depend on the number of threads.
 N_BLOCKS = 16
-# Frames among which the start looks for its means: more took longer and did not help on held-out data.
+# Frames among which the start chooses its means: more took longer and did not help on held-out data.
 N_SAMPLE = 20_000
-# A short block is divided into smaller parts, so that all workers have some, but not into smaller ones than this.
+# A short block is divided into smaller parts, of at least this many rows, so that all workers have some.
 _PARTS_PER_BLOCK = 8
 _SMALLEST_PART = 512
-# The parts of a block are added up in groups. A worker on another machine sends the sum of a group: of about so many
-# rows, so that computing it takes much longer than sending its 0.5 MB. The number of groups depends on the data
-# alone, so that sums have the same bytes anywhere, and is a power of two, which most numbers of workers divide.
+# Statistics are added up within groups of parts, then over groups. A worker on another machine sends one sum per group,
+# so a group has about this many rows: computing its statistics takes much longer than sending their 0.5 MB. The
+# number of groups depends on the data alone, so that sums have the same bytes anywhere. It is a power of two, which
+# most numbers of workers divide.
 _ROWS_PER_GROUP = 65536
 _GROUPS_PER_BLOCK = (4, 256)
 
 
 class PassLog:
-    """A CSV file of the passes of both classes, written after each pass; no file where `path` is None."""
+    """A CSV file of the passes of both classes, rewritten after each pass; no file if `path` is None."""
 
     def __init__(self, path: str | os.PathLike[str] | None):
         self._path = path
         self._rows: dict[str, list[tuple]] = {}
 
     def write(self, label: str, history: Sequence[float], seconds: Sequence[float], n_frames: int) -> None:
-        """Write a class's passes so far: their log-likelihoods in nats a frame, and seconds."""
+        """Write a class's passes so far: log-likelihoods in nats per frame, and seconds."""
         if self._path is None:
             return
         gains = [float("inf"), *np.diff(history)]
@@ -67,13 +68,13 @@ class PassLog:
 
 
 class Trainer:
-    """The training of one class's mixture on its items of a table.
+    """The training of one class's mixture.
 
     Parameters
     ----------
     table : Table
     items : array of int
-        The items of the class.
+        The items of the class in the table.
     label : {'bonafide', 'spoof'}
     options : TrainingOptions
     workers : compute.Workers
@@ -81,7 +82,7 @@ class Trainer:
     Raises
     ------
     InputError
-        When a value is no number.
+        If a value is NaN or infinite.
     """
 
     def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, workers: compute.Workers):
@@ -102,28 +103,23 @@ class Trainer:
         Parameters
         ----------
         start : Parameters or None
-            A mixture of raw frames to start from; None: seeds among the frames.
+            A mixture of raw frames to start from; if None, seeds among the frames.
         checkpoint : Path
-            Written after each pass; where it is there already, training goes on from it.
+            Written after each pass; training continues from an existing one.
         record : dict
-            What the model will say about itself.
+            Record of the model.
         log : PassLog
         row : str
-            What a row of the table is called in messages.
+            Name of a row of the table in messages.
 
         Raises
         ------
         InputError
             If the checkpoint is damaged, or a likelihood is not finite.
         """
-        found = checkpoints.load(checkpoint)
-        if found:
-            state, seconds = found.state, found.seconds
-            cli.log(f"{self.label}: going on after pass {len(state.history)} of an earlier run")
+        state, seconds = self._first_state(start, checkpoint)
+        if seconds:
             log.write(self.label, state.history, seconds, self._n_frames)
-        else:
-            first = floored(self._standard.forward(start), self._options.var_floor) if start else self._seeds()
-            state, seconds = em.State(first), []
         began = time.monotonic()
 
         def observe(state: em.State) -> None:
@@ -145,12 +141,21 @@ class Trainer:
         options, n_blocks = self._options, len(self._blocks)
         if n_blocks > 1:
             cli.detail(
-                f"{self.label}: a pass's log-likelihood is that of {n_blocks} blocks of the data, each under the "
-                "parameters of its turn, and may fall a little from one pass to the next"
+                f"{self.label}: the data are divided into {n_blocks} blocks with an update after each, so the "
+                "log-likelihood may fall a little from one pass to the next"
             )
         with cli.progress_bar(None, self.label, "passes") as bar:
             state = em.run(state, n_blocks, self._e_step, self._m_step, options.max_iter, options.tol, observe)
         return self._model(state, record, row)
+
+    def _first_state(self, start: Parameters | None, checkpoint: Path) -> tuple[em.State, list[float]]:
+        """Return the state to begin with, and the seconds of each pass that an earlier run has done."""
+        if found := checkpoints.load(checkpoint):
+            cli.log(f"{self.label}: going on after pass {len(found.state.history)} of an earlier run")
+            return found.state, found.seconds
+        if start is None:
+            return em.State(self._seeds()), []
+        return em.State(floored(self._standard.forward(start), self._options.var_floor)), []
 
     def _seeds(self) -> Parameters:
         wanted, n_components = self._options.n_components, self._options.affordable(self._n_frames)
@@ -166,7 +171,7 @@ class Trainer:
         """Divide the items into blocks, and each block into parts for the workers."""
         n_blocks = N_BLOCKS if self._options.em == "incremental" else 1
         n_rows = int(np.clip(self._n_frames // (n_blocks * _PARTS_PER_BLOCK), _SMALLEST_PART, PART))
-        # In a random order: lists are often sorted by speaker and attack, and each block should be like all data.
+        # In random order: lists are often sorted by speaker and attack, and each block should resemble all data.
         order = self._rng.permutation(self._items)
         blocks = [self._table.parts(np.sort(order[b::n_blocks]), n_rows) for b in range(n_blocks)]
         return [parts for parts in blocks if parts]
@@ -174,7 +179,7 @@ class Trainer:
     def _e_step(self, block: int, parameters: Parameters) -> Statistics:
         groups = grouped(self._blocks[block], n_groups(self._n_frames / len(self._blocks)))
         elsewhere = self._workers.are_elsewhere
-        # On this machine a task is a single part, so that every core has work.
+        # On this machine, each task is one part, so that every core has work.
         tasks = groups if elsewhere else [[part] for group in groups for part in group]
         located = (list(map(self._table.located, task)) for task in tasks)
         found = self._workers.map(_EStep(parameters, self._standard), located)
@@ -193,7 +198,7 @@ class Trainer:
             )
 
     def _model(self, state: em.State, record: dict[str, Any], row: str) -> Model:
-        # The likelihoods of passes belong to parameters before their update; the final ones need one more E-step.
+        # The likelihood of a pass is that of the parameters before its updates, so the final ones need one more E-step.
         final = total(self._e_step(block, state.parameters) for block in range(len(self._blocks)))
         lower_bound = final.log_likelihood / self._n_frames
         self._check_finite(lower_bound)
@@ -219,7 +224,7 @@ class Trainer:
 
 
 class _EStep:
-    """The E-step over the parts of a task; sent to another machine, it is just the mixture's parameters."""
+    """The E-step over the parts of a task; only the mixture's parameters are pickled."""
 
     def __init__(self, parameters: Parameters, standard: Standardisation):
         self._arguments = parameters, standard
@@ -228,7 +233,7 @@ class _EStep:
         return _EStep, self._arguments
 
     @cached_property
-    def _kernel(self) -> Kernel:  # made by the worker, not by whoever sends it the task
+    def _kernel(self) -> Kernel:  # made by the worker
         return Kernel(*self._arguments)
 
     def __call__(self, parts: Sequence[Rows]) -> Statistics:
@@ -236,7 +241,7 @@ class _EStep:
 
 
 def n_groups(n_rows: float) -> int:
-    """Return into how many groups a block of `n_rows` rows is divided."""
+    """Return the number of groups for a block of `n_rows` rows."""
     fewest, most = _GROUPS_PER_BLOCK
     return int(np.clip(2 ** math.ceil(math.log2(n_rows / _ROWS_PER_GROUP)), fewest, most))
 
