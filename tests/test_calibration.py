@@ -119,9 +119,12 @@ def test_the_threshold_is_where_both_classes_are_equally_probable(rng, tmp_path,
 @pytest.mark.parametrize("settings", [{}, {"prior": 0.9, "criterion": "eer"}])
 def test_the_threshold_of_the_eer(rng, tmp_path, models, settings):
     llrs, labels = draw(rng)
-    told = str(calibrate(score_file(tmp_path / "dev.txt", llrs, labels), models, **settings))
-    found = calibration.read(models)
+    result = calibrate(score_file(tmp_path / "dev.txt", llrs, labels), models, **settings)
+    told, found = str(result), calibration.read(models)
     llrs = np.round(llrs, 6)
+    calibrated = found.slope * llrs + found.offset
+    assert result.cllr == pytest.approx(metrics.cllr(llrs[labels], llrs[~labels]))
+    assert result.calibrated_cllr == pytest.approx(metrics.cllr(calibrated[labels], calibrated[~labels]))
     assert (found.eer, found.threshold) == metrics.eer(llrs[labels], llrs[~labels])
     assert found.prior == settings.get("prior", 0.5)
     assert found.eer_over == "speakers"

@@ -37,7 +37,7 @@ def trained(lists, tmp_path):
 def test_training_writes_a_card_that_says_what_the_models_are(lists, trained):
     text = (trained / card.FILE).read_text()
     assert text.startswith(card.MARK + "\n# Base model: mfcc\n")
-    assert "| bona fide | 6 | " in text
+    assert "| class | recordings | rows |\n| --- | --- | --- |\n| bona fide | 6 | " in text
     assert "- split: train\n- sampling rate, Hz: 16000\n- speakers: 3" in text
     assert f"- SHA-256 of `mfcc`: {files.sha256(lists / 'train-mfcc.pkl')}" in text
     assert "- filter_bank: mel" in text

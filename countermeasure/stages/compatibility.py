@@ -98,10 +98,9 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
         If dimensions, features, sampling rates or the models behind score lists differ.
     """
     if model.parameters.n_dims != table.n_columns:
-        data = table.paths[0] if len(table.paths) == 1 else table.paths[0].parent
         raise InputError(
-            f"{model_path}: models over {model.parameters.n_dims} dimensions, but {data} has {table.n_columns}; "
-            "give the models that were trained on these features"
+            f"{model_path}: models over {model.parameters.n_dims} dimensions, but {', '.join(map(str, table.paths))} "
+            f"of {table.n_columns}; give the models that were trained on these features"
         )
     inputs = model.record.get("inputs") or [None] * len(table.paths)
     untold = []
