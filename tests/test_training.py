@@ -308,12 +308,12 @@ def test_the_log_is_refused_a_place_that_is_read(tmp_path, data, trained):
 
 def test_models_of_other_features_are_no_start(tmp_path, trained, items):
     narrow = write_list(tmp_path / "narrow.pkl", [(array[:, :3], label) for array, label in items])
-    with pytest.raises(InputError, match=r"models over 4 dimensions, but .*narrow\.pkl has 3"):
+    with pytest.raises(InputError, match=r"models over 4 dimensions, but .*narrow\.pkl of 3"):
         training.train(narrow, tmp_path / "more", SMALL, load_model_path=trained)
     (tmp_path / "lists").mkdir()
     for name in ("a", "b"):
         write_list(tmp_path / "lists" / f"{name}-bon-train.pkl", [(array[:, 0], label) for array, label in items])
-    with pytest.raises(InputError, match=r"models over 4 dimensions, but .*/lists has 2"):
+    with pytest.raises(InputError, match=r"models over 4 dimensions, but .*/lists/.* of 2"):
         training.train_fusion(tmp_path / "lists", tmp_path / "more", SMALL, load_model_path=trained)
 
 
