@@ -145,16 +145,6 @@ def test_what_is_usual_comes_from_the_record_of_base_models(rng, tmp_path, model
     assert calibration.read(models).lowest_usual is None
 
 
-def test_the_same_scores_give_the_same_bytes(rng, tmp_path, models):
-    path = score_file(tmp_path / "dev.txt", *draw(rng, 40, 40))
-    contents = []
-    for _ in range(2):
-        calibrate(path, models)
-        contents.append([(models / name).read_bytes() for name in (calibration.FILE, "README.md")])
-    assert contents[0] == contents[1]
-    assert sorted(path.name for path in models.iterdir()) == ["README.md", "bon.gmm", calibration.FILE, "sp.gmm"]
-
-
 def test_what_it_refuses(rng, tmp_path, models):
     llrs, labels = draw(rng, 20, 20)
     good = score_file(tmp_path / "dev.txt", llrs, labels)

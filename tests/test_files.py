@@ -149,21 +149,6 @@ def test_what_a_killed_run_left_is_taken_over(tmp_path):
     assert names(tmp_path) == ["a.pkl"]
 
 
-def test_a_run_that_fails_does_not_take_away_the_part_of_the_next(tmp_path, monkeypatch):
-    """Another may start in the moment in which the failing one tidies up."""
-    path, unlink = tmp_path / "a.pkl", Path.unlink
-
-    def start_another_and_unlink(part, **options):
-        with pytest.raises(InputError, match="another run"):
-            write(path, b"another")
-        unlink(part, **options)
-
-    monkeypatch.setattr(Path, "unlink", start_another_and_unlink)
-    with pytest.raises(RuntimeError):
-        write(path, b"failing", RuntimeError)
-    assert names(tmp_path) == []
-
-
 @pytest.mark.parametrize("end", [lambda part: os.replace(part, f"{part}.new"), os.unlink], ids=["renamed", "removed"])
 def test_a_part_that_its_run_ended_meanwhile_is_not_taken(tmp_path, monkeypatch, end):
     """Between opening and locking it."""

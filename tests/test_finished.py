@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from countermeasure import files, versions
+from countermeasure import versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import em
 from countermeasure.gmm.models import model_files, read_pair
@@ -87,14 +87,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path, data, kille
     assert log.read_text().count("bonafide") == before == of_bonafide
 
 
-def test_a_run_killed_between_two_passes_of_small_gains_ends_as_it_would_have(tmp_path, data, killed):
-    options = replace(SMALL, tol=1e-2)
-    n_passes = training.train(data, tmp_path / "undisturbed", options)[0].n_iter
-    killed(n_passes - 1, data, tmp_path / "killed", options)
-    training.train(data, tmp_path / "killed", options)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
-
-
 def test_a_failed_training_leaves_the_models_that_are_there(data, model):
     """Variances far beyond any feature's: models that no reader would take."""
     before = contents(model)
@@ -130,11 +122,6 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, data, killed):
         checkpoint.write_bytes(damaged)
         with pytest.raises(InputError, match="--restart"):
             training.train(data, tmp_path / "model", SMALL)
-
-
-def test_two_runs_into_one_folder_do_not_mix(tmp_path, data):
-    with files.only_run(tmp_path / "model"), pytest.raises(InputError, match="another run is at work"):
-        training.train(data, tmp_path / "model", SMALL)
 
 
 @pytest.mark.parametrize("name", ["bon.gmm", "bonafide.checkpoint.npz"])

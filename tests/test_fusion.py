@@ -1,14 +1,11 @@
 import os
 import sys
 
-import numpy as np
 import pytest
 
-from benchmarks.fusion import Corpus
 from countermeasure.errors import InputError
 from countermeasure.lists import names
 from countermeasure.lists.fusion import columns
-from countermeasure.trials.lines import Trial
 
 
 @pytest.mark.parametrize(
@@ -67,34 +64,6 @@ def test_two_lists_of_one_column_are_refused(tmp_path):
     filled(tmp_path, "lfcc-bon-train.pkl", "lfcc-bon-eval.pkl", "lfcc-sp-train.pkl")
     with pytest.raises(InputError, match=r"lfcc-bon-\w+\.pkl and lfcc-bon-\w+\.pkl are both the column 'lfcc-bon'"):
         columns(tmp_path)
-
-
-# -- the benchmark's divisions ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def trials():
-    """Speakers S0 to S7 with 3, 4, … 10 trials; attack A02 is not among the known ones."""
-    parsed = []
-    for s in range(8):
-        for i in range(s + 3):
-            label, attack = (("bonafide", None), ("spoof", "A01"), ("spoof", "A02"))[i % 3]
-            parsed.append(Trial("", f"U{s}{i}", label, attack, f"S{s}"))
-    speakers = np.array([trial.speaker for trial in parsed])
-    bonafide = np.array([trial.label == "bonafide" for trial in parsed])
-    known = np.array([trial.attack != "A02" for trial in parsed])
-    return Corpus(parsed, np.full(len(parsed), "train"), speakers, bonafide, known, {})
-
-
-def test_in_rotation_every_trial_is_tested_once_and_no_speaker_is_on_two_sides(trials):
-    divisions = list(trials.rotation(0))
-    assert sorted(np.concatenate([one["eval"] for one in divisions]).tolist()) == list(range(len(trials.trials)))
-    for one in divisions:
-        sides = [set(trials.speakers[one[split]]) for split in ("train", "dev", "eval")]
-        assert [len(side) for side in sides] == [4, 2, 2]
-        assert len(set.union(*sides)) == 8
-        assert trials.is_known[one["train"]].all()
-        assert trials.is_known[one["dev"]].all()
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")

@@ -119,14 +119,3 @@ def test_where_there_are_fewer_all_are_taken(numbered, rng):
         np.testing.assert_array_equal(
             sample(numbered, items, n, rng), np.concatenate([numbered.rows(i, 0, numbered.n_rows[i]) for i in items])
         )
-
-
-def test_every_row_is_drawn_equally_often(numbered):
-    items = np.array([0, 1, 5])  # 51 rows
-    counts = np.zeros(sum(LENGTHS))
-    for seed in range(500):
-        counts[sample(numbered, items, 10, np.random.default_rng(seed))[:, 0].astype(int)] += 1
-    rows = np.concatenate([numbered.rows(i, 0, numbered.n_rows[i])[:, 0] for i in items]).astype(int)
-    assert counts.sum() == counts[rows].sum() == 5000
-    # 98 each, give or take 5 standard deviations of 500 draws with p = 10/51.
-    assert (np.abs(counts[rows] - 500 * 10 / 51) < 45).all()

@@ -121,14 +121,6 @@ def test_both_ways_of_em_come_to_the_same_optimum(tmp_path, rng):
         np.testing.assert_allclose(np.sort(one.means_, axis=0), np.sort(other.means_, axis=0), atol=5e-3)
 
 
-def test_frames_of_older_lists_give_the_same_models(tmp_path, trained, items):
-    for protocol in (2, 4):
-        (tmp_path / "old.pkl").write_bytes(pickle.dumps([*items, None], protocol))
-        training.train(tmp_path / "old.pkl", tmp_path / "old", SMALL, restart=True)
-        for one, other in zip(loaded(trained), loaded(tmp_path / "old"), strict=True):
-            np.testing.assert_array_equal(one.means_, other.means_)
-
-
 def test_training_continues_from_models_of_scikit_learn_alone(tmp_path, data, items, capsys):
     for path, label in zip(model_files(tmp_path), LABELS, strict=True):
         model = GaussianMixture(5, covariance_type="diag", random_state=0, max_iter=3, tol=10)
@@ -184,18 +176,16 @@ def test_values_that_repeat_do_not_break_the_arithmetic(tmp_path, rng):
 
 def test_a_pass_that_fell_for_over_relaxation_is_not_the_end(tmp_path, monkeypatch):
     """Few rows and narrow clusters, as file scores are; plain EM ends no better than 0.02 nats above."""
-    for seed in (1, 4):
-        rng = np.random.default_rng(seed)
-        rows = rng.normal(rng.normal(0, 3, size=(6, 3))[rng.integers(6, size=150)], 0.3)
-        data = write_list(tmp_path / f"{seed}.pkl", [(row[None], label) for row in rows for label in LABELS])
-        options = TrainingOptions(n_components=16, seed=seed)
-        training.train(data, tmp_path / "relaxed", options, restart=True)
-        with monkeypatch.context() as patch:
-            patch.setattr(em, "OVER_RELAXATION", 0.0)
-            training.train(data, tmp_path / "plain", options, restart=True)
-        relaxed, plain = loaded(tmp_path / "relaxed")[0], loaded(tmp_path / "plain")[0]
-        assert relaxed.converged_
-        assert plain.lower_bound_ - relaxed.lower_bound_ < 0.1
+    rng = np.random.default_rng(1)
+    rows = rng.normal(rng.normal(0, 3, size=(6, 3))[rng.integers(6, size=150)], 0.3)
+    data = write_list(tmp_path / "list.pkl", [(row[None], label) for row in rows for label in LABELS])
+    options = TrainingOptions(n_components=16, seed=1)
+    training.train(data, tmp_path / "relaxed", options)
+    monkeypatch.setattr(em, "OVER_RELAXATION", 0.0)
+    training.train(data, tmp_path / "plain", options)
+    relaxed, plain = loaded(tmp_path / "relaxed")[0], loaded(tmp_path / "plain")[0]
+    assert relaxed.converged_
+    assert plain.lower_bound_ - relaxed.lower_bound_ < 0.1
 
 
 def test_a_class_of_few_rows_gets_fewer_components_and_says_so(tmp_path, items, capsys):
@@ -272,11 +262,9 @@ def test_the_history_is_kept_as_csv(trained):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda items: [], "empty"),
         (lambda items: [item for item in items if item[1] == "spoof"], "no bonafide item"),
         (lambda items: [*items, (items[0][0], None)], "item 61 has the label None"),
         (lambda items: [*items, (items[0][0], "fake")], "'fake'"),
-        (lambda items: [*items, (items[0][0][:, :2], "spoof")], "item 61 has 2 dimensions"),
         (lambda items: [*items, (items[0][0] * np.nan, "spoof")], "item 61 holds a value that is NaN"),
     ],
 )

@@ -1,7 +1,9 @@
 """Damaged and hostile files: read as what they are, or refused in one line; nothing else."""
 
+import contextlib
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 from faults import hostile, worker, writers
 from faults.launcher import ROOT
 
-SHORT, LONG = 40, 1000
+SHORT, LONG = 15, 1000
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +64,9 @@ def test_hostile_pickles_are_refused_with_little_time_and_memory(kind, outcomes)
 
 
 @pytest.mark.parametrize("name", hostile.RUN)
-def test_plain_pickle_runs_what_is_called_hostile(name, tmp_path):
-    """Else that the readers refuse it would say nothing."""
-    program = "import pickle, sys; pickle.loads(sys.stdin.buffer.read())"
-    content = hostile.whole("list", hostile.RUN[name])["alone"]
-    subprocess.run([sys.executable, "-c", program], input=content, cwd=tmp_path, capture_output=True, check=False)
+def test_plain_pickle_runs_what_is_called_hostile(name, tmp_path, monkeypatch):
+    """Otherwise, refusing it would prove nothing."""
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(pickle.UnpicklingError, TypeError):
+        pickle.loads(hostile.whole("list", hostile.RUN[name])["alone"])
     assert (tmp_path / hostile.CANARY).exists()
