@@ -134,7 +134,7 @@ def test_an_attack_stands_against_all_bona_fide_trials_with_asv_rates_of_its_own
         rates = metrics.AsvRates(**{**vars(LA_EVAL.rates), "p_miss_spoof": missed[group.name]})
         spoof = cm.scores[cm.attacks == group.name.encode()]
         assert group.evaluation == evaluate(cm.scores[cm.bonafide], spoof, rates)
-    assert study.notes == ("the ASV scores have no A03; t-DCF of these takes the ASV rates over all attacks",)
+    assert study.notes == ("The ASV scores have no A03; t-DCF of these takes the ASV rates over all attacks",)
 
 
 def test_a_speaker_stands_alone(scores):
@@ -169,9 +169,10 @@ def test_a_codec_stands_alone_and_crosses_with_attacks(scores, file, printed):
     assert eer.header == [("attack", "alaw", "none", "pooled")]
     assert [row[0] for row in eer.rows] == ["A07", "A08", "pooled"]
     whole = evaluate(cm.scores[cm.bonafide], cm.scores[~cm.bonafide])
-    assert cllr.rows[-1][-1] == f"{whole.cllr:.2f}"
-    assert eer.rows[0][-1] == f"{100 * system.groups('attack')[0].value(EER):.1f}"
-    assert eer.rows[-1][1] == f"{100 * system.groups('codec')[0].value(EER):.1f}"
+    # As many decimals as the trials of a group support.
+    assert cllr.rows[-1][-1] == f"{whole.cllr:.3f}"
+    assert eer.rows[0][-1] == f"{100 * system.groups('attack')[0].value(EER):.2f}"
+    assert eer.rows[-1][1] == f"{100 * system.groups('codec')[0].value(EER):.2f}"
     assert eer.rows[1][2] == f"{100 * system.groups('attack', 'codec')[3].value(EER):.1f}"
     # Several systems: a table for each figure, or for each system and figure.
     paths = [file("a.txt", by_codec()), file("b.txt", turned(by_codec()))]
@@ -266,7 +267,7 @@ def test_data_sets_are_known_by_the_lines_of_their_protocols(scores, name, n_bon
 def test_units_of_intervals(file, printed, speakers, over, shown):
     out = printed("--cm_score", file(speakers=speakers), "--by", "attack", "--intervals", *over)
     assert (f"95 % intervals over {shown}" in out) == bool(shown)
-    assert ("Note: intervals are over trials where one names no speaker" in out) == (speakers < 5 and not over)
+    assert ("Note: Intervals are over trials where one names no speaker" in out) == (speakers < 5 and not over)
     too_few = "Note: [-] too few speakers for an interval, which needs 5 of either class; --intervals trials gives"
     assert (too_few in out) == (shown is None)
     pooled = next(line for line in out.splitlines() if line.startswith("pooled"))
@@ -277,7 +278,7 @@ def test_trials_without_speakers_stand_for_themselves(scores):
     unnamed = ["- " + line.split(" ", 1)[1] for line in lines(seed=1)]
     study = run_study({"named": scores("a.txt"), "unnamed": scores("b.txt", unnamed)}, with_intervals=True)
     assert [system.units.over for system in study.systems] == ["speakers", "trials"]
-    assert study.notes[0].startswith("intervals are over trials where one names no speaker")
+    assert study.notes[0].startswith("Intervals are over trials where one names no speaker")
     assert study.comparisons == ()
     assert any("their files name different speakers" in note for note in study.notes)
 

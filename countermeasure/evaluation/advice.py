@@ -59,7 +59,7 @@ def notes(study: Study, over: str | None = None) -> Iterator[str]:
         yield from _notes_on_scores(system)
         attacks = [group.values[0] for group in system.parts if group.by == (ATTACK,)]
         if study.asv and study.rates and (unknown := [name for name in attacks if name not in study.asv.attack_p_miss]):
-            yield f"the ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates over all attacks"
+            yield f"The ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates over all attacks"
     yield from _notes_on_units(study.systems, over)
 
 
@@ -107,7 +107,7 @@ def _notes_on_units(systems: Sequence[SystemResult], over: str | None) -> Iterat
     """Yield what there is to say of intervals over trials, and of too few units for an interval."""
     if over is None and any(system.units and system.units.over == intervals.TRIALS for system in systems):
         yield (
-            f"intervals are over trials where one names no speaker or a class has fewer than {FEWEST_SPEAKERS} "
+            f"Intervals are over trials where one names no speaker or a class has fewer than {FEWEST_SPEAKERS} "
             "speakers; they say nothing of other speakers and are likely too narrow"
         )
     groups = [group for system in systems for group in (system.pooled, *system.parts)]

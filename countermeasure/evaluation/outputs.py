@@ -180,6 +180,7 @@ def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
         "Results": [
             _list(advice.summary(study)),
             _table(tables.systems(study)),
+            _table(tables.operating_points(study)),
             f"<p>{escape(_verification(study))}</p>",
         ],
         "How sure": [_table(tables.intervals(study)), _table(tables.comparisons(study))],

@@ -8,7 +8,6 @@ from itertools import combinations, product
 
 import numpy as np
 
-from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.evaluation import advice
 from countermeasure.evaluation.asv import AsvSystem
@@ -72,8 +71,7 @@ def run_study(
     problem = tdcf_problem(asv.rates) if asv else None
     over = with_intervals if isinstance(with_intervals, str) else None
     results = []
-    for name in cli.progress(systems, len(systems), "evaluating", "systems"):
-        scores = systems[name]
+    for name, scores in systems.items():
         units = None
         if with_intervals:
             units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, over)

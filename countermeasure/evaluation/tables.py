@@ -145,15 +145,16 @@ def comparisons(study: Study) -> Table | None:
     columns = [Column("system", list(dict.fromkeys(found.system for found in study.comparisons)))]
     for figure in dict.fromkeys(found.figure for found in study.comparisons):
         found = [one for one in study.comparisons if one.figure == figure]
+        name = FIGURES[figure].partition(" (")[0]
 
         def signed(value: float | None, figure: str = figure) -> str:
             return number(value or 0, figure, digits, "+")
 
         spans = [f"[{signed(one.interval.low)}, {signed(one.interval.high)}]" for one in found]
         columns += [
-            Column(f"{FIGURES[figure]}\ndifference", [signed(one.difference) for one in found]),
-            Column("\ninterval", spans),
-            Column("\np", [p_value(one.p) for one in found]),
+            Column(f"{name}\ndifference", [signed(one.difference) for one in found]),
+            Column(f"{name}\ninterval", spans),
+            Column(f"{name}\np", [p_value(one.p) for one in found]),
         ]
     first = study.comparisons[0]
     of_best = ", the best" if study[first.reference] is study.best else ""
@@ -161,6 +162,22 @@ def comparisons(study: Study) -> Table | None:
     if first.n_comparisons > 1:
         caption += f"; p corrected for {first.n_comparisons} comparisons"
     return table(caption, columns)
+
+
+def operating_points(study: Study) -> Table:
+    """Return the thresholds of every system's EER and minima, and the error rates there."""
+    names, figures, thresholds, misses, alarms = [], [], [], [], []
+    for system in study.systems:
+        digits = decimals([system.pooled])
+        for figure, name in FIGURES.items():
+            if point := getattr(system.evaluation, figure):
+                names.append(system.name)
+                figures.append(name)
+                thresholds.append(f"{point.threshold:.6f}")
+                misses.append(number(point.p_miss, EER, digits))
+                alarms.append(number(point.p_fa, EER, digits))
+    headings = ("system", "threshold\nof", "threshold", "P_miss\n%", "P_fa\n%")
+    return table("Operating points", map(Column, headings, (names, figures, thresholds, misses, alarms)))
 
 
 def applied(study: Study) -> Table | None:
@@ -220,8 +237,7 @@ def _grid(
 ) -> Table:
     """Return one figure of groups by the names of their row and column."""
     rows, columns = (sorted(dict.fromkeys(names), key=POOLED.__eq__) for names in zip(*groups, strict=True))
-    digits = decimals(groups.values())
-    cells = [[_cell(groups.get((row, column)), figure, digits) for row in rows] for column in columns]
+    cells = [[_cell(groups.get((row, column)), figure) for row in rows] for column in columns]
     return table(caption, [Column(corner, rows), *map(Column, columns, cells)], True, about)
 
 
@@ -243,17 +259,17 @@ def _column(
     heading: str, figure: str, groups: Sequence[Group], marks_best: bool = False, with_interval: bool = False
 ) -> Column:
     """Return the column of a figure, whose least values are the best among several."""
-    digits = decimals(groups)
     values = [group.value(figure) for group in groups]
     known = [value for value in values if value is not None]
     best = [row for row, value in enumerate(values) if value == min(known)] if marks_best and len(known) > 1 else []
-    return Column(heading, [_cell(group, figure, digits, with_interval) for group in groups], frozenset(best))
+    return Column(heading, [_cell(group, figure, with_interval) for group in groups], frozenset(best))
 
 
-def _cell(group: Group | None, figure: str, digits: int, with_interval: bool = False) -> str:
+def _cell(group: Group | None, figure: str, with_interval: bool = False) -> str:
     value = group.value(figure) if group else None
     if group is None or value is None:
         return NONE
+    digits = decimals([group])
     cell = number(value, figure, digits)
     interval = group.intervals.get(figure) if with_interval else None
     if interval is None:

@@ -80,6 +80,7 @@ class Text:
         """
         n_fields = len(self.rows[0].split())
         columns: list[list[str]] = [[] for _ in range(n_fields)]
+        repeats: list[bool] = []  # as in the first rows
         for start in range(0, len(self.rows), _ROWS):
             words = list(map(str.split, self.rows[start : start + _ROWS]))
             if {*map(len, words)} != {n_fields}:
@@ -89,8 +90,10 @@ class Text:
                     f"{n} fields, where line {self.number(0)} has {n_fields}; all lines of a file are of one form; "
                     f"{self.expected}",
                 )
-            for column, more in zip(columns, zip(*words, strict=True), strict=True):
-                column.extend(map(intern, more) if len(set(more)) < len(more) / 2 else more)
+            more = list(zip(*words, strict=True))
+            repeats = repeats or [len(set(column)) < len(column) / 2 for column in more]
+            for column, found, is_repeated in zip(columns, more, repeats, strict=True):
+                column.extend(map(intern, found) if is_repeated else found)
         return columns
 
     def number(self, row: int) -> int:
