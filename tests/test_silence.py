@@ -58,6 +58,17 @@ def test_thresholds_of_power():
     assert measure(*[LOUD] * 3, *[np.full(256, 2**-8)] * 3) == [0, 0]
 
 
+def test_power_at_the_thresholds_is_quiet_and_not_loud():
+    def clicks(power):
+        """Return a signal whose frames have exactly this power: one sample in every second half."""
+        signal = np.zeros(8 * 256)
+        signal[100::512] = np.sqrt(512 * power)
+        return signal
+
+    assert get_silence(clicks(1e-4), 16000).tolist() == [8 * 256, 0]
+    assert measure(*[LOUD] * 3, *[QUIET] * 1, clicks(1e-5)) == [0, 8 * 256 + 256]
+
+
 @pytest.mark.parametrize(("n_changes", "trailing"), [([25, 26], 0), ([25, 25], 4 * 256)])
 def test_hiss_is_not_quiet(n_changes, trailing):
     # Changes of sign within the halves, and one between them: 52 in 512 samples (0.102), or 51 (0.0996).
