@@ -5,7 +5,7 @@ import pytest
 
 from countermeasure.errors import InputError
 from countermeasure.lists import names
-from countermeasure.lists.fusion import columns
+from countermeasure.lists.fusion import columns, fill
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,28 @@ def test_two_lists_of_one_column_are_refused(tmp_path):
     filled(tmp_path, "lfcc-bon-train.pkl", "lfcc-bon-eval.pkl", "lfcc-sp-train.pkl")
     with pytest.raises(InputError, match=r"lfcc-bon-\w+\.pkl and lfcc-bon-\w+\.pkl are both the column 'lfcc-bon'"):
         columns(tmp_path)
+
+
+def test_a_folder_of_links_is_made_anew_and_what_is_not_a_link_is_put_aside(tmp_path):
+    place, one, other = tmp_path / "experiment" / "train", tmp_path / "one.pkl", tmp_path / "other.pkl"
+    one.write_text("1")
+    other.write_text("2")
+    fill(place, [one])
+    (place / "gone.pkl").symlink_to("nowhere")
+    assert fill(place, [other]) is None
+    assert [path.name for path in place.iterdir()] == ["other.pkl"]
+    assert (place / "other.pkl").read_text() == "2"
+    for n in (1, 2):
+        (place / "mine.pkl").write_text("mine")
+        kept = fill(place, [one])
+        assert kept == place.with_name(f"train.own-{n}")
+        assert (kept / "mine.pkl").read_text() == "mine"
+        assert [path.name for path in place.iterdir()] == ["one.pkl"]
+    linked = tmp_path / "experiment" / "dev"
+    linked.symlink_to(tmp_path)
+    fill(linked, [one])
+    assert not linked.is_symlink()
+    assert one.read_text() == "1"
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")

@@ -140,6 +140,15 @@ def test_standardisation_goes_there_and_back(far_off):
     np.testing.assert_allclose(back.variances, parameters.variances)
 
 
+def test_the_standardisation_of_a_mixture_has_its_mean_and_deviation(far_off):
+    """The mixture has equal weights: its mean is that of the means, its variance that within plus that between."""
+    standard, parameters, _ = far_off
+    raw = standard.backward(parameters)
+    found = Standardisation.of_mixture(raw)
+    np.testing.assert_allclose(found.mean, raw.means.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.scale, np.sqrt(raw.variances.mean(axis=0) + raw.means.var(axis=0)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_raw_frames_are_evaluated_as_scikit_learn_does(far_off, dtype):
     standard, parameters, frames = far_off

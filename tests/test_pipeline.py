@@ -11,7 +11,6 @@ import gmm_run
 from conftest import SMALL
 from countermeasure.errors import InputError
 from countermeasure.gmm.models import model_files, read_pair
-from countermeasure.lists.fusion import fill
 from countermeasure.stages import calibration, pipeline, scoring
 from countermeasure.stages.pipeline import Pipelines, Settings
 from countermeasure.trials.protocol import read_protocol
@@ -211,28 +210,6 @@ def test_all_inputs_are_checked_before_the_first_step(here, monkeypatch):
     assert refused(pipelines("lfcc", "mfcc", "silence").train()).startswith(
         "data/train/train-silence.pkl: no such file"
     )
-
-
-def test_a_folder_of_links_is_made_anew_and_what_is_not_a_link_is_put_aside(tmp_path):
-    place, one, other = tmp_path / "experiment" / "train", tmp_path / "one.pkl", tmp_path / "other.pkl"
-    one.write_text("1")
-    other.write_text("2")
-    fill(place, [one])
-    (place / "gone.pkl").symlink_to("nowhere")
-    assert fill(place, [other]) is None
-    assert [path.name for path in place.iterdir()] == ["other.pkl"]
-    assert (place / "other.pkl").read_text() == "2"
-    for n in (1, 2):
-        (place / "mine.pkl").write_text("mine")
-        kept = fill(place, [one])
-        assert kept == place.with_name(f"train.own-{n}")
-        assert (kept / "mine.pkl").read_text() == "mine"
-        assert [path.name for path in place.iterdir()] == ["one.pkl"]
-    linked = tmp_path / "experiment" / "dev"
-    linked.symlink_to(tmp_path)
-    fill(linked, [one])
-    assert not linked.is_symlink()
-    assert one.read_text() == "1"
 
 
 def test_the_asv_scores_of_the_data_set_are_used_where_they_are(here):
