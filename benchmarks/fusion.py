@@ -18,7 +18,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ from tDCF_python.evaluation import EER
 from tDCF_python.intervals import Influence, Interval
 
 N_GROUPS = 4
+AVERAGED = ("value", "corrected", "own", "others")
 SILENCE = "silence"
 BEST = "member best on dev"
 DEFAULT = "default"
@@ -170,11 +171,17 @@ class Corpus:
         utterances = np.array([trial.utterance for trial in self.trials])[items]
         units = intervals.choose_units(self.speakers[items].astype("S"), utterances.astype("S"), is_bonafide)
         return {
-            name: intervals.mean(
+            name: mean_influence(
                 [intervals.influences(one[name][items], is_bonafide, units, {})[EER] for one in repetitions]
             )
             for name in repetitions[0]
         }
+
+
+def mean_influence(influences: list[Influence]) -> Influence:
+    """Return the influence of a figure's mean over systems on the same trials."""
+    means = {name: np.mean([getattr(one, name) for one in influences], axis=0) for name in AVERAGED}
+    return replace(influences[0], **means)
 
 
 class Bench:

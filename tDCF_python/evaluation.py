@@ -29,10 +29,6 @@ class Evaluation:
     actual_dcf: float  # with the scores taken as log-likelihood ratios
     cllr: float  # cost of log-likelihood ratios, in bits
 
-    def min_tdcf(self, legacy: bool) -> Point | None:
-        """Return the minimum of one formulation: that of 2019 (legacy) or the revisited one."""
-        return self.min_tdcf_2019 if legacy else self.min_tdcf_revisited
-
 
 def tdcf_name(legacy: bool) -> str:
     """Return the name of the attribute that holds a formulation's minimum."""

@@ -22,8 +22,8 @@ Biometrika 26, 1934.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -210,14 +210,6 @@ def compare(reference: Influence, system: Influence) -> tuple[Interval, float]:
     if error == 0:
         return Interval(difference, difference), float(difference == 0)
     return Interval(difference - half, difference + half), float(2 * stdtr(df, -abs(difference) / error))
-
-
-def mean(influences: Sequence[Influence]) -> Influence:
-    """Return the influence of a figure's mean over systems on the same trials, over repeated trainings for instance."""
-    first = influences[0]
-    value, corrected = (float(np.mean([getattr(one, name) for one in influences])) for name in ("value", "corrected"))
-    own, others = (np.mean([getattr(one, name) for one in influences], axis=0) for name in ("own", "others"))
-    return replace(first, value=value, corrected=corrected, own=own, others=others)
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -164,12 +164,6 @@ def test_a_worse_system_is_found_out():
         assert its.low > 0
 
 
-def test_the_mean_of_equal_influences_is_theirs():
-    a, b = pair(np.random.default_rng(1), 1.2)
-    assert interval(intervals.mean([a[EER], a[EER]])) == interval(a[EER])
-    assert intervals.mean([a[EER], b[EER]]).value == (a[EER].value + b[EER].value) / 2
-
-
 def test_holm_by_hand():
     # Smallest times 3, next times 2, last times 1, never falling.
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])

@@ -172,7 +172,6 @@ def test_evaluation_is_that_of_the_single_functions():
     assert (found.actual_dcf, found.cllr) == (metrics.actual_dcf(bonafide, spoof), metrics.cllr(bonafide, spoof))
     assert found.min_dcf == metrics.min_cost(metrics.det_curve(bonafide, spoof), metrics.dcf())
     for legacy, point in ((True, found.min_tdcf_2019), (False, found.min_tdcf_revisited)):
-        assert found.min_tdcf(legacy) is point
         assert (point.value, point.threshold) == metrics.min_tdcf(bonafide, spoof, RATES, legacy)
     without = evaluate(bonafide, spoof)
     assert (without.min_tdcf_2019, without.min_tdcf_revisited) == (None, None)

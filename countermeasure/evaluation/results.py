@@ -20,7 +20,6 @@ from tDCF_python.metrics import COSTS, AsvRates, Point
 POOLED = "pooled"
 ATTACK = "attack"
 SPEAKER = "speaker"
-NO_INTERVAL = "[-]"  # beside a figure; a note tells the reason
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,10 @@ def _plain(study: Study) -> str:
         f"  EER                   {percent(found.eer.value, digits):>10}   {_where(found.eer, digits)}",
         "",
     ]
-    if point := found.min_tdcf(study.legacy):
+    tdcf = tdcf_name(study.legacy)
+    if point := getattr(found, tdcf):
         value = f"{point.value:.{digits + 3}f}  "
-        lines += ["Both in tandem", f"  {FIGURES[tdcf_name(study.legacy)]:<21} {value:>10}   {_where(point, digits)}"]
+        lines += ["Both in tandem", f"  {FIGURES[tdcf]:<21} {value:>10}   {_where(point, digits)}"]
     else:
         lines.append("No min t-DCF with these ASV error rates, see the note" if asv else WITHOUT_ASV)
     return "\n".join(lines)

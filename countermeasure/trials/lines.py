@@ -51,22 +51,22 @@ class Trial(NamedTuple):
     Attributes
     ----------
     line : str
-        As a score file has it before the score: the line as it stands in the protocol, without blanks at its ends;
-        ``SPEAKER UTTERANCE - ATTACK LABEL`` for trials out of a CSV or of three fields, ``-`` for what is not known.
+        What a score file has before the score: the protocol's line, stripped. For lines of a CSV or of three fields
+        it is ``SPEAKER UTTERANCE - ATTACK LABEL``, with ``-`` for what is not known.
     utterance : str
-        One word: in a file name out of a CSV, blanks and % are written as in addresses (``%20``).
+        One word: blanks and % in a CSV's file names are percent-encoded (``%20``).
     label : {'bonafide', 'spoof'} or None
         None in a blind protocol.
     attack : str or None
-        The spoofing attack, e.g. ``'A07'``; None for bona fide speech and where the line names none.
+        The spoofing attack, e.g. ``'A07'``; None for bona fide speech, or if the line names none.
     speaker : str or None
-        None where the line names no speaker.
+        None if the line names no speaker.
     file : str or None
-        The recording's path in the audio folder, where it is not the utterance.
+        The recording's path in the audio folder; None if the utterance is its name.
     subset : str or None
-        Part of an evaluation set, e.g. ``'progress'``, where the format has such.
+        Part of an evaluation set, e.g. ``'progress'``; None in formats without subsets.
     others : tuple of str
-        The values of the columns that were asked for, ``-`` for none.
+        Values of the requested columns, ``-`` for none.
     """
 
     line: str
@@ -80,14 +80,14 @@ class Trial(NamedTuple):
 
 
 class Form(NamedTuple):
-    """The names of a line's fields, in order; `UNNAMED` for a field that means nothing."""
+    """The names of a line's fields, in order; `UNNAMED` for fields that are not read."""
 
     format: str
     fields: tuple[str, ...]
 
 
 UNNAMED = "-"
-# All but those of 2019, whose lines have any number of fields, see `labelled_forms`.
+# Lines of the 2019 format have any number of fields, see `labelled_forms`.
 FORMS = [
     Form(name, tuple(fields.split()))
     for name, fields in (
@@ -107,14 +107,14 @@ FORMS = [
 
 
 def written(speaker: str | None, utterance: str, attack: str | None, label: str | None) -> str:
-    """Return the line that a score file has for a trial whose own line is of no form it knows."""
+    """Return a trial's line in the five-field form of 2019."""
     return f"{speaker or '-'} {utterance} - {attack or '-'} {label or '-'}"
 
 
 def labelled_forms(n_fields: int, protocol_format: str | None, scored: bool) -> list[Form]:
-    """Return the forms that lines of so many fields may have, of one format or of all.
+    """Return the possible forms of labelled lines with this number of fields, in one format or in any.
 
-    With `scored`, the score file's own ``UTTERANCE ATTACK LABEL`` and ``UTTERANCE LABEL`` are among them.
+    With `scored`, these include ``UTTERANCE ATTACK LABEL`` and ``UTTERANCE LABEL``.
     """
     if scored and n_fields in (2, 3):
         return [Form("short", ("utterance", "attack", "label") if n_fields == 3 else ("utterance", "label"))]
@@ -122,26 +122,26 @@ def labelled_forms(n_fields: int, protocol_format: str | None, scored: bool) -> 
     if n_fields > 2:
         between = ["environment" if n_fields == 5 else UNNAMED] * max(n_fields - 4, 0)
         forms.insert(0, Form(V2019, ("speaker", "utterance", *between, *["attack"][: n_fields - 3], "label")))
-    # In a score file, trials out of a CSV are of the form of 2019.
+    # Score files have trials of a CSV in the form of 2019.
     wanted = V2019 if protocol_format == CSV else protocol_format
     return [form for form in forms if wanted in (None, form.format)]
 
 
 def find_form(text: Text, protocol_format: str | None = None, scored: bool = False) -> Form:
-    """Return the one form that all lines have; one without a label where no line has any.
+    """Return the form that all lines have; one without a label if no line has a label.
 
     Parameters
     ----------
     text : Text
     protocol_format : str or None
-        Which of the formats the lines are of; None: any.
+        The format of the lines; None: any.
     scored : bool
-        Whether a score stands behind each line.
+        Whether each line ends in a score.
 
     Raises
     ------
     InputError
-        With the line, when not all lines are of one form, when they may be of several or are of none.
+        When the lines do not all have the same form, or when their form is unknown or ambiguous.
     """
     first = text.rows[0].split()
     n_fields = len(first) - scored
@@ -164,7 +164,7 @@ def find_form(text: Text, protocol_format: str | None = None, scored: bool = Fal
 
 
 def _check_blind(text: Text, first: list[str], protocol_format: str | None, is_known: bool, scored: bool) -> None:
-    """Refuse what has no labels where a known form has them, but is not blind, by its first line."""
+    """Raise InputError if the first line of a file without labels shows that it is not a blind protocol."""
     none = f"which is no {f'line of {protocol_format}' if protocol_format else 'known form'}; {text.expected}"
     if scored and first[-1] in (TARGET, NONTARGET):
         raise text.error(0, _of_asv(first[-1]))
@@ -188,7 +188,7 @@ def _of_asv(key: str) -> str:
 
 
 class Columns(NamedTuple):
-    """What the rows of a file say of their trials, by the names of `Trial`'s attributes."""
+    """The attributes of a file's trials, each as a list."""
 
     utterances: list[str]
     labels: list[str | None]
@@ -199,12 +199,12 @@ class Columns(NamedTuple):
 
 
 def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
-    """Return what the rows say of their trials, and of the further columns of these names.
+    """Return the attributes of the rows' trials, and the values of other columns by name.
 
     Raises
     ------
     InputError
-        When the form has no such column; else see `check_ids`.
+        When the form has no such column, and as `check_ids` does.
     """
     for name in others:
         if name not in form.fields:
@@ -222,13 +222,13 @@ def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
 
 
 def _or_none(words: Iterable[str]) -> list[str | None]:
-    """Return the words, None for those that name nothing."""
+    """Return the words, with None for those that name nothing."""
     # The first field of the four-field form is the audio's format.
     return list(map(dict.fromkeys(("-", "flac", "wav")).get, words, words))
 
 
 def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> InputError:
-    """Return the error for a column that is asked for and not there."""
+    """Return the error for a requested column that is missing."""
     columns = " ".join(column for column in known if column not in ("utterance", "label", "file", UNNAMED))
     return InputError(
         f"{path}: its trials have no {name}, only {columns or 'names'}; give a protocol that has this column"
@@ -236,13 +236,7 @@ def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> 
 
 
 def check_ids(text: Text, utterances: Sequence[str]) -> None:
-    """Check that each row has an utterance id, and one of its own.
-
-    Raises
-    ------
-    InputError
-        With the line, when an id is none or is there twice.
-    """
+    """Raise InputError if a row has no utterance id or repeats that of another row."""
     names = set(utterances)
     if len(names) == len(utterances) and names.isdisjoint(("-", *LABELS)):
         return
@@ -258,21 +252,21 @@ def check_ids(text: Text, utterances: Sequence[str]) -> None:
 def subset_note(
     path: str | os.PathLike[str], subsets: Iterable[str | None], wanted: Collection[str] | None
 ) -> str | None:
-    """Return what the caller should be told: that there are several subsets, where none is chosen.
+    """Return a note that a file has several subsets if none is chosen, else None.
 
     Parameters
     ----------
     path : path
-        Of the protocol or score file.
+        The protocol or score file.
     subsets : iterable of str or None
-        Of each of its trials.
+        The subset of each trial.
     wanted : collection of str or None
-        What ``--protocol_subset`` says.
+        The value of ``--protocol_subset``.
 
     Raises
     ------
     InputError
-        When one of those wanted is not there.
+        When no trial is of a wanted subset.
     """
     numbers = Counter(name for name in subsets if name)
     found = ", ".join(f"{name} ({number:,})" for name, number in sorted(numbers.items()))

@@ -1,6 +1,6 @@
 """CM protocols: one trial a line in the forms of `lines`, or a CSV whose header names ``file``.
 
-A CSV has the columns ``label`` (unless the set is blind), ``speaker`` and ``attack``, too; others are left alone.
+Further columns of a CSV are ``label`` (unless the set is blind), ``speaker`` and ``attack``; others are ignored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CSV_LABELS = {"": None, "-": None, BONAFIDE: BONAFIDE, "bona-fide": BONAFIDE, S
 
 
 class Protocol(list[Trial]):
-    """The trials of a file, in its order, and `note`: what the caller should be told of them, or None."""
+    """The trials of a file, in its order, and `note`: a message for the user, or None."""
 
     note: str | None = None
 
@@ -61,19 +61,17 @@ def read_protocol(
     ----------
     path : path
     protocol_format : {'asvspoof2019', 'asvspoof2021', 'asvspoof5', 'csv'} or None
-        None: recognised by all of the lines.
+        None: recognised from the lines.
     protocol_subset : sequence of str or None
-        Take the trials of these subsets only, of a format that has such.
+        Read only the trials of these subsets.
     others : sequence of str
-        Names of columns whose values the trials are to have in `Trial.others`: ``codec``, for instance, or any that
-        a CSV's header names.
+        Names of columns to read into `Trial.others`, ``codec`` for instance, or any in a CSV's header.
 
     Raises
     ------
     InputError
-        When there is no such file or a column is not in it, when it is no text or empty, when its lines are not all
-        of one form or their form is none of those known, when an utterance occurs twice, or when some lines have a
-        label and some do not. (None with a label: a blind protocol.)
+        When the file is missing, empty or not text, lacks a column, or repeats an utterance; when its lines have an
+        unknown form or several forms, or when only some of them have a label.
     """
     if protocol_format not in (None, *PROTOCOL_FORMATS):
         raise InputError(f"no protocol format {protocol_format!r}; give one of {' '.join(PROTOCOL_FORMATS)}")
@@ -98,7 +96,7 @@ def _trials(text: Text, protocol_format: str | None, others: Sequence[str]) -> l
 
 
 def _take_header(text: Text, is_csv: bool) -> tuple[str, list[str]] | None:
-    """Take the header of a CSV out of the lines; return its separator and columns, None where the file is no CSV."""
+    """Remove a CSV's header from the lines; return its separator and columns, or None if the file is no CSV."""
     first = text.rows[0][: csv.field_size_limit()]
     for separator in ",;\t":
         columns = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator))]
@@ -126,7 +124,7 @@ def _take_header(text: Text, is_csv: bool) -> tuple[str, list[str]] | None:
 
 
 def _misspelt(columns: list[str]) -> str | None:
-    """Return what is said of a column that looks like a known one that is missing; any other is left alone."""
+    """Return a message if a column looks like a misspelt name of a missing one."""
     for name in columns:
         missing = [known for known in _COLUMNS if known not in columns and abs(len(known) - len(name)) < 2]
         if name not in _COLUMNS and (meant := difflib.get_close_matches(name, missing, 1, _ALIKE)):
@@ -165,5 +163,5 @@ def _csv_trials(text: Text, separator: str, columns: list[str], others: Sequence
 
 
 def _word(text: str | None) -> str | None:
-    """Return text as one word: blanks and % as in addresses; None for none."""
+    """Return text as one word, with blanks and % percent-encoded; None for no text."""
     return re.sub(r"[\s%]", lambda found: quote(found[0]), text) if text and text != "-" else None

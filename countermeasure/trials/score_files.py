@@ -45,7 +45,7 @@ _HEADING = re.compile(r"([a-z_-]+ )+((cm|asv|sasv)[_-]?)?(scores?|llr)", re.IGNO
 
 @dataclass(frozen=True)
 class ModelsRecord:
-    """What a score file's record says of the pair of models that gave the scores.
+    """The pair of models that gave the scores of a file.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class ModelsRecord:
     kind : {'features', 'frame scores', 'file scores'}
         What they were trained on.
     n_components, n_rows : list of int
-        Mixture components, and rows of training data, of bona fide speech and of spoofs.
+        Mixture components and rows of training data, for bona fide speech and for spoofs.
     """
 
     method: Literal["gmm", "logistic"]
@@ -63,13 +63,13 @@ class ModelsRecord:
 
     @property
     def scarcest(self) -> tuple[int, int]:
-        """Rows and components of the class that has the fewest rows a component."""
+        """Rows and components of the class with the fewest rows per component."""
         classes = zip(self.n_rows, self.n_components, strict=True)
         return min(classes, key=lambda each: each[0] / max(each[1], 1))
 
     @property
     def has_few_rows(self) -> bool:
-        """Whether these are mixtures with fewer rows a component than file-level training has by default."""
+        """Whether these are mixtures with fewer rows per component than `ROWS_PER_COMPONENT`."""
         n_rows, n_components = self.scarcest
         return self.method == "gmm" and n_rows < ROWS_PER_COMPONENT * n_components
 
@@ -80,24 +80,22 @@ class CmScores:
 
     Attributes
     ----------
-    path : str
-        The file they come from.
-    sha256 : str
-        Checksum of that file, in hexadecimal.
+    path, sha256 : str
+        The file and its checksum, in hexadecimal.
     utterances : ndarray of bytes, shape [n_trials]
     scores : ndarray of float64, shape [n_trials]
         Higher = more bona fide.
     bonafide : ndarray of bool, shape [n_trials]
     attacks, speakers : ndarray of bytes, shape [n_trials]
-        Empty where the file names none; bona fide trials have no attack.
+        Empty if the file names none; bona fide trials have no attack.
     others : mapping from str to ndarray of bytes, shape [n_trials]
-        The values of the columns that were asked for, ``-`` for none.
+        Values of the requested columns, ``-`` for none.
     unscored : int
-        Trials of the protocol that the file has no score for; 0 where no protocol was joined.
+        Trials of the protocol without a score; 0 without a protocol.
     note : str or None
-        What the caller should be told, see `lines.subset_note`.
+        A message for the user, see `lines.subset_note`.
     models : ModelsRecord or None
-        Of the models that gave the scores, where the record beside the file tells.
+        From the record beside the file, if there is one.
     """
 
     path: str
@@ -115,25 +113,25 @@ class CmScores:
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """What the record beside a score file, ``NAME.txt.json``, says of it.
+    """The record beside a score file, ``NAME.txt.json``.
 
     Attributes
     ----------
     score_sha256 : str
-        Of the score file: the record of a file with another one says nothing.
+        Checksum of the score file; the record is ignored if the file has another one.
     models_sha256 : str
-        Of the models that gave the scores, see `gmm.calibration.models_sha256`.
+        Checksum of the models that gave the scores, see `gmm.calibration.models_sha256`.
     split : str or None
-        Of the lists that were scored; None where they do not tell.
+        Split of the scored lists; None if unknown.
     inputs : list of str
-        What was scored: the feature type, or a fusion's columns; empty where the lists do not tell.
+        The feature type, or a fusion's columns; empty if unknown.
     models : ModelsRecord or None
-        None where the models do not tell.
+        None if unknown.
     log_likelihoods : list of float or None
-        The 5 % quantile and the median, over the trials, of the mean log-likelihood a row under the model that
-        suits a trial better, in nats: what data that the models know look like to them.
+        The 5 % quantile and the median, over the trials, of the mean log-likelihood per row in nats, under the model
+        that fits a trial better: typical values for data like the training data.
     data_sha256 : str or None
-        Over those of the lists that were scored, of the trials, and of which item of the lists each trial is.
+        Checksum over the scored lists, the trials, and each trial's place in the lists.
     format : int
     """
 
@@ -159,7 +157,7 @@ class AsvScores:
     keys : ndarray of bytes, shape [n_trials]
         ``target``, ``nontarget`` or ``spoof``.
     attacks : ndarray of bytes, shape [n_trials]
-        Meant for spoof trials only.
+        For spoof trials only.
     """
 
     path: str
@@ -179,27 +177,26 @@ def read_cm_scores(
     """Read a countermeasure's score file.
 
     The last field of a line is the score, the rest a line of a protocol of any format; ``UTTERANCE SCORE`` and
-    ``UTTERANCE ATTACK LABEL SCORE`` are known too. A heading is passed over.
+    ``UTTERANCE ATTACK LABEL SCORE`` are read, too. A heading is skipped.
 
     Parameters
     ----------
     path : path of the file
     protocol : mapping from utterance to trial, optional
-        Gives labels, attacks, speakers and other columns to a file without labels or without these columns.
+        Source of labels, attacks, speakers and other columns if the file has no labels or lacks these columns.
     protocol_format : str, optional
-        Of the lines, see `protocol.read_protocol`.
+        Format of the lines, see `protocol.read_protocol`.
     protocol_subset : sequence of str, optional
-        Take the trials of these subsets only, where lines or protocol name such.
+        Read only the trials of these subsets.
     others : sequence of str
-        Names of further columns to read; a protocol was read with the same.
+        Names of further columns to read; the protocol must have been read with the same.
 
     Raises
     ------
     InputError
-        When the file is no text or has no trial; with the line where a field is missing, a score is
-        no finite number, a label is neither ``bonafide`` nor ``spoof``, an utterance occurs twice,
-        or the protocol does not have it or another label; when it has no labels or lacks a column that is
-        asked for, and there is no protocol.
+        When the file is not text or has no trial, a field or label is missing, a score is not a finite number, or an
+        utterance is repeated; when the protocol lacks an utterance or contradicts its label; when labels or a
+        requested column are missing and there is no protocol.
     """
     text = _text(path, _CM_EXPECTED)
     if len(text.rows[0].split()) == 1:
@@ -242,7 +239,7 @@ def read_cm_scores(
 
 
 def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial]) -> Columns:
-    """Return what a protocol says of a score file's utterances."""
+    """Return the attributes of a score file's utterances, taken from a protocol."""
     trials = []
     for row, (utterance, label) in enumerate(zip(found.utterances, found.labels, strict=True)):
         trial = protocol.get(utterance)
@@ -270,8 +267,8 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
     Raises
     ------
     InputError
-        As for `read_cm_scores`, and when one of the keys ``target``, ``nontarget`` and ``spoof``
-        does not occur.
+        As `read_cm_scores` does, and when there is no trial with one of the keys ``target``, ``nontarget`` and
+        ``spoof``.
     """
     text = _text(path, _ASV_EXPECTED)
     n_fields = len(text.rows[0].split())
@@ -291,7 +288,7 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
 
 
 def _text(path: str | os.PathLike[str], expected: str) -> Text:
-    """Read a score file without a heading: words of which the last is *score*, and none a label."""
+    """Read a score file without its heading, whose last word is *score* and which has no label."""
     text = Text(path, expected)
     words = text.rows[0].split()
     if _HEADING.fullmatch(" ".join(words)) and not {*LABELS, *ASV_KEYS}.intersection(words):
@@ -305,7 +302,7 @@ def _scores(text: Text) -> Floats:
     Raises
     ------
     InputError
-        With the line, when one is not a finite number.
+        When one is not a finite number.
     """
     words, numbers = text.columns[-1], list[float]()
     try:
@@ -326,16 +323,16 @@ def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt
     Parameters
     ----------
     path : path of the file
-        Replaced when the new file is whole.
+        Replaced when the new file is complete.
     lines : iterable of str
-        The protocol's lines; each is written as it comes.
+        Lines of the protocol.
     scores : array [n_lines]
         LLR of each line's utterance; higher = more bona fide.
 
     Returns
     -------
     sha256 : str
-        Of what was written, whatever another run has put there since.
+        Checksum of what was written.
 
     Raises
     ------
@@ -362,7 +359,7 @@ def write_record(path: str | os.PathLike[str], record: ScoreRecord) -> None:
 
 
 def read_record(path: str | os.PathLike[str], score_sha256: str) -> ScoreRecord | None:
-    """Read the record of the score file with this checksum; None where there is none, or none of this file."""
+    """Return the record of a score file; None if it is missing, damaged, or of a file with another checksum."""
     try:
         record = records.checked(ScoreRecord, records.read(records.found_path(path)))
     except (OSError, ValueError, InputError):

@@ -10,7 +10,7 @@ from sys import intern
 
 from countermeasure.errors import InputError
 
-_HEAD = 1 << 16  # bytes that tell a text from a list or a recording, which may be too large to be read whole
+_HEAD = 1 << 16  # bytes in which lists and recordings, which may be too large to read, have a zero byte
 _QUOTED = 200
 _ROWS = 1 << 8  # split at once
 
@@ -22,7 +22,7 @@ class Text:
     ----------
     path : path
     expected : str
-        What the file should have, for messages.
+        What the file should contain, for messages.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Text:
     Raises
     ------
     InputError
-        When there is no such file, when it is not UTF-8 text, or when all of it is blank.
+        When the file is missing, blank, or not UTF-8 text.
     """
 
     def __init__(self, path: str | os.PathLike[str], expected: str):
@@ -65,22 +65,22 @@ class Text:
             raise InputError(f"{self.path}: no trial in it; {self.expected}")
 
     def take_heading(self) -> None:
-        """Take the first row away."""
+        """Remove the first row."""
         self._lines[self.number(0) - 1] = ""
         self._find_rows()
 
     @cached_property
     def columns(self) -> list[list[str]]:
-        """The words of the rows, field by field; those that repeat are one object, for memory.
+        """The words of the rows, field by field; repeated words share one object to save memory.
 
         Raises
         ------
         InputError
-            At the first row that has another number of words than the first one.
+            At the first row whose number of words differs from that of the first row.
         """
         n_fields = len(self.rows[0].split())
         columns: list[list[str]] = [[] for _ in range(n_fields)]
-        repeats: list[bool] = []  # as in the first rows
+        repeats: list[bool] = []  # whether words of a column repeat, judged by the first rows
         for start in range(0, len(self.rows), _ROWS):
             words = list(map(str.split, self.rows[start : start + _ROWS]))
             if {*map(len, words)} != {n_fields}:
