@@ -43,7 +43,7 @@ def test_models_are_fitted_mixtures_of_scikit_learn(trained, items):
         assert type(model) is GaussianMixture
         assert model.n_features_in_ == 4
         assert model.weights_.sum() == pytest.approx(1)
-        assert 1 < model.n_iter_ <= 40
+        assert 1 < model.n_iter_ <= 15
         # The bound is that of the model as it is, over the data.
         assert model.lower_bound_ == pytest.approx(model.score(frames), abs=1e-4)
         # As good as scikit-learn's own fit, up to what another start may bring.

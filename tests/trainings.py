@@ -12,7 +12,7 @@ from countermeasure.gmm.models import model_files
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.options import TrainingOptions
 
-SMALL = TrainingOptions(n_components=8, max_iter=40)
+SMALL = TrainingOptions(n_components=8, max_iter=15)
 LABELS = ("bonafide", "spoof")
 
 

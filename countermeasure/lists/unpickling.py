@@ -212,7 +212,7 @@ class Unpickler(_Standard):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in of a global."""
-        full = f"{module}.{name}".replace("numpy._core.", "numpy.core.", 1)  # NumPy 2's name
+        full = f"{module}.{name}".replace("numpy._core.", "numpy.core.")  # NumPy 2's name
         if full in _STAND_INS:
             return _STAND_INS[full]
         raise InputError(
