@@ -101,9 +101,9 @@ def _gammatone(n_fft: int, rate: int, low: float, high: float) -> Matrix:
     pole = np.exp(1j * angle) * decay
     around = np.exp(2j * np.pi * np.arange(n_fft // 2 + 1) / n_fft)[:, None]
     response = np.abs((around - pole) * (around - pole.conj())) ** -4.0
-    for root in (np.sqrt(3 + 2**1.5), np.sqrt(3 - 2**1.5)):
-        for sign in (1, -1):
-            response *= np.abs(around - (np.cos(angle) + sign * root * np.sin(angle)) * decay)
+    large, small = np.sqrt(3 + 2**1.5), np.sqrt(3 - 2**1.5)
+    for root in (large, -large, small, -small):
+        response *= np.abs(around - (np.cos(angle) + root * np.sin(angle)) * decay)
     return response / response.max(axis=0)
 
 
