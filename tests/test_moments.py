@@ -5,7 +5,6 @@ import pytest
 
 from countermeasure.compute import workers
 from countermeasure.errors import InputError
-from countermeasure.gmm import moments
 from countermeasure.gmm.moments import sample, standardisation
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.table import Table
@@ -100,17 +99,6 @@ def test_samples_are_in_order_and_without_repetition(numbered, rng):
         assert drawn.shape == (n, 1)
         assert (np.diff(drawn[:, 0]) > 0).all()
         assert np.isin(drawn, allowed).all()
-
-
-def test_no_more_than_a_part_is_read_at_once(numbered, monkeypatch):
-    items = np.array([1, 2, 4, 6])
-    at_once = sample(numbered, items, 60, np.random.default_rng(5))
-    read = []
-    monkeypatch.setattr(moments, "PART", 16)
-    monkeypatch.setattr(numbered, "rows", lambda *stretch: read.append(stretch) or Table.rows(numbered, *stretch))
-    np.testing.assert_array_equal(sample(numbered, items, 60, np.random.default_rng(5)), at_once)
-    assert max(stop - start for _, start, stop in read) <= 16
-    assert max(stop for _, _, stop in read) > 16
 
 
 def test_where_there_are_fewer_all_are_taken(numbered, rng):

@@ -11,7 +11,7 @@ from countermeasure.compute import Workers
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Standardisation
 from countermeasure.lists.rows import Rows
-from countermeasure.lists.table import PART, Part, Table, grouped
+from countermeasure.lists.table import Part, Table, grouped
 
 # Parts per task, whose result is small: enough that sending the task costs little in comparison.
 _PARTS_PER_TASK = 16
@@ -108,8 +108,7 @@ def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) ->
     chosen = np.sort(rng.choice(total, n, replace=False)) if n < total else np.arange(total)
     owners = np.searchsorted(ends, chosen, side="right")
     places = chosen - (ends - table.n_rows[items])[owners]
-    # Each read is within one item, and within one part of it.
-    edges = np.flatnonzero((np.diff(owners) != 0) | (np.diff(places // PART) != 0)) + 1
+    edges = np.flatnonzero(np.diff(owners)) + 1  # each read is within one item
     rows = np.empty((len(chosen), table.n_columns))
     for first, last in pairwise([0, *edges.tolist(), len(chosen)]):
         start = int(places[first])
