@@ -1,8 +1,8 @@
-"""Parallel work: the one place that starts threads and processes, or hands tasks to Dask.
+"""Parallel work: threads, processes and Dask.
 
-Everything goes through `Workers.map`: results in the tasks' order, only a few tasks taken ahead, so that
-results do not gather in memory behind a slow disk, and one BLAS thread a worker, so that results do not
-depend on who computes them.
+All of it goes through `Workers.map`. Results come in the order of the tasks. Only a few tasks are submitted ahead, so
+that results do not fill the memory when the disk is slow. Each worker computes with one BLAS thread, so that results
+do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -32,32 +32,31 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-# Enough that no worker waits for its next task; results that wait to be fetched take memory.
-_IN_FLIGHT_PER_WORKER = 2
+_IN_FLIGHT_PER_WORKER = 2  # enough that no worker waits for its next task; more results would take more memory
 _PATIENCE = 20  # seconds that a scheduler may take to answer
-_RECOUNT = 5  # seconds until a scheduler's workers, which come and go, are counted again
+_RECOUNT = 5  # seconds between two counts of a scheduler's workers
 
 
 def n_cores() -> int:
     """Return the number of cores that this process may use, by its affinity and its container's quota."""
-    import joblib  # costs 0.05 s, and nothing where --n_jobs is given
+    import joblib  # takes 0.05 s, which --n_jobs saves
 
     return joblib.cpu_count()
 
 
 def workers(n_jobs: int | None = None, dask: str | None = None, processes: bool = False) -> Workers:
-    """Return workers, to be entered as a context.
+    """Return workers; a context manager.
 
     Parameters
     ----------
     n_jobs : int > 0 or None
-        Number of threads or processes; 1: this thread itself, None: one a core.
+        Number of threads or processes; 1: the calling thread, None: one per core.
     dask : str or None
         Address of a Dask scheduler, or ``local:N`` for N processes of Dask on this machine; `n_jobs`
-        and `processes` are then without effect.
+        and `processes` are then ignored.
     processes : bool
-        Whether they are processes. Threads are for work that spends its time in NumPy's products, which
-        let other threads run meanwhile.
+        Use processes instead of threads. Threads suffice for work that spends its time in matrix products of NumPy,
+        which release the GIL.
     """
     if dask is not None:
         return _Dask(dask)
@@ -68,12 +67,12 @@ def workers(n_jobs: int | None = None, dask: str | None = None, processes: bool 
 
 
 class Workers(contextlib.AbstractContextManager):
-    """Who carries tasks out; of this class itself, the thread that asks for the results.
+    """Workers carry out tasks; this base class uses the calling thread.
 
     Attributes
     ----------
     are_elsewhere : bool
-        Whether tasks may be carried out on other machines, which share nothing but files with this one.
+        Whether tasks may be carried out on other machines, which share only files with this one.
     """
 
     are_elsewhere = False
@@ -86,19 +85,19 @@ class Workers(contextlib.AbstractContextManager):
         self._limit.__exit__(None, None, None)
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Generator[R, None, None]:
-        """Yield ``function(task)`` for each task, in the tasks' order.
+        """Yield ``function(task)`` for each task, in the order of the tasks.
 
         Parameters
         ----------
         function : callable
-            For all but threads it can be pickled, as tasks and results can.
+            Unless workers are threads, it must be picklable, and so must tasks and results.
         tasks : iterable
-            Small: what is large is read by the worker itself.
+            Tasks should be small; workers read large data from files.
 
         Raises
         ------
         ChildProcessError
-            When a process was ended from outside, or a scheduler cannot be reached any more.
+            When a process was killed, or the connection to a scheduler is lost.
         """
         yield from map(function, tasks)
 
@@ -139,9 +138,9 @@ def _in_order(
 
 
 def _processes(n_jobs: int) -> ProcessPoolExecutor:
-    """Return a pool of processes that are forked from a server; a copy of this very process would lack its threads."""
-    # What the server starts inherits that Ctrl-C, which a terminal sends to all of them, is left to this process.
-    multiprocessing.resource_tracker.ensure_running()  # whose start would unblock the signal
+    """Return a pool of processes that are forked from a server, since forking a process with threads is unsafe."""
+    # The server and its processes inherit the blocked signal: a terminal sends Ctrl-C to all, this process handles it.
+    multiprocessing.resource_tracker.ensure_running()  # its start would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     multiprocessing.forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -149,7 +148,7 @@ def _processes(n_jobs: int) -> ProcessPoolExecutor:
 
 
 def _begin_process() -> None:
-    """Prepare a process: it computes with one thread, and ends when its parent is killed."""
+    """Let a new process compute with one thread, and end when its parent is killed."""
     _compute_with_one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -163,9 +162,9 @@ def _end_with_parent() -> None:
 
 @lru_cache
 def _compute_with_one_thread() -> None:
-    """Have this process compute with one thread for the rest of its life."""
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))  # for libraries that are loaded from now on
-    _one_thread().__enter__()  # for those that are there
+    """Let this process compute with one thread until it ends."""
+    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))  # for libraries that are loaded later
+    _one_thread().__enter__()  # for those that are loaded already
 
 
 def _one_thread() -> contextlib.AbstractContextManager:
@@ -177,17 +176,17 @@ def _one_thread() -> contextlib.AbstractContextManager:
 # -- Dask ------------------------------------------------------------------------------------------
 
 _DASK_SETTINGS: dict[str, Any] = {
-    # Looking at what workers do a hundred times a second costs some per cent of their time.
+    # Profiling takes a few per cent of the workers' time.
     "distributed.worker.profile.enabled": False,
-    # Dask remembers a thousand messages, each block's parameters among them: some 500 MB.
+    # By default Dask keeps a thousand messages, which include the parameters of each block: about 500 MB.
     "distributed.admin.low-level-log-length": 10,
-    # With Dask's own MALLOC_TRIM_THRESHOLD_, every larger array is paged in again: a tenth of the E-step's time.
+    # This leaves out MALLOC_TRIM_THRESHOLD_, with which paging in large arrays takes a tenth of the E-step's time.
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREAD_SETTINGS, 1),
 }
 
 
 class _Dask(Workers):
-    """The workers of a Dask scheduler; a task whose worker dies is done again by another."""
+    """The workers of a Dask scheduler. If a worker dies, another one repeats its tasks."""
 
     are_elsewhere = True
 
@@ -197,7 +196,7 @@ class _Dask(Workers):
 
     def __enter__(self) -> _Dask:
         with contextlib.ExitStack() as stack:
-            # What Dask has to say about lost connections is said in one line by us.
+            # Dask's own messages about lost connections are replaced by one line.
             stack.callback(logging.disable, logging.root.manager.disable)
             logging.disable(logging.CRITICAL)
             try:
@@ -228,7 +227,7 @@ class _Dask(Workers):
             )
             address = stack.enter_context(cluster)
         try:
-            # Results come from the workers themselves, not by way of the scheduler.
+            # The client fetches results from the workers directly.
             return self._distributed.Client(address, timeout=_PATIENCE, direct_to_workers=True, set_as_default=False)
         except (OSError, ValueError) as error:
             raise InputError(
@@ -243,17 +242,17 @@ class _Dask(Workers):
             return self._client.submit(_carry_out, versions.COMPARED, sent, task, pure=False)
 
         try:
-            # The result of a task, and not data that is scattered: that would be lost with its last holder.
+            # The result of a task can be computed again; scattered data would be lost with the last worker that has it.
             sent = self._client.submit(pickle.loads, pickle.dumps(function), pure=False)
-            # To all workers before the tasks come: Dask gives a task to one that has what it needs, however busy.
+            # Dask prefers workers that hold the input of a task, even busy ones, so all get a copy first.
             self._client.replicate([sent])
-            # Dask's own futures: where a result cannot be fetched, those of its executor would be waited for forever.
+            # Not the futures of Dask's executor: they never finish if a result cannot be fetched.
             yield from _in_order(submit, tasks, self._worth_submitting)
         except Exception as error:
-            raise self._as_told(error) from None
+            raise self._explained(error) from None
 
-    def _as_told(self, error: Exception) -> Exception:
-        """Return what the caller is told in place of an error."""
+    def _explained(self, error: Exception) -> Exception:
+        """Return the error that the caller sees instead of one of Dask's."""
         # A client that has lost its scheduler fails in many ways.
         if self._client.status != "running" or isinstance(
             error, CancelledError | self._distributed.comm.CommClosedError
@@ -267,7 +266,7 @@ class _Dask(Workers):
                 f"{self._where}: one task has ended several workers, perhaps because memory ran out; "
                 "their logs may say more"
             )
-        missing = error.__cause__ or error  # a scheduler wraps it
+        missing = error.__cause__ or error  # a scheduler wraps ImportError in RuntimeError
         if isinstance(error, ImportError | RuntimeError) and isinstance(missing, ImportError | AttributeError):
             return InputError(
                 f"--dask {self._where}: the scheduler or a worker lacks what this suite needs ({missing}); "
@@ -276,7 +275,7 @@ class _Dask(Workers):
         return error
 
     def _worth_submitting(self) -> int:
-        """Return how many tasks to have under way; workers may come and go."""
+        """Return how many tasks to submit ahead; the number of workers may change."""
         if time.monotonic() - self._counted > _RECOUNT:
             self._in_flight = _IN_FLIGHT_PER_WORKER * max(1, sum(self._client.nthreads().values()))
             self._counted = time.monotonic()
@@ -284,12 +283,12 @@ class _Dask(Workers):
 
 
 def dask_setup(worker: object) -> None:
-    """Prepare a process of ``local:N``; Dask calls it by this name."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the work
+    """Set up a process of ``local:N``; Dask calls this function by its name."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent handles it
 
 
 def _carry_out(expected: dict[str, str], function: Callable[[T], R], task: T) -> R:
-    """Carry a task out in a worker of Dask."""
+    """Carry out a task in a worker of Dask."""
     _compute_with_one_thread()
     if others := versions.differences(versions.COMPARED, expected):
         import distributed
