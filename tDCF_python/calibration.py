@@ -1,4 +1,4 @@
-"""How well scores are calibrated, as pure functions of scores: a log-likelihood ratio should mean what it says.
+"""Calibration: how well scores serve as log-likelihood ratios, as pure functions of scores.
 
 Conventions and errors are those of `tDCF_python.metrics`.
 
@@ -21,28 +21,28 @@ from tDCF_python.metrics import Counts, Floats, checked
 
 @dataclass(frozen=True)
 class Calibration:
-    """The best map of scores to log-likelihood ratios that never falls."""
+    """The non-decreasing map of scores to log-likelihood ratios with the lowest cost."""
 
-    scores: Floats  # [n], each score that occurs, once, in ascending order
+    scores: Floats  # [n], the distinct scores in ascending order
     llrs: Floats  # [n], its log-likelihood ratio; -inf below all bona fide trials, inf above all spoofs
-    n_bonafide: Counts  # [n], trials that have it
+    n_bonafide: Counts  # [n], trials with this score
     n_spoof: Counts
 
     @property
     def cllr(self) -> float:
-        """C_llr of the mapped scores, in bits: the least that any such map reaches on these trials."""
+        """C_llr of the mapped scores, in bits: the lowest that such a map reaches on these trials."""
         has_bonafide, has_spoof = self.n_bonafide > 0, self.n_spoof > 0
         cost_bonafide = np.average(np.logaddexp(0, -self.llrs[has_bonafide]), weights=self.n_bonafide[has_bonafide])
         cost_spoof = np.average(np.logaddexp(0, self.llrs[has_spoof]), weights=self.n_spoof[has_spoof])
         return float(cost_bonafide + cost_spoof) / (2 * math.log(2))
 
     def bayes_errors(self, prior_log_odds: npt.ArrayLike) -> tuple[Floats, Floats]:
-        """Return the normalised Bayes error rate at each prior: of the scores as they are, and the least.
+        """Return the normalised Bayes error rate at each prior, actual and minimal.
 
         Where the prior probability of bona fide speech is π and its log-odds are η = log(π / (1 − π)), values taken
         as log-likelihood ratios are accepted above −η, and err in π·P_miss + (1 − π)·P_fa. It is divided by
-        min(π, 1 − π), the error of the better constant answer. The least one is that of the mapped scores.
-        At η = −`metrics.bayes_threshold()` they are `metrics.actual_dcf` and the minimum DCF.
+        min(π, 1 − π), the error of the better constant answer. The minimum is that of the mapped scores.
+        At η = −`metrics.bayes_threshold()` these are `metrics.actual_dcf` and the minimum DCF.
 
         Parameters
         ----------

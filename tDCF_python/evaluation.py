@@ -36,7 +36,7 @@ def tdcf_name(legacy: bool) -> str:
 
 
 def cost_functions(asv: AsvRates | None) -> dict[str, LinearCost]:
-    """Return the costs whose minimum is a figure, by the name of its attribute in `Evaluation`.
+    """Return the costs that have a minimum in `Evaluation`, by its name there.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def cost_functions(asv: AsvRates | None) -> dict[str, LinearCost]:
 
 
 def tdcf_problem(asv: AsvRates) -> str | None:
-    """Return why a verification system's rates leave the t-DCF without meaning; None where they do not."""
+    """Return why there is no t-DCF with a verification system's rates; None if there is one."""
     try:
         cost_functions(asv)
     except InputError as error:

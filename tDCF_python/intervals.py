@@ -53,7 +53,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Units:
-    """What an interval is over: speakers, or single trials.
+    """The independent units of an interval: speakers, or single trials.
 
     Codes are numbered in the order of the units' names: two files with the same trials in another order agree in them,
     which makes comparisons paired.
@@ -78,7 +78,7 @@ class Influence:
     corrected: float  # for a minimum, the mean of it and of its value at thresholds from other folds; else `value`
     floor: float  # of the figure with the best possible scores
     span: float  # from there to scores that tell nothing
-    own: Floats  # [n_units], what each unit adds to the figure, less what is expected of its trials
+    own: Floats  # [n_units], what each unit adds to the figure, minus the mean over its trials
     others: Floats  # [n_units], the same at thresholds from other folds
     n_trials: float  # of the class in which a single error costs most: its share of `span` is 1 in so many
     fewest: int  # units of the class that has fewer of them
@@ -96,20 +96,20 @@ def choose_units(
     bonafide: npt.NDArray[np.bool_],
     over: str | None = None,
 ) -> Units:
-    """Return the speakers, or the trials where some name none or a class has fewer than `FEWEST_SPEAKERS`.
+    """Return speakers as units, or trials if one names no speaker or a class has fewer than `FEWEST_SPEAKERS`.
 
     Parameters
     ----------
     speakers, utterances : ndarray of bytes, shape [n_trials]
-        A speaker is empty where a trial names none.
+        A speaker is empty if the trial names none.
     bonafide : ndarray of bool, shape [n_trials]
     over : {'speakers', 'trials'}, optional
-        Decides instead.
+        Overrides this choice.
 
     Raises
     ------
     InputError
-        When speakers are asked for and a trial names none.
+        When speakers are requested and a trial names none.
     """
     named = bool((speakers != b"").all())
     if over == SPEAKERS and not named:
@@ -123,7 +123,7 @@ def choose_units(
 def influences(
     scores: Floats, bonafide: npt.NDArray[np.bool_], units: Units, costs: Mapping[str, LinearCost]
 ) -> dict[str, Influence]:
-    """Return what intervals of the EER and of the minima of costs are computed from.
+    """Return the influences on the EER and on the minima of costs, from which intervals are computed.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def influences(
 
 
 def interval(influence: Influence) -> Interval:
-    """Return a figure's interval, or the reason why there is none."""
+    """Return a figure's interval, or one without ends and the reason."""
     from scipy.special import betaincinv, stdtrit  # a plain report does without SciPy
 
     if influence.reason:
@@ -183,20 +183,19 @@ def interval(influence: Influence) -> Interval:
 
 
 def compare(reference: Influence, system: Influence) -> tuple[Interval, float]:
-    """Return the interval of a figure's difference between two systems, and the two-sided p of none.
-
-    A paired t test over the units of the same trials.
+    """Compare a figure of two systems by a paired t test over the units of their common trials.
 
     Parameters
     ----------
     reference, system : Influence
-        Of the same figure, trials and units; the difference is `system` minus `reference`.
+        Of the same figure, trials and units.
 
     Returns
     -------
     Interval
+        Of the difference, `system` minus `reference`.
     p : float
-        1 where there is no interval.
+        Two-sided p value of no difference; 1 if there is no interval.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -235,7 +234,7 @@ class _Trials:
         self.fewest = min(len(np.unique(codes[kind])) for kind in (self.bonafide, ~self.bonafide))
 
     def folds(self) -> npt.NDArray[np.intp]:
-        """Return each trial's fold; trials of a speaker share one, single trials are dealt out class by class."""
+        """Return each trial's fold: that of its speaker, or dealt out to single trials class by class."""
         if self.over == SPEAKERS:
             return self.codes % N_FOLDS
         folds = np.empty(len(self.codes), np.intp)
@@ -247,7 +246,7 @@ class _Trials:
     def influence(
         self, cost: LinearCost, span: float, value: float, rejected: int, rejected_by_others: int | npt.NDArray[np.intp]
     ) -> Influence:
-        """Return the influence of a figure that rejects so many trials, and by other folds' thresholds."""
+        """Return the influence of a figure, given how many trials its threshold and other folds' thresholds reject."""
         _, own = self._contributions(cost, rejected)
         by_others, others = self._contributions(cost, rejected_by_others)
         n_trials = min(self.n_bonafide * span / max(cost.miss, span), self.n_spoof * span / max(cost.false_alarm, span))
@@ -255,7 +254,7 @@ class _Trials:
         return Influence(value, corrected, cost.constant, span, own, others, n_trials, self.fewest, self.over)
 
     def _contributions(self, cost: LinearCost, rejected: int | npt.NDArray[np.intp]) -> tuple[float, Floats]:
-        """Return the cost when each trial is judged by the number of trials that are rejected, and each unit's part."""
+        """Return the cost when the `rejected` lowest trials are rejected, and each unit's contribution."""
         is_rejected = np.arange(len(self.codes)) < rejected
         wrong = np.where(self.bonafide, is_rejected, ~is_rejected).astype(np.float64)
         p_miss, p_fa = float(wrong[self.bonafide].mean()), float(wrong[~self.bonafide].mean())
@@ -286,6 +285,6 @@ def _miss_weight(curve: DetCurve, eer: float) -> float:
 
 
 def _variance(by_unit: Floats) -> float:
-    """Return the variance of a sum of independent contributions that are 0 in the mean."""
+    """Return the variance of a sum of independent contributions of mean 0."""
     n = len(by_unit)
     return n / (n - 1) * float(by_unit @ by_unit) if n > 1 else 0.0

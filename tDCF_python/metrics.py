@@ -47,8 +47,7 @@ COSTS = Costs()
 class DetCurve:
     """Error rates at every point where they can change.
 
-    Point k is what happens when the k lowest scores are rejected, k = 0 … n: what scores above threshold k is
-    accepted. Equal scores are rejected one after the other, bona fide first, so points between them have rates that no
+    At point k the k lowest scores are rejected, k = 0 … n; scores above threshold k are accepted. Equal scores are rejected one after the other, bona fide first, so points between them have rates that no
     threshold gives; a minimum of costs never lies there, an EER may.
     """
 
@@ -139,7 +138,7 @@ def checked(scores: npt.ArrayLike, what: str) -> Floats:
     Raises
     ------
     InputError
-        When there is none, or one that is not finite, or when they are no vector.
+        When there is no score, one is not finite, or they are not a vector.
     """
     values = np.asarray(scores, np.float64)
     if values.ndim != 1:
@@ -194,7 +193,7 @@ def min_cost(curve: DetCurve, cost: LinearCost) -> Point:
 
 
 def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:
-    """Return a countermeasure's (P_miss, P_fa) at a threshold: accepted is what scores above it."""
+    """Return a countermeasure's (P_miss, P_fa) at a threshold; scores above it are accepted."""
     bonafide, spoof = checked(bonafide_scores, "bona fide"), checked(spoof_scores, "spoof")
     return float(np.mean(bonafide <= threshold)), float(np.mean(spoof > threshold))
 
@@ -202,8 +201,7 @@ def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt
 def asv_rates(target_scores: npt.ArrayLike, nontarget_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> AsvRates:
     """Return a speaker verification system's error rates at its own EER's threshold, recounted there.
 
-    By the organisers' convention it accepts what scores at or above the threshold, where a countermeasure accepts
-    what scores above.
+    By the organisers' convention it accepts scores at or above the threshold; a countermeasure accepts scores above.
     """
     targets, nontargets = checked(target_scores, "target"), checked(nontarget_scores, "nontarget")
     spoofs = checked(spoof_scores, "spoof")
@@ -225,7 +223,7 @@ def tdcf(asv: AsvRates, legacy: bool) -> LinearCost:
     Raises
     ------
     InputError
-        When the verification system errs so much that C1 or C2 is not positive: the cost then has no meaning.
+        When the verification system errs so much that C1 or C2 is not positive.
     """
     c0 = COSTS.p_target * COSTS.c_miss * asv.p_miss + COSTS.p_nontarget * COSTS.c_fa * asv.p_fa
     c1 = COSTS.p_target * COSTS.c_miss - c0  # the same in both formulations, as all C_miss and all C_fa are equal
@@ -277,12 +275,12 @@ def dcf() -> LinearCost:
 
 
 def bayes_threshold() -> float:
-    """Return the threshold that is best for true log-likelihood ratios: log(C_fa·P_spoof / (C_miss·(1 − P_spoof)))."""
+    """Return the optimal threshold for log-likelihood ratios: log(C_fa·P_spoof / (C_miss·(1 − P_spoof)))."""
     return math.log(COSTS.c_fa * COSTS.p_spoof / (COSTS.c_miss * (1 - COSTS.p_spoof)))
 
 
 def actual_dcf(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
-    """Return the normalised detection cost at `bayes_threshold`: what scores cost if taken as LLRs."""
+    """Return the normalised detection cost at `bayes_threshold`, with scores taken as LLRs."""
     return dcf()(*rates_at(bayes_threshold(), bonafide_scores, spoof_scores))
 
 
@@ -296,13 +294,11 @@ def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
 
 
 def decimals(*n_trials: int) -> int:
-    """Return how many decimals of an error rate in percent are worth printing: 3 from 1000 trials on, 1 below 100.
-
-    `n_trials` are those of each class; the smaller one counts. One of its trials moves the rate by 100 / n percent.
+    """Return the decimals to print of an error rate in percent: 3 from 1000 trials in the smaller class, 1 below 100.
     """
     return min(max(len(str(min(n_trials))) - 1, 1), 3)
 
 
 def percent(rate: float, *n_trials: int) -> str:
-    """Return an error rate as text, ``9.572 %``, with the `decimals` that so many trials of either class support."""
+    """Return an error rate as text, ``9.572 %``, with the `decimals` for these numbers of trials."""
     return f"{100 * rate:.{decimals(*n_trials)}f} %"

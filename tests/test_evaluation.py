@@ -117,7 +117,6 @@ def test_official_figures(shared_data, printed):
     found = content["systems"][0]["pooled"]["evaluation"]
     assert round(100 * found["eer"]["value"], 5) == 9.57203
     assert round(found["min_tdcf_revisited"]["value"], 6) == 0.283868
-    assert "min t-DCF (revisited) 0.283868" in printed(*cm, "--legacy", "False")
 
 
 # --- groups
@@ -232,6 +231,7 @@ def test_attacks_are_explained_where_the_trials_are_those_of_asvspoof(scores):
     cm = scores()
     assert set(cm.attacks.tolist()) == {b"", b"A01", b"A02", b"A03"}
     assert (asvspoof.attacks(cm), asvspoof.data_set(cm)) == ({}, None)
+    assert asvspoof.attacks(scores(content=[line.replace(" A03 ", " A06 ") for line in lines()])) == {}
     evaluated = [line.replace(" A01 ", " A07 ") for line in lines()]
     assert asvspoof.attacks(scores(content=evaluated))["A07"] == "TTS, WORLD vocoder and GAN"
     assert asvspoof.attacks(scores(content=[line.replace("LA_E_", "E_") for line in evaluated])) == {}
@@ -240,16 +240,10 @@ def test_attacks_are_explained_where_the_trials_are_those_of_asvspoof(scores):
 @pytest.mark.parametrize(
     ("name", "n_bonafide", "n_trials"),
     [
-        ("ASVspoof 2019 LA, train", 2580, 25_380),
-        ("ASVspoof 2019 LA, dev", 2548, 24_844),
         ("ASVspoof 2019 LA, eval", 7355, 71_237),
-        ("ASVspoof 2019 PA, train", 5400, 54_000),
-        ("ASVspoof 2019 PA, dev", 5400, 29_700),
         ("ASVspoof 2019 PA, eval", 18_090, 134_730),
         ("ASVspoof 2021 LA, eval", 14_816, 148_176),
         ("ASVspoof 2021 DF, eval", 14_869, 533_928),
-        ("ASVspoof 5, train", 18_797, 182_357),
-        ("ASVspoof 5, dev", 31_334, 140_950),
         ("ASVspoof 5, eval (track 1)", 138_688, 680_774),
     ],
 )
@@ -565,16 +559,22 @@ def test_json_and_csv_say_what_the_report_says(file, tmp_path, printed):
 def test_report_and_pictures(file, tmp_path, capsys):
     """They say what they are of and what was found; bytes of names that are no UTF-8 are written out."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    names = ["a-eval.txt", "b-eval.txt", os.fsdecode(b"caf\xe9.txt")]
+    names = ["a-eval.txt", os.fsdecode(b"caf\xe9.txt")]
     files = [str(file(name, seed=k, noise=1 + 2 * k)) for k, name in enumerate(names)]
     report, plots = tmp_path / "report.html", tmp_path / "plots"
-    assert score_eval.main(["--cm_score", *files, "--report", str(report)]) == 0
+    assert score_eval.main(["--cm_score", *files, "--report", str(report), "--plot", str(plots)]) == 0
     out, err = capsys.readouterr()
     assert "report: " in err
+    assert f"pictures in {plots}: det.png, " in err
+    assert len(list(plots.iterdir())) == 10
     page = report.read_text(encoding="utf-8")
     assert f'<p class="soft">{datetime.date.today().isoformat()}; 300 trials, ' in page
-    assert "a has the lowest EER of 3 systems: " in page
-    assert "Compared with a, the best: 95 % interval of the difference, paired; p corrected for 3 comparisons" in page
+    assert "a has the lowest EER of 2 systems: " in page
+    assert "Compared with a, the best: 95 % interval of the difference, paired" in page
+    found = run_study({"a": read_cm_scores(files[0])})["a"].evaluation
+    for point, name in ((found.eer, "EER"), (found.min_dcf, "min DCF")):
+        cells = ("a", name, f"{point.threshold:.6f}", f"{100 * point.p_miss:.1f}", f"{100 * point.p_fa:.1f}")
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in page
     assert "caf\\udce9" in page
     assert "By attack" in page
     best = re.search(r"^a +(\S+)\*", out, re.MULTILINE)
@@ -584,18 +584,14 @@ def test_report_and_pictures(file, tmp_path, capsys):
     assert page.count('<tr class="total">') == page.count('<tr class="total"><td>pooled</td>') == 3
     assert "intervals" not in out.split("-" * 72)[0]  # they and attacks were not asked for
     assert "by attack" not in out
-    assert score_eval.main(["--cm_score", files[0], "--plot", str(plots)]) == 0
-    assert f"pictures in {plots}: det.png, " in capsys.readouterr().err
-    assert len(list(plots.iterdir())) == 10
 
 
 # --- the process
 
 
-@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-"])
-def test_a_closed_output_is_no_crash(file, tmp_path, redirection):
+def test_a_closed_output_is_no_crash(file, tmp_path):
     out = tmp_path / "out.json"
-    command = f'"{sys.executable}" score_eval.py --cm_score "{file()}" --json "{out}" {redirection}'
+    command = f'"{sys.executable}" score_eval.py --cm_score "{file()}" --json "{out}" >&-'
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "")
     assert "Traceback" not in done.stderr

@@ -68,7 +68,7 @@ def drawn_words(figure):
     return [(word.get_text(), word.get_window_extent(renderer)) for word in words]
 
 
-@pytest.mark.parametrize("n_systems", [1, 8])
+@pytest.mark.parametrize("n_systems", [1, 5])
 def test_no_words_overlap_or_are_cut(n_systems):
     attacks = [f"A{k:02d}" for k in range(7, 20)]
     found = plots.pictures(study(n_systems, "ensemble-gfcc+lfcc+mfcc+msrcc+psrcc-{}", n=480, attacks=attacks))
@@ -80,7 +80,7 @@ def test_no_words_overlap_or_are_cut(n_systems):
 RANGES = [(1e-3, -1234.5), (1e8, 1e9), (1e-3, 0), (1e5, 0), (1, -1234.5), (1e-9, 0), (30, 7), (0.2, 0.55)]
 
 
-@pytest.mark.parametrize("ranges", [RANGES[:1], RANGES[1:2], RANGES])
+@pytest.mark.parametrize("ranges", [RANGES[1:2], RANGES])
 def test_no_numbers_overlap_over_any_range_of_scores(ranges):
     systems = {}
     for k, (scale, shift) in enumerate(ranges):
@@ -148,20 +148,13 @@ def test_the_same_scores_give_the_same_svg():
     assert svg(pictures(scores())["calibration"]) == svg(pictures(scores())["calibration"])
 
 
-@pytest.mark.parametrize(
-    ("bonafide", "spoof"),
-    [
-        ([2.0, 3.0], [0.0, 1.0]),  # perfect separation
-        ([1.0, 1.0], [1.0, 1.0]),  # all equal
-        ([1.0, 3.0], [2.0]),  # three trials
-    ],
-)
-def test_extreme_scores_can_be_drawn(bonafide, spoof):
-    n = len(bonafide) + len(spoof)
-    names = np.arange(n).astype(bytes)
-    is_bonafide = np.arange(n) < len(bonafide)
-    cm = CmScores("x", "0", names, np.array(bonafide + spoof), is_bonafide, np.where(is_bonafide, b"", b"A01"), names)
-    for figure in plots.pictures(run_study({"s": cm}, by=[ATTACK])).values():
+def test_extreme_scores_can_be_drawn():
+    systems = {}
+    for name, values in (("perfect", [2.0, 3.0, 0.0, 1.0]), ("equal", [1.0] * 4), ("three trials", [1.0, 3.0, 2.0])):
+        names, is_bonafide = np.arange(len(values)).astype(bytes), np.arange(len(values)) < 2
+        attacks = np.where(is_bonafide, b"", b"A01")
+        systems[name] = CmScores("x", "0", names, np.array(values), is_bonafide, attacks, names)
+    for figure in plots.pictures(run_study(systems, by=[ATTACK])).values():
         svg(figure)
 
 

@@ -92,12 +92,13 @@ def test_mistakes_in_cm_scores(file, content, message):
 def test_forms_of_asv_scores(file):
     three = read_asv_scores(file("bonafide target 2\nbonafide nontarget -1\nA07 spoof 0.5\n"))
     six = read_asv_scores(file("s u1 - bonafide target 2\ns u2 - bonafide nontarget -1\ns u3 - A07 spoof 0.5\n"))
-    for scores in (three, six):
+    first = read_asv_scores(file("bonafide u1 - - target 2\nbonafide u2 - - nontarget -1\nA07 u3 - - spoof 0.5\n"))
+    for scores in (three, six, first):
         assert scores.keys.tolist() == [b"target", b"nontarget", b"spoof"]
         assert scores.scores.tolist() == [2, -1, 0.5]
         assert scores.attacks[2] == b"A07"
         assert Path(scores.path).name == "scores.txt"
-    assert six.sha256 == hashlib.sha256(Path(six.path).read_bytes()).hexdigest()
+    assert first.sha256 == hashlib.sha256(Path(first.path).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a result says, in sentences: the best system, what may be chance, what is wrong, what dev says of fusions."""
+"""Sentences about a result: the best system, differences by chance, notes, and advice on fusions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tDCF_python.evaluation import EER
 
 
 def summary(study: Study) -> list[str]:
-    """Return what dev says of each fusion, the best system, and the differences that may be chance."""
+    """Return advice on each fusion, the best system, and the differences that may be chance."""
     sentences = list(on_fusions(study.dev)) if study.dev else []
     if len(study.systems) > 1:
         found = [one for one in study.comparisons if one.figure == EER]
@@ -54,7 +54,7 @@ def _on_chance(found: Sequence[Comparison]) -> str:
 
 
 def notes(study: Study, over: str | None = None) -> Iterator[str]:
-    """Yield what a reader has to know about these results; `over`: the units of intervals that were asked for."""
+    """Yield notes that a reader needs; `over` are the requested units of intervals."""
     for system in study.systems:
         yield from _notes_on_scores(system)
         attacks = [group.values[0] for group in system.parts if group.by == (ATTACK,)]
@@ -90,7 +90,7 @@ def _is_worse_than_chance(system: SystemResult) -> bool:
 
 
 def _causes(models: ModelsRecord | None) -> Iterator[str]:
-    """Yield why scores may tell the classes the wrong way round, the likeliest first."""
+    """Yield possible causes of an EER above 50 %, the likeliest first."""
     if models and models.has_few_rows and (n_components := models.scarcest[1]) > 1:
         rows = "files" if models.kind == "file scores" else "frames"
         of_fusion = models.kind != "features"
@@ -104,7 +104,7 @@ def _causes(models: ModelsRecord | None) -> Iterator[str]:
 
 
 def _notes_on_units(systems: Sequence[SystemResult], over: str | None) -> Iterator[str]:
-    """Yield what there is to say of intervals over trials, and of too few units for an interval."""
+    """Yield notes on intervals over trials, and on too few units for an interval."""
     if over is None and any(system.units and system.units.over == intervals.TRIALS for system in systems):
         yield (
             f"Intervals are over trials where one names no speaker or a class has fewer than {FEWEST_SPEAKERS} "
@@ -120,13 +120,13 @@ def _notes_on_units(systems: Sequence[SystemResult], over: str | None) -> Iterat
 
 
 def on_fusions(dev: Study) -> Iterator[str]:
-    """Yield a sentence for each system that is a fusion of others: whether it beats them, and what to do about it.
+    """Yield a sentence for each fusion of other systems: whether it beats them, and what to use.
 
     Parameters
     ----------
     dev : Study
-        Of a development set, with intervals. What a system is made of is told by the records beside the score files;
-        one without is passed over.
+        Of a development set, with intervals. Records beside the score files name the members of a fusion; systems
+        without a record are skipped.
     """
     records = {system.name: read_record(system.scores.path, system.scores.sha256) for system in dev.systems}
     for system in dev.systems:

@@ -118,12 +118,9 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> l
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Refuse, before any work, pictures that could not be written into this folder after it.
+    """Raise InputError if pictures cannot be written into this folder, before long work starts.
 
-    Raises
-    ------
-    InputError
-        When there is a file of this name, or when matplotlib is missing.
+    This is so if there is a file of this name or matplotlib is missing.
     """
     with house_style():
         pass

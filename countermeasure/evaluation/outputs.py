@@ -1,4 +1,4 @@
-"""What a result is written to: pictures, the report page, JSON and CSV. Rates in JSON and CSV are fractions."""
+"""Files of a result: pictures, the report page, JSON and CSV. Rates in JSON and CSV are fractions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _CAPTIONS = {
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a result is to be written to: options of ``score_eval.py`` of the same names."""
+    """Where to write a result: the options of ``score_eval.py`` of the same names."""
 
     plot: str | None = None  # a folder
     report: str | None = None
@@ -69,7 +69,7 @@ class Outputs:
         return _STDOUT in (self.json, self.csv)
 
     def check(self, inputs: Iterable[PathLike]) -> None:
-        """Refuse names for what is to be written, before anything is worked out.
+        """Check the names of outputs before the evaluation starts.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Outputs:
             drawing.check_folder(self.plot)
 
     def write(self, study: Study) -> None:
-        """Write what is asked for, and say what was written."""
+        """Write the requested files and log their names."""
         pictures = plots.pictures(study) if self.is_illustrated else {}
         if self.plot:
             paths = drawing.save_all(pictures, self.plot)
@@ -102,7 +102,7 @@ class Outputs:
 
 
 def _write(path: str, content: str) -> None:
-    """Write a text, or print it where the path is ``-``."""
+    """Write a text, or print it if the path is ``-``."""
     if path == _STDOUT:
         sys.stdout.write(content)
         return

@@ -42,14 +42,14 @@ class Group:
         return ",".join(self.values) or POOLED
 
     def value(self, figure: str) -> float | None:
-        """Return a figure by its name in `Evaluation`; None where there is none."""
+        """Return a figure by its name in `Evaluation`; None if there is none."""
         found = getattr(self.evaluation, figure, None)
         return found.value if isinstance(found, Point) else found
 
 
 @dataclass(frozen=True)
 class AppliedThreshold:
-    """A threshold that one set of scores gave, and the error rates of another, the evaluated one, at it."""
+    """A threshold from another set of scores, and the error rates of both sets at it."""
 
     rule: str  # whose threshold it is: 'eer' or 'min_dcf'
     threshold: float
@@ -76,12 +76,12 @@ class SystemResult:
     influences: Mapping[str, Influence] = field(repr=False)  # of the pooled figures, by name
 
     def groups(self, *by: str) -> tuple[Group, ...]:
-        """Return the groups by these columns, the pooled one last; none if they were not asked for."""
+        """Return the groups by these columns, the pooled one last; none if they were not requested."""
         groups = tuple(group for group in self.parts if group.by == by)
         return (*groups, self.pooled) if groups else ()
 
     def mismatch(self, other: SystemResult) -> str | None:
-        """Return why two systems cannot be compared trial by trial; None where they can."""
+        """Return why two systems cannot be compared trial by trial; None if they can."""
         one, two = (np.argsort(system.scores.utterances) for system in (self, other))
         trials = self.scores.utterances[one]
         if not np.array_equal(trials, other.scores.utterances[two]):
@@ -138,7 +138,7 @@ class Study:
 
     @property
     def rates(self) -> AsvRates | None:
-        """Rates for the t-DCF; None without a verification system, or with one that leaves it without meaning."""
+        """Rates for the t-DCF; None without a verification system, or if its rates allow no t-DCF."""
         return self.asv.rates if self.asv and not tdcf_problem(self.asv.rates) else None
 
     def compare(self, system: str, reference: str, figure: str = EER) -> Comparison:
@@ -163,7 +163,7 @@ class Study:
         return Comparison(reference, system, figure, second.value - first.value, interval, p)
 
     def signature(self, system: SystemResult | None = None) -> str:
-        """Return one line with everything that can move a system's figures, or those of all systems."""
+        """Return one line with every setting that affects the figures of a system, or of all systems."""
         c, units = COSTS, (system or self.systems[0]).units
         if len(self.systems) == 1:
             system = self.systems[0]
