@@ -47,8 +47,9 @@ COSTS = Costs()
 class DetCurve:
     """Error rates at every point where they can change.
 
-    At point k the k lowest scores are rejected, k = 0 … n; scores above threshold k are accepted. Equal scores are rejected one after the other, bona fide first, so points between them have rates that no
-    threshold gives; a minimum of costs never lies there, an EER may.
+    At point k the k lowest scores are rejected, k = 0 … n; scores above threshold k are accepted. Equal scores are
+    rejected one after the other, bona fide first, so points between them have rates that no threshold gives; a minimum
+    of costs never lies there, an EER may.
     """
 
     thresholds: Floats  # [n + 1], the last rejected score; before the first, the lowest − 0.001
@@ -294,8 +295,7 @@ def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
 
 
 def decimals(*n_trials: int) -> int:
-    """Return the decimals to print of an error rate in percent: 3 from 1000 trials in the smaller class, 1 below 100.
-    """
+    """Return the decimals to print of an error rate in percent: 3 from 1000 trials in the smaller class, 1 below 100."""
     return min(max(len(str(min(n_trials))) - 1, 1), 3)
 
 
