@@ -295,7 +295,7 @@ def cllr(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> float:
 
 
 def decimals(*n_trials: int) -> int:
-    """Return the decimals to print of an error rate in percent: 3 from 1000 trials in the smaller class, 1 below 100."""
+    """Return the decimals of an error rate in percent: 3 from 1000 trials in the smaller class, 1 below 100."""
     return min(max(len(str(min(n_trials))) - 1, 1), 3)
 
 
