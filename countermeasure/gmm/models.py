@@ -210,7 +210,7 @@ def _check_parameters(p: Parameters) -> None:
         raise ValueError("it holds NaN or infinite values")
     if (p.weights < 0).any() or abs(p.weights.sum() - 1) > 1e-3:
         raise ValueError("its weights do not sum to 1")
-    if max(abs(p.means).max(), p.variances.max()) > _LARGEST or p.variances.min() < 1 / _LARGEST:
+    if (abs(p.means) > _LARGEST).any() or (p.variances > _LARGEST).any() or (p.variances < 1 / _LARGEST).any():
         raise ValueError("a mean or a variance is larger or smaller than any feature's")
 
 

@@ -89,13 +89,14 @@ def means(table: Table, items: np.ndarray) -> np.ndarray:
 
     Raises InputError as `standardisation` does.
     """
-    found = np.empty((len(items), table.n_columns))
-    for mean, part in zip(found, (np.array([[i, 0, table.n_rows[i]]]) for i in items), strict=True):
+    found = []
+    for item in items:
+        part = np.array([[item, 0, table.n_rows[item]]])
         (moments,) = _moments([table.located(part)])
         if not moments.are_usable:
             _refuse_not_finite(table, part)
-        mean[:] = moments.mean
-    return found
+        found.append(moments.mean)
+    return np.array(found)
 
 
 def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
