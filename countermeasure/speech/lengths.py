@@ -38,6 +38,7 @@ def check_length(path: str | os.PathLike[str], log: str) -> None:
 def _has_last_page(tail: bytes) -> bool:
     """Return whether the end of an Ogg file is a whole page that is marked as the last of its stream."""
     page = tail[tail.rfind(b"OggS") :]
-    n_segments = page[26] if len(page) > 26 else 255
-    head = 27 + n_segments
-    return len(page) >= head and len(page) >= head + sum(page[27:head]) and bool(page[5] & 4)
+    if len(page) < 27:
+        return False
+    head = 27 + page[26]  # ends with the lengths of the segments
+    return len(page) >= head + sum(page[27:head]) and bool(page[5] & 4)
