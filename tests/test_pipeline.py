@@ -281,6 +281,8 @@ def test_the_chain_says_its_steps(chain):
     ]
     assert headings("test") == [f"[1/2] score dev and eval: {' '.join(SYSTEMS)}", "[2/2] calibrate on dev"]
     assert chain.out["preprocess"] == chain.out["train"] == ""
+    assert "12 recordings" in chain.err["preprocess"]
+    assert "12 recordings" not in chain.err["train"]  # of the steps that score for a fusion
     for system in SYSTEMS:
         assert any(system in line.split()[:2] for line in chain.out["test"].splitlines())
 
