@@ -166,18 +166,15 @@ def comparisons(study: Study) -> Table | None:
 
 def operating_points(study: Study) -> Table:
     """Return the thresholds of every system's EER and minima, and the error rates there."""
-    names, figures, thresholds, misses, alarms = [], [], [], [], []
-    for system in study.systems:
-        digits = decimals([system.pooled])
-        for figure, name in FIGURES.items():
-            if point := getattr(system.evaluation, figure):
-                names.append(system.name)
-                figures.append(name)
-                thresholds.append(f"{point.threshold:.6f}")
-                misses.append(number(point.p_miss, EER, digits))
-                alarms.append(number(point.p_fa, EER, digits))
+    digits = decimals(system.pooled for system in study.systems)
+    rows = [
+        (system.name, name, f"{point.threshold:.6f}", *(number(p, EER, digits) for p in (point.p_miss, point.p_fa)))
+        for system in study.systems
+        for figure, name in FIGURES.items()
+        if (point := getattr(system.evaluation, figure))
+    ]
     headings = ("system", "threshold\nof", "threshold", "P_miss\n%", "P_fa\n%")
-    return table("Operating points", map(Column, headings, (names, figures, thresholds, misses, alarms)))
+    return table("Operating points", map(Column, headings, zip(*rows, strict=True)))
 
 
 def applied(study: Study) -> Table | None:
