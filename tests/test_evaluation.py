@@ -181,6 +181,7 @@ def test_a_codec_stands_alone_and_crosses_with_attacks(scores, file, printed):
     out = printed("--cm_score", *paths, "--by", "attack", "codec")
     assert "a: EER, % by attack and codec" in out
     assert "b: C_llr by attack and codec" in out
+    assert out.count("A07") == 3 * out.count("TTS, WORLD vocoder and GAN") == 6  # explained with the EER alone
     rows = list(csv.DictReader(printed("--cm_score", paths[0], "--by", "codec", "--csv", "-").splitlines()))
     assert [(row["by"], row["group"]) for row in rows] == [("codec", "alaw"), ("codec", "none"), ("", "pooled")]
 
