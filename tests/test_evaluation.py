@@ -567,7 +567,8 @@ def test_report_and_pictures(file, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "report: " in err
     assert f"pictures in {plots}: det.png, " in err
-    assert len(list(plots.iterdir())) == 10
+    kinds = {".png": b"\x89PNG", ".svg": b"<?xml"}
+    assert [path.read_bytes().startswith(kinds[path.suffix]) for path in plots.iterdir()] == [True] * 10
     page = report.read_text(encoding="utf-8")
     assert f'<p class="soft">{datetime.date.today().isoformat()}; 300 trials, ' in page
     assert "a has the lowest EER of 2 systems: " in page
