@@ -117,6 +117,15 @@ def test_reads_all_of_asvspoof_2021():
     assert (found.count(None), found.count(True), found.count(False)) in [(15, 10, 7), (32, 0, 0)]
 
 
+@pytest.mark.parametrize(("missing", "mask"), [("length", -1 << 36), ("rate", (1 << 44) - 1)])
+def test_flac_without_length_or_rate_is_refused(tmp_path, overflowing, missing, mask):
+    content = bytearray(overflowing[1])
+    content[18:26] = (int.from_bytes(content[18:26], "big") & mask).to_bytes(8, "big")
+    (tmp_path / "a.flac").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.flac: cannot be read as audio"):
+        audio.read(tmp_path / "a.flac")
+
+
 def test_finds_the_very_name_then_flac_then_wav(tmp_path):
     (tmp_path / "LA_1.wav").touch()
     assert audio.find(tmp_path, "LA_1") == tmp_path / "LA_1.wav"
