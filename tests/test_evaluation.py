@@ -468,7 +468,7 @@ def test_the_older_suites_asv_file_stands_for_its_rates(capsys, file, tmp_path, 
     there = file(absent.name, ["S U - A01 target 3\n", "S U - A01 nontarget 1\n", "S U - A01 spoof 2\n"])
     out = printed("--cm_score", file(), "--asv_score", there)
     assert LA_EVAL.source not in out
-    assert re.search(r"EER +0\.000 %   at threshold 1\.000000\n  P_fa +0\.000 %.*\n  P_miss +0\.000 %", out)
+    assert re.search(r"EER +0\.000 %   at threshold 1\.000000\n  P_fa +100\.000 %.*\n  P_miss +0\.000 %", out)
 
 
 # --- what is printed and written
