@@ -11,6 +11,7 @@ from spafe.fbanks.mel_fbanks import inverse_mel_filter_banks, mel_filter_banks
 from countermeasure.errors import InputError
 from countermeasure.features import features, types
 from countermeasure.features.cepstra import KERNELS
+from countermeasure.speech import silence
 from reference_features import FUNCTIONS, reference, row_deltas
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -205,6 +206,7 @@ def test_settings_say_what_the_numbers_are():
     assert (found["high_hz"], found["zeros_become"]) == (22050, 1e-5)
     found = types.settings("lfcc-cmvn@300-3400", 16000)
     assert (found["type"], found["cmvn"], found["low_hz"], found["high_hz"]) == ("lfcc-cmvn@300-3400", True, 300, 3400)
+    assert types.settings("silence", 16000) == {"type": "silence", "frame": silence.FRAME, "hop": silence.HOP}
     variants = ["lfcc-cmvn", "lfcc@0-4000", "lfcc-25-cmvn@0-4000"]
     everything = [str(types.settings(name, 16000)) for name in [*types.names(), *variants]]
     assert len(set(everything)) == len(everything)
