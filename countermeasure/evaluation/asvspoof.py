@@ -47,7 +47,7 @@ _ATTACKS = {
 
 
 def data_set(scores: CmScores) -> str | None:
-    """Return the name of the set that has so many bona fide trials and spoofs; None where none has."""
+    """Return the name of the set that has so many bona fide trials and spoofs; None if none has."""
     n_bonafide = int(np.count_nonzero(scores.bonafide))
     return _SETS.get((n_bonafide, len(scores.bonafide) - n_bonafide))
 

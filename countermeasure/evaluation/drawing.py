@@ -201,9 +201,9 @@ def score_axis(axes: Axes, system: Drawn, n_numbers: int) -> tuple[float, float]
 
 
 def _most(scores: Floats) -> tuple[float, float]:
-    """Return the ends of the middle 99 %, as far as they lie within twice the width of the middle 80 % from these.
+    """Return the range of the middle 99 % of scores, at most twice the width of the middle 80 % beyond these.
 
-    So a few far scores do not leave the others a single line.
+    So a few outliers do not squeeze the other scores into a single line.
     """
     least, tenth, ninth, most = (float(v) for v in np.quantile(scores, (0.005, 0.1, 0.9, 0.995)))
     reach = 2 * (ninth - tenth)

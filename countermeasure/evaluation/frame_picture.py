@@ -25,7 +25,7 @@ _FRAMES = 4000  # more single frames than these are but a grey area
 
 
 def check(path: str | os.PathLike[str]) -> None:
-    """Raise before any work for a picture that could not be written."""
+    """Raise InputError if the picture cannot be written, before long work starts."""
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"--frames {path}: a picture's name ends in .png, .svg or .pdf; the recordings come elsewhere")
     with drawing.house_style():  # which needs matplotlib
@@ -43,7 +43,7 @@ def draw(
 ) -> None:
     """Draw the LLR of each frame of a recording, ``[n_frames]``, above the spectrogram of the signal as it was scored.
 
-    The threshold is for their mean; None where the recording is judged by another score.
+    The threshold is for their mean; None if the recording is judged by another score.
     """
     with drawing.house_style():
         figure = drawing.figure_of(9, 5)

@@ -61,8 +61,8 @@ def run_study(
     Raises
     ------
     InputError
-        When a system has no trial of a class, when groups are asked for that
-        no trial names, intervals over speakers where not every trial names one, or no system is the reference.
+        When a system has no trial of a class, no trial names the requested groups, a trial names no speaker for
+        intervals over speakers, or no system is called like the reference.
     """
     if reference not in (None, *systems):
         raise InputError(f"--reference {reference}: no such system; give one of {', '.join(systems)}")
@@ -140,8 +140,8 @@ def _group(
 def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
     """Yield each value of a column and its trials.
 
-    A column in which all bona fide trials are blank tells spoofs apart, as attacks do: each value's spoofs stand
-    against all bona fide trials. Else a value's trials of both classes stand alone.
+    If a column is blank for all bona fide trials, as for attacks, each value's spoofs are evaluated against all bona
+    fide trials; otherwise each value's trials are evaluated on their own.
     """
     values = {ATTACK: scores.attacks, SPEAKER: scores.speakers, **scores.others}[column]
     if np.isin(values, _BLANK).all():
@@ -177,10 +177,10 @@ def _one_class(scores: CmScores) -> InputError:
 
 
 def _compared(study: Study, named: str | None) -> tuple[list[Comparison], list[str]]:
-    """Return every system's comparison with one, and why some are not compared.
+    """Compare every other system with one; return the comparisons, and notes on systems that cannot be compared.
 
-    The best system was chosen by the same scores: every pair of systems could have become a comparison with it, and
-    p is corrected for so many.
+    The best system was chosen by the same scores, so any pair of systems could have become a comparison with it: p is
+    corrected for all pairs.
     """
     reference = study[named] if named else study.best
     others, notes = [], []

@@ -125,7 +125,7 @@ def systems(study: Study) -> Table:
 
 
 def intervals(study: Study) -> Table | None:
-    """Return every system's figures with their intervals; None where no system has any."""
+    """Return every system's figures with their intervals; None if no system has any."""
     groups = [system.pooled for system in study.systems]
     if not any(interval.low is not None for group in groups for interval in group.intervals.values()):
         return None
@@ -138,7 +138,7 @@ def intervals(study: Study) -> Table | None:
 
 
 def comparisons(study: Study) -> Table | None:
-    """Return how all other systems compare with one; None where there is nothing to compare."""
+    """Return how all other systems compare with one; None if there is nothing to compare."""
     if not study.comparisons:
         return None
     digits = decimals(system.pooled for system in study.systems)
@@ -178,7 +178,7 @@ def operating_points(study: Study) -> Table:
 
 
 def applied(study: Study) -> Table | None:
-    """Return error rates at the thresholds of other files; None where there are none."""
+    """Return error rates at the thresholds of other files; None if there are none."""
     digits = decimals(system.pooled for system in study.systems)
     found = [(system.name, one) for system in study.systems for one in system.applied]
     columns = [

@@ -14,7 +14,7 @@ _RULE = "-" * 72
 
 
 def to_text(study: Study, brief: bool = False) -> str:
-    """Return the report: the plain one where there is a single system, then all tables and sentences.
+    """Return the report: operating points if there is a single system, then tables and sentences.
 
     Parameters
     ----------
