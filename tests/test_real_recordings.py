@@ -8,7 +8,7 @@ import pytest
 import corpus
 
 TYPES = ("lfcc", "mfcc")
-SMALL = ("--n_components", "32")
+SMALL = ("--n_components", "32", "--max_iter", "10")
 
 
 @pytest.fixture(scope="module")
