@@ -22,9 +22,12 @@ class Outer:
     inner: Inner | None = None
     inners: list[Inner | None] = dataclasses.field(default_factory=list)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    options: dict[str, int | float | str] = dataclasses.field(default_factory=dict)
 
 
-GOOD = Outer("ß", "train", 16000, 0.5, ["a", None], Inner("x", {"k": [1, {"l": None}]}), [None, Inner("y")], {"v": "1"})
+INNER = Inner("x", {"k": [1, {"l": None}]})
+OPTIONS = {"n": 1, "tol": 0.5, "em": "batch"}
+GOOD = Outer("ß", "train", 16000, 0.5, ["a", None], INNER, [None, Inner("y")], {"v": "1"}, OPTIONS)
 
 
 def test_what_is_written_is_read(tmp_path):

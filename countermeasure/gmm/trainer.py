@@ -120,13 +120,13 @@ class Trainer:
         state, seconds = self._first_state(start, checkpoint)
         if seconds:
             log.write(self.label, state.history, seconds, self._n_frames)
-        began = time.monotonic()
+        began = time.perf_counter()
 
         def observe(state: em.State) -> None:
             nonlocal began
             latest = state.history[-1]
             self._check_finite(latest)
-            seconds.append(max(time.monotonic() - began, 1e-9))
+            seconds.append(time.perf_counter() - began)
             gain = f" ({state.gain:+.4f})" if len(state.history) > 1 else ""
             cli.detail(
                 f"{self.label}: pass {len(state.history)}, log-likelihood {latest:.4f} a {row}{gain}, "
@@ -136,7 +136,7 @@ class Trainer:
             bar.update()
             checkpoints.save(checkpoint, state, seconds, record)
             log.write(self.label, state.history, seconds, self._n_frames)
-            began = time.monotonic()
+            began = time.perf_counter()
 
         options, n_blocks = self._options, len(self._blocks)
         if n_blocks > 1:
