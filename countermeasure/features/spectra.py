@@ -166,7 +166,7 @@ def filter_bank(kind: str, n_fft: int, rate: int, band: Band, dtype: np.dtype, t
         If the band is so narrow that filters lie between the bins of the FFT.
     """
     weights = filter_banks.weights(kind, n_fft, rate, *band) / n_fft
-    if band != (0, rate / 2) and not weights.any(axis=0).all():
+    if not weights.any(axis=0).all():
         raise InputError(f"{band[0]} to {band[1]} Hz is too narrow a band for {N_FILTERS} {kind} filters; widen it")
     if tilted:
         weights /= _tilt(n_fft)[:, None]
