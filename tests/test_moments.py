@@ -5,7 +5,7 @@ import pytest
 
 from countermeasure.compute import workers
 from countermeasure.errors import InputError
-from countermeasure.gmm.moments import sample, standardisation
+from countermeasure.gmm.moments import means, sample, standardisation
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.lists.table import Table
 
@@ -76,6 +76,12 @@ def test_values_that_are_no_numbers_are_refused_with_their_item(tmp_path, arrays
         pytest.raises(InputError, match=r"a\.pkl: item 5 "),
     ):
         standardisation(table, np.arange(len(arrays)), some)
+
+
+def test_means_are_those_of_each_item(tmp_path, arrays):
+    with Table([write_list(tmp_path / "a.pkl", arrays)]) as table:
+        found = means(table, np.array([6, 0]))
+    np.testing.assert_allclose(found, [arrays[6].mean(axis=0), arrays[0].mean(axis=0)], rtol=1e-5, atol=1e-6)
 
 
 # -- samples ---------------------------------------------------------------------------------------
