@@ -176,6 +176,8 @@ def _one_thread() -> contextlib.AbstractContextManager:
 # -- Dask ------------------------------------------------------------------------------------------
 
 _DASK_SETTINGS: dict[str, Any] = {
+    # Seconds, by default 30, in which a worker that died with a result is called before another computes it again.
+    "distributed.comm.timeouts.connect": 10,
     # Profiling takes a few per cent of the workers' time.
     "distributed.worker.profile.enabled": False,
     # By default Dask keeps a thousand messages, which include the parameters of each block: about 500 MB.

@@ -76,18 +76,21 @@ def test_no_words_overlap_or_are_cut(n_systems):
         assert_words_are_apart(name, figure, 10)
 
 
-RANGES = [(1e-3, -1234.5), (1e8, 1e9), (1e-3, 0), (1e5, 0), (1, -1234.5), (1e-9, 0), (30, 7), (0.2, 0.55)]
+RANGES = [(1e-3, -1234.5), (1e8, 1e9), (1e5, 0), (1e-9, 0), (30, 7)]
+EXTREMES = {"perfect": [2.0, 3.0, 0.0, 1.0], "equal": [1.0] * 4, "three trials": [1.0, 3.0, 2.0]}
 
 
-@pytest.mark.parametrize("ranges", [RANGES[1:2], RANGES])
-def test_no_numbers_overlap_over_any_range_of_scores(ranges):
+def test_no_numbers_overlap_whatever_the_scores_are():
     systems = {}
-    for k, (scale, shift) in enumerate(ranges):
+    for k, (scale, shift) in enumerate(RANGES):
         cm = scores(k, shift=1.5)
         systems[f"s{k}"] = replace(cm, scores=cm.scores * scale + shift)
-    found = plots.pictures(run_study(systems))
-    for name in ("histograms", "calibration"):
-        assert_words_are_apart(name, found[name], 5)
+    for name, values in EXTREMES.items():
+        names, is_bonafide = np.arange(len(values)).astype(bytes), np.arange(len(values)) < 2
+        attacks = np.where(is_bonafide, b"", b"A01")
+        systems[name] = CmScores("x", "0", names, np.array(values), is_bonafide, attacks, names)
+    for name, figure in plots.pictures(run_study(systems, by=[ATTACK])).items():
+        assert_words_are_apart(name, figure, 5)
 
 
 def assert_words_are_apart(name, figure, at_least):
@@ -135,16 +138,6 @@ def test_histograms_count_every_trial():
 
 def test_the_same_scores_give_the_same_svg():
     assert svg(pictures(scores())["calibration"]) == svg(pictures(scores())["calibration"])
-
-
-def test_extreme_scores_can_be_drawn():
-    systems = {}
-    for name, values in (("perfect", [2.0, 3.0, 0.0, 1.0]), ("equal", [1.0] * 4), ("three trials", [1.0, 3.0, 2.0])):
-        names, is_bonafide = np.arange(len(values)).astype(bytes), np.arange(len(values)) < 2
-        attacks = np.where(is_bonafide, b"", b"A01")
-        systems[name] = CmScores("x", "0", names, np.array(values), is_bonafide, attacks, names)
-    for figure in plots.pictures(run_study(systems, by=[ATTACK])).values():
-        svg(figure)
 
 
 @pytest.mark.parametrize("far", [-1e4, 1e6])

@@ -1,19 +1,92 @@
-"""Runs that are killed, meet a full disk, or meet each other."""
+"""Files that are damaged or hostile, and runs that are killed, meet a full disk, or meet each other.
 
+All in one file, so that one process makes what they share.
+"""
+
+import contextlib
+import json
 import os
+import pickle
 import random
 import shutil
 import signal
+import subprocess
+import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from countermeasure.stages import card
+from faults import hostile, worker, writers
+from faults.launcher import ROOT
 from faults.writers import THERE_BEFORE, WRITERS, tree
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 OLD = f"{card.MARK}\nwhat an earlier run has left\n".encode()  # a card without the mark would be the user's own
-SHORT, LONG = 1, 20
+# How many mutants of each kind of file, and how many moments to kill each script, usually and with --long.
+MUTANTS, KILLS = (15, 1000), (1, 20)
+
+
+# -- files: read as what they are, or refused in one line; nothing else -----------------------------
+
+
+@pytest.fixture(scope="module")
+def files(workplace, launcher):
+    """The workplace, with a checkpoint and ASV scores beside what the scripts have made."""
+    keys = ["target", "nontarget", "spoof"] * 3
+    (workplace / "asv.txt").write_text("".join(f"A07 {key} {-i / 7}\n" for i, key in enumerate(keys)))
+    for step in range(10, 60):  # until one is killed between two passes
+        shutil.rmtree(workplace / "unfinished", ignore_errors=True)
+        launcher.run(workplace, "gmm_train_recur", *writers.TRAIN, "--model_path", "unfinished", kill_at=step)
+        if (workplace / worker.SAMPLES["checkpoint"]).exists():
+            return workplace
+    raise AssertionError("no run left a checkpoint")
+
+
+@pytest.fixture(scope="module")
+def outcomes(files, is_long):
+    """What the worker says of each mutant and each hostile pickle, by kind and name."""
+    done = subprocess.run(
+        [sys.executable, "-m", "faults.worker", str(MUTANTS[is_long]), files],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = defaultdict(dict)
+    for kind, name, outcome in map(json.loads, done.stdout.splitlines()):
+        found[kind][name] = outcome
+    return found
+
+
+@pytest.mark.parametrize("kind", worker.SAMPLES)
+def test_mutants_are_read_or_refused(kind, outcomes):
+    found = outcomes[kind]
+    assert found.pop("the good file") == "accepted"
+    assert {name: each for name, each in found.items() if each not in ("accepted", "refused")} == {}
+    assert "refused" in found.values()
+
+
+@pytest.mark.parametrize("kind", ["list", "model"])
+def test_hostile_pickles_are_refused_with_little_time_and_memory(kind, outcomes):
+    found = outcomes[f"hostile {kind}"]
+    assert len(found) == {"list": 2, "model": 1}[kind] * len(hostile.RUN | hostile.BAD)
+    assert {name: each for name, each in found.items() if each != "refused"} == {}
+
+
+@pytest.mark.parametrize("name", hostile.RUN)
+def test_plain_pickle_runs_what_is_called_hostile(name, tmp_path, monkeypatch):
+    """Otherwise, refusing it would prove nothing."""
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(pickle.UnpicklingError, TypeError):
+        pickle.loads(hostile.whole("list", hostile.RUN[name])["alone"])
+    assert (tmp_path / hostile.CANARY).exists()
+
+
+# -- runs --------------------------------------------------------------------------------------------
 
 
 class Script:
@@ -87,7 +160,7 @@ def script(request, workplace, launcher):
 def test_a_killed_run_leaves_whole_files_and_the_next_one_completes_them(script, is_long):
     """Killed before a step, which no run gets past, or in the middle of writing a file."""
     rng = random.Random(f"kill {script.name}")
-    kills = [{"kill_at": rng.randrange(script.steps[i % 2])} for i in range(LONG if is_long else SHORT)]
+    kills = [{"kill_at": rng.randrange(script.steps[i % 2])} for i in range(KILLS[is_long])]
     for number, kill in enumerate([*kills, {"largest_file": script.largest // 2, "kill_when_full": True}]):
         with_old = number % 2 == 1 or "largest_file" in kill
         script.prepare(with_old)
