@@ -173,7 +173,7 @@ def operating_points(study: Study) -> Table:
         for figure, name in FIGURES.items()
         if (point := getattr(system.evaluation, figure))
     ]
-    headings = ("system", "threshold\nof", "threshold", "P_miss\n%", "P_fa\n%")
+    headings = ("system", "metric", "threshold", "P_miss\n%", "P_fa\n%")
     return table("Operating points", map(Column, headings, zip(*rows, strict=True)))
 
 
@@ -183,7 +183,7 @@ def applied(study: Study) -> Table | None:
     found = [(system.name, one) for system in study.systems for one in system.applied]
     columns = [
         Column("system", [name for name, _ in found]),
-        Column("threshold\nof", [FIGURES[one.rule] for _, one in found]),
+        Column("metric", [FIGURES[one.rule] for _, one in found]),
         Column("threshold", [f"{one.threshold:.6f}" for _, one in found]),
         Column("P_miss, %\nthere", [number(one.expected_p_miss, EER, digits) for _, one in found]),
         Column("P_fa, %\nthere", [number(one.expected_p_fa, EER, digits) for _, one in found]),
