@@ -343,6 +343,17 @@ def test_trials_are_found_in_any_order(place):
         assert sorted(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("n_extra", "names"), [(1, "absent_0"), (2, "absent_0 and 1 more"), (3, "absent_0 and 2 more")]
+)
+def test_trials_that_the_list_lacks_are_named_and_counted(n_extra, names, place):
+    path = place / "protocol.txt"
+    extra = "".join(f"S1 absent_{i} - - bonafide\n" for i in range(n_extra))
+    path.write_text(f"{path.read_text().rstrip()}\n{extra}")
+    with pytest.raises(InputError, match=rf"dev-mfcc\.pkl: {names}: in {path}, but not in the list; give the protocol"):
+        score(place)
+
+
 def test_trials_that_extraction_left_out_are_counted(place, capsys):
     path = place / "protocol.txt"
     n_trials = len(path.read_text().splitlines())

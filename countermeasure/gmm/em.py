@@ -49,8 +49,8 @@ class State:
 
     @property
     def gain(self) -> float:
-        """Gain of the latest pass over the one before, in nats per frame."""
-        return self.history[-1] - self.history[-2] if len(self.history) > 1 else np.inf
+        """Gain of the latest pass over the one before, in nats per frame; from the second pass on."""
+        return self.history[-1] - self.history[-2]
 
     def has_converged(self, tol: float) -> bool:
         """Return whether each of the two latest passes gained less than `tol`; a single one may be chance."""

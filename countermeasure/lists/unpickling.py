@@ -31,7 +31,7 @@ class _Data(NamedTuple):
     file: IO[bytes]
     offset: int
     length: int
-    is_text: bool = False
+    is_text: bool
 
     def read(self) -> bytearray:
         content = bytearray(self.length)
