@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -274,6 +275,21 @@ def test_a_fusion_is_out_of_domain_where_a_base_model_is(work, capsys, tmp_path,
     path = mfcc / calibration.FILE
     path.write_text(path.read_text().replace(calibration.models_sha256(mfcc), "0" * 64))  # of other models
     assert flag() is False
+
+
+def test_names_need_not_be_utf_8(work, tmp_path, recordings, monkeypatch):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.flac"
+    try:
+        shutil.copy(recordings[0], name)
+    except OSError:
+        pytest.skip("a file system that takes UTF-8 only")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(name + b"\n")))
+    for given, output in ((os.fsdecode(name), "text"), ("-", "csv"), (str(tmp_path), "json")):
+        printed = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="utf-8"))
+        detection.detect([str(work / "model" / "mfcc")], [given], output=output)
+        last = printed.getvalue().splitlines()[-1]
+        assert os.fsencode(json.loads(last)["file"]) == name if output == "json" else last.startswith(name)
 
 
 # -- which recordings ----------------------------------------------------------------------------------

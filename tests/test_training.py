@@ -286,10 +286,12 @@ def test_the_log_is_refused_a_place_that_is_read(tmp_path, data, trained):
     own = write_list(tmp_path / "list.pkl", [])
     record = tmp_path / "list.pkl.json"
     record.write_text("{}")
-    for log in (own, record, trained / "sp.gmm", tmp_path, tmp_path / "model" / "bon.gmm"):
+    model = tmp_path / "model"
+    written = model / "bon.gmm", model / "README.md", model / "bonafide.checkpoint.npz"
+    for log in (own, record, trained / "sp.gmm", tmp_path, *written):
         with pytest.raises(InputError, match=r"this run reads or writes|is a folder"):
-            training.train(own, tmp_path / "model", SMALL, load_model_path=trained, log=log)
-        assert not (tmp_path / "model").exists()
+            training.train(own, model, SMALL, load_model_path=trained, log=log)
+        assert not model.exists()
     assert record.read_text() == "{}"
 
 
@@ -307,3 +309,5 @@ def test_models_of_other_features_are_no_start(tmp_path, trained, items):
 def test_folders_that_no_models_can_go_to_are_refused(data, trained):
     with pytest.raises(InputError, match="continue into another folder"):
         training.train(data, trained, SMALL, load_model_path=trained)
+    with pytest.raises(InputError, match="--model_path is empty"):
+        training.train(data, "", SMALL)

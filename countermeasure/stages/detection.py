@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import io
 import json
 import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -304,6 +306,8 @@ def _draw(picture: str | os.PathLike[str], models: Chain, score: Score, window: 
 
 def _printer(output: str) -> Callable[[Judgement], None]:
     """Return a function that prints a result; print the heading of CSV."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name == "utf-8":
+        sys.stdout.reconfigure(errors="surrogateescape")  # print names that are not UTF-8 with their own bytes
     if output == "csv":
         print(_csv(Judgement._fields), flush=True)
     line = {"text": _sentence, "json": lambda result: json.dumps(result._asdict()), "csv": _csv}[output]

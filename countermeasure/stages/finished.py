@@ -55,11 +55,13 @@ def differing(
         replace nothing.
     """
     folder = Path(model_path)
+    pair = _pair(folder)
+    if pair is None and not any(path.exists() for path in checkpoint_files(folder).values()):
+        return ""  # before the list is read, which may be large
     wanted: dict[str, Any] = {"options": {name: value for name, value in asdict(options).items() if value is not None}}
     if data_path is not None and Path(data_path).is_file():
         record = provenance.read(data_path)
         wanted["data_sha256"] = [record.list_sha256 if record else files.sha256(data_path)]
-    pair = _pair(folder)
     if difference := _difference(folder, pair, wanted):
         return difference
     sources = pair.record.get("inputs") or [] if pair else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -128,12 +129,15 @@ def train_fusion(
 def _check_paths(
     data: Data, model_path: PathLike, options: Options, load_model_path: PathLike | None, log: PathLike | None
 ) -> None:
+    if not os.fspath(model_path):  # of an unset shell variable
+        raise InputError("--model_path is empty; name the folder for the models")
     if isinstance(options, LogisticOptions) and (load_model_path is not None or log is not None):
         option = "--log" if load_model_path is None else "--load_model_path"
         raise InputError(f"{option} belongs to --method gmm; a logistic regression has no passes, leave it out")
     folder = Path(model_path)
     models = [*model_files(folder), *(model_files(load_model_path) if load_model_path is not None else ())]
-    files.refuse_overwriting(log, *data.paths, *map(records.found_path, data.paths), *models)
+    lists = [*data.paths, *map(records.found_path, data.paths)]
+    files.refuse_overwriting(log, *lists, *models, *checkpoint_files(folder).values(), folder / card.FILE)
     if load_model_path is not None and folder.resolve() == Path(load_model_path).resolve():
         raise InputError(
             f"--load_model_path and --model_path are both {folder}; continue into another folder, so that the models "
