@@ -89,10 +89,11 @@ def test_a_folder_of_links_is_made_anew_and_what_is_not_a_link_is_put_aside(tmp_
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
-def test_names_that_are_not_unicode_are_refused(tmp_path):
+def test_names_that_are_not_unicode_are_refused_before_any_work(tmp_path):
     filled(tmp_path, os.fsdecode(b"caf\xe9-bon-train.pkl"))
-    with pytest.raises(InputError, match="is not Unicode"):
-        columns(tmp_path)
+    for refused in (lambda: columns(tmp_path), lambda: names.check_model_name(os.fsdecode(b"caf\xe9"))):
+        with pytest.raises(InputError, match="is not Unicode"):
+            refused()
 
 
 def test_names_of_score_lists_are_read_as_they_are_written():

@@ -34,6 +34,7 @@ def check_model_name(model_name: str) -> None:
             f"--model_name {model_name!r}: names of lists begin with it; give a name that is not empty, does not "
             "begin with a dot and contains no folder"
         )
+    column(model_name)  # raises for a name that is not Unicode
 
 
 def column(file_name: str) -> str:
