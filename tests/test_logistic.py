@@ -76,6 +76,7 @@ def test_the_models_are_plain_mixtures_whose_frame_llrs_have_the_mean_of_the_sco
     assert [model.weights_.tolist() for model in models] == [[1.0], [1.0]]
     np.testing.assert_array_equal(*(model.covariances_ for model in models))
     rows, is_bonafide = stacked(experiment, "train")
+    np.testing.assert_allclose(models[0].covariances_[0], rows.var(axis=0), rtol=1e-6)
     for model, own in zip(models, (is_bonafide, ~is_bonafide), strict=True):
         assert model.lower_bound_ == pytest.approx(model.score(rows[own]), abs=1e-6)
         assert model.countermeasure_["n_files"] == own.sum()
@@ -130,13 +131,14 @@ def test_the_gaussians_log_ratio_is_the_linear_llr():
         np.testing.assert_allclose(ratio, points @ weights + llr.offset, rtol=1e-7, atol=1e-6)
 
 
-def test_constant_columns_have_no_say(experiment):
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_constant_columns_have_no_say(experiment, value):
     training.train_fusion(experiment / "train", experiment / "without", LogisticOptions())
     expected = llrs_of(experiment, experiment / "without")
     for split in N_FILES:
         with ListWriter(experiment / split / f"{split}-constant.pkl") as out:
             for array, label in read_list(experiment / split / f"lfcc-bon-{split}.pkl"):
-                out.append(np.full(len(array), 7.0), label)
+                out.append(np.full(len(array), value), label)
     training.train_fusion(experiment / "train", experiment / "with", LogisticOptions())
     np.testing.assert_allclose(llrs_of(experiment, experiment / "with"), expected, atol=1.5e-6)
 

@@ -84,6 +84,15 @@ def test_a_component_without_frames_stays_where_it_is_and_is_never_nan(frames):
     assert np.isfinite(again.log_likelihood)
 
 
+def test_a_component_moves_for_a_tenth_of_a_frame():
+    shares, x = np.array([0.05, 0.15, 0.8]), 2.0
+    start = Parameters(np.ones(3) / 3, np.zeros((3, 1)), np.ones((3, 1)))
+    result = m_step(Statistics(np.outer([x**2, x, 1], shares), 0.0, 1), start, floor=0.5)
+    np.testing.assert_allclose(result.means, [[0], [2], [2]])
+    np.testing.assert_allclose(result.variances, [[1], [0.5], [0.5]])
+    np.testing.assert_allclose(result.weights, shares)
+
+
 def test_the_floor_holds_variances_up(rng):
     frames = np.repeat(rng.normal(size=(4, 3)), 100, axis=0).astype(np.float32)
     parameters = seeds(frames, 4, rng)
@@ -112,10 +121,13 @@ def test_frames_that_the_mixture_does_not_expect_count_as_scikit_learn_has_them(
 
 def test_seeds_are_frames_far_from_each_other(rng):
     clusters = rng.normal(size=(8, 4)) * 100
-    frames = (clusters[:, None] + rng.normal(size=(8, 50, 4))).reshape(-1, 4)
-    means = seeds(frames, 8, rng).means
-    nearest = np.linalg.norm(means[:, None] - clusters, axis=2).argmin(axis=1)
+    frames = (clusters[:, None] + 0.3 * rng.normal(size=(8, 50, 4))).reshape(-1, 4)
+    start = seeds(frames, 8, rng)
+    nearest = np.linalg.norm(start.means[:, None] - clusters, axis=2).argmin(axis=1)
     assert sorted(nearest) == list(range(8))
+    squares = ((frames[:, None] - start.means) ** 2).sum(axis=2).min(axis=1)
+    np.testing.assert_allclose(start.variances, squares.mean() / 4, rtol=1e-6)
+    np.testing.assert_allclose(start.weights, 1 / 8)
 
 
 def test_seeds_of_fewer_different_frames_than_components(rng):

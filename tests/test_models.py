@@ -53,6 +53,19 @@ def test_what_was_written_is_read(tmp_path):
     assert read.sha256 == hashlib.sha256((tmp_path / "new" / "bon.gmm").read_bytes()).hexdigest()
 
 
+def test_what_a_model_does_not_say_is_read_as_such(tmp_path):
+    """Means and variances are as large and as small as they may be."""
+    parameters = Parameters(np.ones(1), np.array([[-1e18, 1e18]]), np.array([[1e18, 1e-18]]))
+    write_model(tmp_path / "bon.gmm", Model(parameters))
+    read = read_model(tmp_path / "bon.gmm")
+    assert_same_parameters(read.parameters, parameters)
+    assert (read.n_iter, read.lower_bound, read.converged) == (0, float("-inf"), False)
+    assert (read.history, read.record) == ((), {})
+    found = pickle.loads((tmp_path / "bon.gmm").read_bytes())
+    own = GaussianMixture()
+    assert (found.tol, found.reg_covar, found.max_iter, found.random_state) == (own.tol, 0, own.max_iter, None)
+
+
 def test_a_model_is_a_fitted_mixture_where_there_is_only_scikit_learn(tmp_path):
     model, again = make_model(), make_model()
     write_model(tmp_path / "bon.gmm", model)

@@ -69,6 +69,7 @@ def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, val
 @pytest.mark.parametrize("wrong", [[np.nan, 0], [np.inf, -np.inf], [1e200, 0]], ids=str)  # no square in float32
 def test_values_that_are_no_numbers_are_refused_with_their_item(tmp_path, arrays, wrong):
     arrays = [array.astype(np.float64) for array in arrays]
+    arrays[1][0, 0] = 1e15  # large, and no error
     arrays[4][[3, 9], 1] = wrong
     with (
         Table([write_list(tmp_path / "a.pkl", arrays)]) as table,
@@ -82,6 +83,9 @@ def test_means_are_those_of_each_item(tmp_path, arrays):
     with Table([write_list(tmp_path / "a.pkl", arrays)]) as table:
         found = means(table, np.array([6, 0]))
     np.testing.assert_allclose(found, [arrays[6].mean(axis=0), arrays[0].mean(axis=0)], rtol=1e-5, atol=1e-6)
+    arrays[2][0, 3] = 1e25  # the only row
+    with Table([write_list(tmp_path / "b.pkl", arrays)]) as table, pytest.raises(InputError, match=r"b\.pkl: item 3 "):
+        means(table, np.array([6, 2]))
 
 
 # -- samples ---------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_models_say_what_they_are_and_belong_together(trained, items):
 def test_the_same_start_gives_scikit_learns_parameters(tmp_path, rng, n_passes):
     # Scales as different as features' are, and clusters that overlap.
     frames = np.concatenate([rng.normal(c, 1, size=(3000, 5)) for c in (-1.5, 0, 1.5)]) * [1, 30, 0.01, 5, 1] + 7
-    data = write_list(tmp_path / "list.pkl", [(frames, "bonafide"), (frames, "spoof")])
+    data = write_list(tmp_path / "list.pkl", [(part, label) for label in LABELS for part in np.split(frames, 20)])
     options = TrainingOptions(n_components=4, max_iter=1, tol=0, var_floor=0, reg_covar=1e-6, em="batch")
     training.train(data, tmp_path / "start", options)
     training.train(data, tmp_path / "model", replace(options, max_iter=n_passes), load_model_path=tmp_path / "start")
@@ -224,6 +224,9 @@ def test_training_ends_when_two_passes_in_a_row_gain_less_than_tol(tmp_path, rng
         assert model.converged_
         lone += int(small[: ends[0] - 1].sum())
     assert lone > 0  # passes that alone would have ended a training
+    state = em.State(read_model(tmp_path / "model" / "bon.gmm").parameters, history=(-2.0, -2.0, -2.0))
+    assert not state.has_converged(0)  # --tol 0: to --max_iter
+    assert state.has_converged(1e-9)
 
 
 def test_the_largest_number_of_passes_ends_training_unconverged(tmp_path, data):

@@ -173,7 +173,7 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[floa
     n_spoof = n - n_bonafide
     target = np.where(is_bonafide, (n_bonafide + 1) / (n_bonafide + 2), 1 / (n_spoof + 2))
     weight = np.where(is_bonafide, n / (2 * n_bonafide), n / (2 * n_spoof))
-    mean, scale = llrs.mean(), llrs.std() or 1.0
+    mean, scale = llrs.mean(), llrs.std() or np.inf
     z = (llrs - mean) / scale
     # scikit-learn has no targets between 0 and 1, so each trial is used once for each class. The large C leaves
     # practically no penalty.

@@ -33,8 +33,8 @@ def _fastest_exponential() -> tuple[np.ufunc, float]:
     except ImportError:  # NumPy 1
         return np.exp, 1.0
     versions = opt_func_info(func_name="^exp2?$", signature="float32")
-    current = [versions.get(name, {}).get("ff", {}).get("current", "") for name in ("exp", "exp2")]
-    if current[0] != current[1] or not current[0] or current[0].startswith("baseline"):
+    exp, exp2 = (versions.get(name, {}).get("ff", {}).get("current", "baseline") for name in ("exp", "exp2"))
+    if exp != exp2 or exp.startswith("baseline"):
         return np.exp, 1.0
     return np.exp2, math.log(2)
 
@@ -50,17 +50,18 @@ class _Range(NamedTuple):
     lowest : float32
         Smallest logarithm of a share, to the base of `_EXPONENTIAL`; smaller ones are raised to it, since arithmetic
         on float32's subnormal numbers takes ten times as long.
-    totals : tuple of float
+    smallest, largest : float
         Allowed sums of a frame's shares. Above the lower bound, 512 shares at `lowest` are lost in rounding; below
         the upper one, the inverse is a normal number.
     """
 
     lowest: np.float32
-    totals: tuple[float, float]
+    smallest: float
+    largest: float
 
     @classmethod
     def of(cls, lowest: float, highest: float) -> _Range:
-        return cls(np.float32(lowest / _LOG_BASE), (math.exp(lowest + 25), math.exp(highest)))
+        return cls(np.float32(lowest / _LOG_BASE), math.exp(lowest + 25), math.exp(highest))
 
 
 _FOR_SCORES = _Range.of(-80, 75)
@@ -165,7 +166,7 @@ class Kernel:
         with np.errstate(over="ignore"):
             totals = _exponentials(joint, work.ones, usual.lowest)
         shifts = (xi @ self._reference).astype(np.float64)
-        unusual = np.flatnonzero((totals < usual.totals[0]) | ~(totals <= usual.totals[1]))
+        unusual = np.flatnonzero((totals < usual.smallest) | ~(totals <= usual.largest))
         if len(unusual):  # shift these by their largest logarithm
             again = xi[unusual] @ self._matrix
             largest = again.max(axis=1)

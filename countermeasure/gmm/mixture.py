@@ -168,7 +168,7 @@ def update(
     n_dims = previous.n_dims
     n = np.maximum(statistics.occupancy, 0.0)  # differences of sums round below 0
     starved = n < 0.1
-    safe = np.where(starved, 1.0, n)
+    safe = np.where(starved, np.inf, n)
     means = (statistics.sums[n_dims:-1] / safe).T
     variances = (statistics.sums[:n_dims] / safe).T - means**2
     variances = np.maximum(variances, 0.0) + regularisation
@@ -209,7 +209,7 @@ def seeds(sample: np.ndarray, n_components: int, rng: np.random.Generator) -> Pa
     for _ in range(n_components):
         # With fewer distinct frames than components, all distances become 0, and any frame will do.
         chosen.append(
-            min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), n - 1)
+            int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
             if cumulative[-1] > 0
             else int(rng.integers(n))
         )

@@ -125,12 +125,11 @@ def _dump(model: Model, file: IO[bytes]) -> None:
     p = model.parameters
     options = model.record.get("options", {})
     estimator = GaussianMixture(
-        n_components=p.n_components,
+        p.n_components,
         covariance_type="diag",
-        tol=options.get("tol", 1e-3),
         reg_covar=options.get("reg_covar", 0.0),
-        max_iter=options.get("max_iter", 100),
         random_state=options.get("seed"),
+        **{name: options[name] for name in ("tol", "max_iter") if name in options},
     )
     estimator.weights_ = p.weights
     estimator.means_ = p.means

@@ -22,7 +22,7 @@ def feature_list(split: str, ftype: str) -> str:
     return f"{split}-{ftype}{SUFFIX}"
 
 
-def score_list(model_name: str, side: str, split: str, whole_files: bool = False) -> str:
+def score_list(model_name: str, side: str, split: str, whole_files: bool) -> str:
     """Return the file name of a list of scores; ``'*'`` as an argument gives a glob pattern."""
     return f"{model_name}-{side}-{split}{_WHOLE_FILES if whole_files else ''}{SUFFIX}"
 

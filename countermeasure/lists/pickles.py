@@ -136,10 +136,10 @@ class ListWriter(ItemWriter, AbstractContextManager):
         self._file.write(LIST_START)
         return self
 
-    def __exit__(self, *exception: Any) -> bool | None:
-        if exception[0] is None:
+    def __exit__(self, kind: Any, *exception: Any) -> bool | None:
+        if kind is None:
             self._file.write(LIST_END)
-        return self._whole.__exit__(*exception)
+        return self._whole.__exit__(kind, *exception)
 
 
 # -- reading ---------------------------------------------------------------------------------------

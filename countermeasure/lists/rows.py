@@ -50,7 +50,7 @@ class ListFile(AbstractContextManager):
 
     def read_into(self, array: np.ndarray, offset: int) -> None:
         """Fill a contiguous array with bytes of the file; safe in several threads."""
-        target = array.reshape(-1).view(np.uint8)  # `array.data` cannot be cast for every dtype
+        target = array.ravel().view(np.uint8)  # `array.data` cannot be cast for every dtype
         if self._held is not None:
             target[:] = self._held[offset : offset + target.size]
         else:

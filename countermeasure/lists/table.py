@@ -67,7 +67,7 @@ def _of_record(file: ListFile, record: provenance.Record) -> _List | None:
     dtype, n_columns = _DTYPES[index.dtype], math.prod(index.row_shape)
     starts, n_rows = np.array(index.starts, np.int64), np.array(record.n_frames, np.int64)
     row_bytes = n_columns * dtype.itemsize
-    if not len(starts) == len(n_rows) == len(index.labels) > 0 or not 0 < row_bytes <= file.size:
+    if not len(starts) == len(n_rows) == len(index.labels) or not 0 < row_bytes <= file.size:
         return None
     ends = starts + n_rows * float(row_bytes)  # floats do not overflow
     if min(starts.min(), n_rows.min()) < 0 or ends.max() > file.size:
@@ -81,9 +81,9 @@ def _read_through(path: Path, resources: ExitStack) -> _List:
     dtypes, n_columns, is_plain = set(), 0, True
     for value, label in read_items(path):
         ref = value if isinstance(value, ArrayRef) else None
-        shape = ref.shape if ref else (0 if value is None else 1,)
+        shape = ref.shape if ref else (int(value is not None),)
         labels.append(label)
-        starts.append(ref.offset or 0 if ref else 0)
+        starts.append((ref and ref.offset) or 0)
         n_rows.append(shape[0])
         if not shape[0]:
             continue
@@ -256,12 +256,12 @@ class Table(AbstractContextManager):
         filled = n_rows
         for item, n in zip(items.tolist(), self.n_rows[items].tolist(), strict=True):
             for start in range(0, n, n_rows):
-                stop = min(start + n_rows, n)
-                if filled + stop - start > n_rows:
+                size = min(n - start, n_rows)
+                if filled + size > n_rows:
                     parts.append([])
                     filled = 0
-                parts[-1].append((item, start, stop))
-                filled += stop - start
+                parts[-1].append((item, start, start + size))
+                filled += size
         return [np.array(part, np.int64) for part in parts]
 
 

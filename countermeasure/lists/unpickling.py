@@ -118,7 +118,7 @@ class Estimator:
 
 def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> ArrayRef:
     array = ArrayRef()
-    array.build((1, shape, dtype, order == "F", data))
+    array.build((None, shape, dtype, order == "F", data))
     return array
 
 
