@@ -58,9 +58,8 @@ def attacks(scores: CmScores) -> dict[str, str]:
     A07 to A19 are the attacks of 2021 LA and DF, too. Other corpora use the same ids for other attacks: trials are
     those of ASVspoof by their names and, as A01 to A06 occur everywhere, by the size of the whole set.
     """
-    found = {name.decode() for name in np.unique(scores.attacks)} & set(_ATTACKS)
-    is_named = np.char.startswith(scores.utterances, b"LA_E_") | np.char.startswith(scores.utterances, b"DF_E_")
-    is_evaluated = bool(found) and max(found) > "A06" and bool(is_named.all())
-    if is_evaluated or data_set(scores) in ("ASVspoof 2019 LA, train", "ASVspoof 2019 LA, dev"):
+    found = _ATTACKS.keys() & {*scores.columns.attacks}
+    is_eval = max(found, default="") > "A06" and {name[:5] for name in scores.columns.utterances} <= {"LA_E_", "DF_E_"}
+    if is_eval or data_set(scores) in ("ASVspoof 2019 LA, train", "ASVspoof 2019 LA, dev"):
         return {name: _ATTACKS[name] for name in sorted(found)}
     return {}

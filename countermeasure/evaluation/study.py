@@ -143,7 +143,7 @@ def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
     If a column is blank for all bona fide trials, as for attacks, each value's spoofs are evaluated against all bona
     fide trials; otherwise each value's trials are evaluated on their own.
     """
-    values = {ATTACK: scores.attacks, SPEAKER: scores.speakers, **scores.others}[column]
+    values = scores.others.get(column, scores.attacks if column == ATTACK else scores.speakers)
     if np.isin(values, _BLANK).all():
         raise InputError(f"{scores.path}: no trial names its {column}; leave out --by {column}")
     is_of_spoofs = bool(np.isin(values[scores.bonafide], _BLANK).all())

@@ -210,21 +210,20 @@ def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
         if name not in form.fields:
             raise no_column(text.path, name, form.fields)
     n_rows = len(text.rows)
-    utterances, labels, attacks, speakers, subsets, *further = (
-        text.columns[form.fields.index(name)] if name in form.fields else ["-"] * n_rows
-        for name in ("utterance", "label", "attack", "speaker", "subset", *others)
-    )
-    check_ids(text, utterances)
-    # An attack called spoof is none.
-    named = [name if of == SPOOF != name else "-" for name, of in zip(attacks, labels, strict=True)]
+    columns = dict(zip(form.fields, text.columns, strict=False))  # before a score, which has no name
+
+    def named(name: str) -> list[str | None]:
+        words = columns.get(name)
+        # The first field of the four-field form is the audio's format.
+        return list(map(dict.fromkeys(("-", "flac", "wav")).get, words, words)) if words else [None] * n_rows
+
+    check_ids(text, columns["utterance"])
+    labels = named("label")
+    # Bona fide speech has no attack, and an attack called spoof is none.
+    attacks = [name if of == SPOOF != name else None for name, of in zip(named("attack"), labels, strict=True)]
+    further = [columns[name] for name in others]
     values: list[tuple[str, ...]] = list(zip(*further, strict=True)) if further else [()] * n_rows
-    return Columns(utterances, _or_none(labels), _or_none(named), _or_none(speakers), _or_none(subsets), values)
-
-
-def _or_none(words: Iterable[str]) -> list[str | None]:
-    """Return the words, with None for those that name nothing."""
-    # The first field of the four-field form is the audio's format.
-    return list(map(dict.fromkeys(("-", "flac", "wav")).get, words, words))
+    return Columns(columns["utterance"], labels, attacks, named("speaker"), named("subset"), values)
 
 
 def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> InputError:

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
 from typing import Literal
 
@@ -82,12 +83,13 @@ class CmScores:
     ----------
     path, sha256 : str
         The file and its checksum, in hexadecimal.
-    utterances : ndarray of bytes, shape [n_trials]
     scores : ndarray of float64, shape [n_trials]
         Higher = more bona fide.
     bonafide : ndarray of bool, shape [n_trials]
-    attacks, speakers : ndarray of bytes, shape [n_trials]
-        Empty if the file names none; bona fide trials have no attack.
+    columns : lines.Columns
+        The trials' attributes as lists.
+    utterances, attacks, speakers : ndarray of bytes, shape [n_trials]
+        Empty if the file names none; bona fide trials have no attack. Made from `columns` when first used.
     others : mapping from str to ndarray of bytes, shape [n_trials]
         Values of the requested columns, ``-`` for none.
     unscored : int
@@ -100,15 +102,25 @@ class CmScores:
 
     path: str
     sha256: str
-    utterances: Words
     scores: Floats
     bonafide: Bools
-    attacks: Words
-    speakers: Words
-    others: Mapping[str, Words] = field(default_factory=dict)
-    unscored: int = 0
-    note: str | None = None
-    models: ModelsRecord | None = None
+    columns: Columns
+    others: Mapping[str, Words]
+    unscored: int
+    note: str | None
+    models: ModelsRecord | None
+
+    @cached_property
+    def utterances(self) -> Words:  # noqa: D102
+        return _bytes(self.columns.utterances)
+
+    @cached_property
+    def attacks(self) -> Words:  # noqa: D102
+        return _bytes(self.columns.attacks)
+
+    @cached_property
+    def speakers(self) -> Words:  # noqa: D102
+        return _bytes(self.columns.speakers)
 
 
 @dataclass(frozen=True)
@@ -226,11 +238,9 @@ def read_cm_scores(
     return CmScores(
         str(path),
         text.sha256,
-        _bytes(found.utterances),
         scores,
-        np.array([label == BONAFIDE for label in found.labels]),
-        _bytes(found.attacks),
-        _bytes(found.speakers),
+        np.array(list(map(BONAFIDE.__eq__, found.labels))),
+        found,
         {name: _bytes(row[i] for row in found.others) for i, name in enumerate(others)},
         len(known) - len(scores),
         note,

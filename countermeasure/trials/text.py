@@ -60,7 +60,7 @@ class Text:
         self._find_rows()
 
     def _find_rows(self) -> None:
-        self.rows = [line for line in self._lines if line and not line.isspace()]
+        self.rows = list(filter(str.strip, self._lines))
         if not self.rows:
             raise InputError(f"{self.path}: no trial in it; {self.expected}")
 
@@ -98,7 +98,7 @@ class Text:
 
     def number(self, row: int) -> int:
         """Return the number of a row's line in the file, from 1."""
-        numbers = (number for number, line in enumerate(self._lines, 1) if line and not line.isspace())
+        numbers = (number for number, line in enumerate(self._lines, 1) if line.strip())
         return next(islice(numbers, row, None))
 
     def error(self, row: int, problem: str) -> InputError:
