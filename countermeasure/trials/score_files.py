@@ -314,13 +314,13 @@ def _scores(text: Text) -> Floats:
     InputError
         When one is not a finite number.
     """
-    words, numbers = text.columns[-1], list[float]()
+    words = text.columns[-1]
+    rest = iter(words)
     try:
-        numbers.extend(map(float, words))
-    except ValueError:  # all before it are in the list
-        row = len(numbers)
+        scores = np.fromiter(map(float, rest), np.float64, len(words))
+    except ValueError:
+        row = len(words) - len(list(rest)) - 1
         raise text.error(row, f"score {words[row][:80]!r} is no number") from None
-    scores = np.array(numbers)
     if not np.isfinite(scores).all():
         row = int(np.argmin(np.isfinite(scores)))
         raise text.error(row, f"score {words[row]!r} is not finite; give the trial a real score")
