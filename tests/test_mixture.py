@@ -1,3 +1,5 @@
+import importlib.util
+
 import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
@@ -119,6 +121,24 @@ def test_frames_that_the_mixture_does_not_expect_count_as_scikit_learn_has_them(
     )
 
 
+@pytest.mark.parametrize("versions", [{"exp": "X4", "exp2": "X4"}, {"exp": "X4", "exp2": "baseline"}, {}], ids=str)
+def test_either_exponential_is_right_and_the_faster_one_is_taken(rng, monkeypatch, versions):
+    introspect = pytest.importorskip("numpy.lib.introspect", reason="NumPy 1 has one exponential")
+    known = {name: {"ff": {"current": version}} for name, version in versions.items()}
+    monkeypatch.setattr(introspect, "opt_func_info", lambda **_: known)
+    used = set()
+    for name in ("exp", "exp2"):
+        function = getattr(np, name)
+        monkeypatch.setattr(np, name, lambda *a, name=name, f=function, **k: used.add(name) or f(*a, **k))
+    spec = importlib.util.find_spec("countermeasure.gmm.kernel")
+    other = importlib.util.module_from_spec(spec)  # the module as it is on another processor
+    spec.loader.exec_module(other)
+    parameters, frames = seeds(rng.normal(size=(500, 24)), 4, rng), rng.normal(size=(100, 24))
+    found = other.Kernel.of_raw(parameters).accumulate(frames).log_likelihood
+    assert used == {"exp2" if versions.get("exp2") == "X4" else "exp"}
+    assert found == pytest.approx(reference(parameters).score_samples(frames).sum(), rel=1e-6)
+
+
 def test_seeds_are_frames_far_from_each_other(rng):
     clusters = rng.normal(size=(8, 4)) * 100
     frames = (clusters[:, None] + 0.3 * rng.normal(size=(8, 50, 4))).reshape(-1, 4)
@@ -134,6 +154,14 @@ def test_seeds_of_fewer_different_frames_than_components(rng):
     parameters = seeds(np.zeros((5, 3)), 4, rng)
     assert np.isfinite(parameters.means).all()
     assert (parameters.variances > 0).all()
+
+
+def test_rounding_moves_no_mean_by_more_than_a_hundredth_of_the_scale():
+    mean = np.array([0.0, 1e8 + 3])  # float32 has 1e8 and 1e8 + 8
+    for scale, dtype in ((200.0, np.float64), (400.0, np.float32)):
+        standard = Standardisation(mean, np.array([1.0, scale]))
+        assert standard.mean.dtype == dtype
+        assert standard.apply(mean).tolist() == [0, 0] if dtype == np.float64 else [0, np.float32(3 / 400)]
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def test_what_was_written_is_read(tmp_path):
 
 
 def test_what_a_model_does_not_say_is_read_as_such(tmp_path):
-    """Means and variances are as large and as small as they may be."""
-    parameters = Parameters(np.ones(1), np.array([[-1e18, 1e18]]), np.array([[1e18, 1e-18]]))
+    """Weights, means and variances are as large and as small as they may be."""
+    parameters = Parameters(np.array([1.0, 0.0]), np.array([[-1e18, 1e18]] * 2), np.array([[1e18, 1e-18]] * 2))
     write_model(tmp_path / "bon.gmm", Model(parameters))
     read = read_model(tmp_path / "bon.gmm")
     assert_same_parameters(read.parameters, parameters)

@@ -176,6 +176,8 @@ ARRAY = pickle.dumps([(np.zeros((3, 5), np.float32), "spoof")], protocol=3)
         (pickle.dumps([(np.zeros(2), np.str_("s"))], 4).replace(b"s\0\0\0", b"\xff\xff\xff\x7f"), "damaged"),
         (b"\x80\x03](" + b"B\xff\xff\xff\xff", "cut short"),
         (b"\x80\x03]" + b"(" * 100 + b".", "ends in the middle"),
+        (b"\x80\x03](].", "ends in the middle"),
+        (b"\x80\x03]].", "ends in the middle"),
         (b"\x80\x03](K\x01\x85q\x00" + b"h\x09" + b"e.", "Memo value not found"),
         (b"\x80\x03]q\x00h\x00a.", "item 1 is not"),  # itself
         (b"\x80\x03a.", "damaged"),

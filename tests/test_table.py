@@ -88,10 +88,21 @@ def test_a_table_is_its_list(tmp_path, arrays, protocol, form):
 
 def test_numbers_of_several_kinds_are_read_as_float64(tmp_path, arrays):
     """Bare numbers are one row."""
+    both = [arrays[0], arrays[1].astype(np.float64)]
+    with Table([pickled(tmp_path / "a.pkl", [(value, "spoof") for value in both])]) as table:
+        assert_holds(table, [value.astype(np.float64) for value in both])
     values = [2.5, np.float64(3), np.array([[4]]), np.array([5.5, 6.5], np.float32), arrays[0][:0]]
     with Table([pickled(tmp_path / "a.pkl", [(value, "spoof") for value in values])]) as table:
         assert [item(table, i).tolist() for i in range(5)] == [[[2.5]], [[3]], [[4]], [[5.5], [6.5]], []]
         assert item(table, 2).dtype == np.float64
+
+
+@pytest.mark.parametrize("form", [lambda a: a, lambda a: a.astype(">f8"), lambda a: np.asfortranarray(a[:, 0])])
+def test_a_list_of_rows_in_place_is_not_copied(tmp_path, arrays, form, monkeypatch):
+    monkeypatch.setattr(table_module, "ListWriter", None)
+    values = [None, *map(form, arrays)]
+    with Table([pickled(tmp_path / "a.pkl", [(value, "spoof") for value in values])]) as table:
+        assert_holds(table, values)
 
 
 def test_lists_are_laid_side_by_side(tmp_path, arrays):

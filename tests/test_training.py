@@ -2,15 +2,18 @@
 
 import csv
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
+from countermeasure import cli, compute
 from countermeasure.errors import InputError
 from countermeasure.gmm import em
 from countermeasure.gmm.models import model_files, read_model, read_pair
+from countermeasure.gmm.trainer import n_groups
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import training
 from trainings import LABELS, SMALL, contents, frames_of, loaded, make_items, write_list
@@ -32,6 +35,13 @@ def trained(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     training.train(data, folder, SMALL, log=folder / "logs" / "history.csv")
     return folder
+
+
+@pytest.fixture
+def verbose():
+    cli.parser(None).parse_args(["--verbose"])
+    yield
+    cli.parser(None).parse_args([])
 
 
 # -- models ----------------------------------------------------------------------------------------
@@ -164,13 +174,19 @@ def test_small_differences_of_large_values_count_in_float64(tmp_path, rng):
         assert model.score(frames) == pytest.approx(own.score(frames), abs=1e-3)
 
 
-def test_values_that_repeat_do_not_break_the_arithmetic(tmp_path, rng):
+def test_values_that_repeat_do_not_break_the_arithmetic(tmp_path, rng, capsys):
     """Discrete values, as silence has them, without a floor."""
     rows = np.column_stack([rng.integers(4, size=200) * 256.0, rng.integers(3, size=200), rng.normal(size=200)])
     data = write_list(tmp_path / "list.pkl", [(row[None], label) for row in rows for label in LABELS])
-    training.train(data, tmp_path / "model", TrainingOptions(n_components=16, max_iter=100, var_floor=0))
-    for model in loaded(tmp_path / "model"):
+    training.train(data, tmp_path / "model", TrainingOptions(n_components=15, max_iter=100, var_floor=0))
+    said = capsys.readouterr().err
+    for model, label in zip(loaded(tmp_path / "model"), LABELS, strict=True):
         assert model.lower_bound_ == pytest.approx(model.score(rows), abs=1e-2)
+        n_starved = (model.predict_proba(rows).sum(axis=0) < 1).sum()
+        assert (
+            f"{label}: 15 components, {model.n_iter_} passes, log-likelihood {model.lower_bound_:.2f} a frame" in said
+        )
+        assert f"{n_starved} components with less than one frame" in said
 
 
 def test_a_pass_that_fell_for_over_relaxation_is_not_the_end(tmp_path, monkeypatch):
@@ -196,7 +212,7 @@ def test_a_class_of_few_rows_gets_fewer_components_and_says_so(tmp_path, items, 
 
 
 @pytest.mark.parametrize(("n_bonafide", "n_components"), [(199, 1), (200, 2), (20, 1)])
-def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsys, n_bonafide, n_components):
+def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsys, verbose, n_bonafide, n_components):
     items = [
         (rng.normal(size=(1, 1)), label) for label, n in zip(LABELS, (n_bonafide, 300), strict=True) for _ in range(n)
     ]
@@ -208,6 +224,36 @@ def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsy
     said = capsys.readouterr().err
     assert f"of the {n_bonafide} bonafide rows 100 for each" in said
     assert " a file, " in said
+    assert "passes [" not in said  # a line of the progress bar, which a log has each half minute
+    assert said.count("divided into 16 blocks") == 2
+    for i in (1, 2, 3):
+        gain = r" \([+-]\d\.\d{4}\)" * (i > 1)
+        assert re.search(rf"^spoof: pass {i}, log-likelihood -\d\.\d{{4}} a file{gain}, \d", said, re.MULTILINE)
+
+
+def test_a_pass_has_work_for_all_workers_and_few_results_from_elsewhere(tmp_path, rng, monkeypatch, capsys, verbose):
+    data = write_list(tmp_path / "list.pkl", [(rng.normal(size=(250, 2)), label) for label in LABELS * 40])
+    n_tasks = []
+
+    def counted(_, function, tasks):
+        tasks = list(tasks)
+        n_tasks.append(len(tasks))
+        return map(function, tasks)
+
+    monkeypatch.setattr(compute.Workers, "map", counted)
+    options = TrainingOptions(n_components=2, max_iter=1, em="batch")
+    for name, n in (("here", 8), ("elsewhere", 4)):
+        monkeypatch.setattr(compute.Workers, "are_elsewhere", name == "elsewhere")
+        training.train(data, tmp_path / name, options, n_jobs=1)
+        assert n_tasks == [1, 1, n, n, n, n]  # both classes' moments, and of each, a pass and the final likelihood
+        n_tasks.clear()
+    assert contents(tmp_path / "here") == contents(tmp_path / "elsewhere")
+    assert "blocks" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("n_rows", "n"), [(1, 4), (2**18, 4), (2**18 + 1, 8), (2**22, 64), (10**9, 256)])
+def test_the_division_into_groups_on_which_the_bytes_of_models_depend(n_rows, n):
+    assert n_groups(n_rows) == n
 
 
 # -- passes ----------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[floa
     model = LogisticRegression(C=1e8, tol=1e-8, max_iter=1000)
     model.fit(
         np.concatenate([z, z])[:, None],
-        np.repeat([1, 0], n),
+        np.repeat([True, False], n),
         np.concatenate([weight * target, weight * (1 - target)]),
     )
     slope = float(model.coef_[0, 0]) / scale

@@ -184,8 +184,7 @@ def _reference(parameters: Parameters) -> np.ndarray:
     average ratio of the two densities for frames distributed around the components' means.
     """
     n_dims = parameters.n_dims
-    used = parameters.weights > 0
-    gains = np.log(parameters.weights, where=used, out=np.zeros(len(used)))
+    gains = np.log(np.maximum(parameters.weights, np.finfo(float).tiny))  # weights may be 0
     gains -= 0.5 * np.log(parameters.variances).sum(axis=1)
     constant = parameters.weights @ gains - 0.5 * n_dims * np.log(2 * np.pi)
     return np.concatenate([np.full(n_dims, -0.5), np.zeros(n_dims), [constant]])

@@ -54,9 +54,8 @@ def train(rows: np.ndarray, is_bonafide: np.ndarray, names: Sequence[str], l2: f
     pairs = pairing(names)
     llr = fit(rows @ pairs, is_bonafide, l2)
     variance = rows.var(axis=0)
-    return as_mixtures(
-        Linear(pairs @ llr.weights, llr.offset), rows.mean(axis=0), np.where(variance > 0, variance, 1.0)
-    )
+    variance[variance == 0] = 1.0
+    return as_mixtures(Linear(pairs @ llr.weights, llr.offset), rows.mean(axis=0), variance)
 
 
 def pairing(names: Sequence[str]) -> np.ndarray:

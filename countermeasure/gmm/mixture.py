@@ -118,9 +118,7 @@ class Standardisation:
 
     def apply(self, frames: np.ndarray) -> np.ndarray:
         """Return the standardised frames, array [n, D], float32."""
-        standardised = frames - self.mean
-        standardised /= self.scale
-        return standardised.astype(np.float32, copy=False)
+        return ((frames - self.mean) / self.scale).astype(np.float32)
 
     def forward(self, parameters: Parameters) -> Parameters:
         """Convert a mixture of raw frames to one of standardised frames."""
@@ -205,7 +203,7 @@ def seeds(sample: np.ndarray, n_components: int, rng: np.random.Generator) -> Pa
     norms = np.einsum("nd,nd->n", sample, sample)
     chosen: list[int] = []
     distance = np.full(n, np.inf)
-    cumulative = np.arange(1.0, n + 1)  # the first mean: uniform over all frames
+    cumulative = np.cumsum(np.ones(n))  # the first mean: uniform over all frames
     for _ in range(n_components):
         # With fewer distinct frames than components, all distances become 0, and any frame will do.
         chosen.append(

@@ -80,9 +80,7 @@ class ArrayRef:
         # An array with an axis of length 0 needs no data, so its other axes are checked here.
         if not is_shape or math.prod(n or 1 for n in shape) > 2**40:
             raise ValueError("array of an unknown form")
-        if type(dtype) is not _DType or type(data) not in (_Data, bytes):
-            raise ValueError("array of an unknown form")
-        self.dtype, self.shape, self.fortran = dtype.value, shape or (1,), bool(fortran) and len(shape) > 1
+        self.dtype, self.shape, self.fortran = dtype.value, shape or (1,), bool(fortran)
         self._data, self.offset = data, None
         n_bytes = self.dtype.itemsize * math.prod(shape)
         if type(data) is bytes:
