@@ -46,8 +46,8 @@ _TAIL = (1 - LEVEL) / 2
 class Interval:
     """A confidence interval of `LEVEL`; both ends are None, with the reason, where there is none."""
 
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     reason: str = ""
 
 
@@ -168,7 +168,7 @@ def interval(influence: Influence) -> Interval:
     from scipy.special import betaincinv, stdtrit  # a plain report does without SciPy
 
     if influence.reason:
-        return Interval(None, None, influence.reason)
+        return Interval(reason=influence.reason)
     variance = max(_variance(influence.own), _variance(influence.others)) / influence.span**2
     share = min(max((influence.corrected - influence.floor) / influence.span, 0.0), 1.0)
     n = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else influence.n_trials
@@ -200,7 +200,7 @@ def compare(reference: Influence, system: Influence) -> tuple[Interval, float]:
     from scipy.special import stdtr, stdtrit
 
     if system.reason:
-        return Interval(None, None, system.reason), 1.0
+        return Interval(reason=system.reason), 1.0
     difference = system.value - reference.value
     by_unit = (system.own - reference.own + system.others - reference.others) / 2
     error = math.sqrt(_variance(by_unit))
@@ -279,7 +279,6 @@ def _miss_weight(curve: DetCurve, eer: float) -> float:
     p_miss, p_fa = curve.p_miss, curve.p_fa
     low = int(np.searchsorted(p_miss, eer / 2))
     high = len(p_fa) - 1 - int(np.searchsorted(p_fa[::-1], eer / 2))
-    low, high = min(low, high), max(low, high)
     misses, alarms = float(p_miss[high] - p_miss[low]), float(p_fa[low] - p_fa[high])
     return alarms / (misses + alarms) if misses + alarms > 0 else 0.5
 
@@ -287,4 +286,4 @@ def _miss_weight(curve: DetCurve, eer: float) -> float:
 def _variance(by_unit: Floats) -> float:
     """Return the variance of a sum of independent contributions of mean 0."""
     n = len(by_unit)
-    return n / (n - 1) * float(by_unit @ by_unit) if n > 1 else 0.0
+    return n / (n - 1) * float(by_unit @ by_unit)

@@ -54,6 +54,34 @@ def test_a_minimum_is_corrected_for_being_found_on_the_same_trials():
     assert abs(corrected) < abs(bias) / 2
 
 
+@pytest.mark.parametrize("over", ["speakers", "trials"])
+def test_a_minimum_is_corrected_by_what_thresholds_of_the_other_folds_cost(over):
+    """Each of 10 speakers is a fold; of 20 single trials a class, the k-th of both by their units are."""
+    scores, bonafide, codes = corpus(np.random.default_rng(7), 10, 2, 2, 1.5)
+    folds = codes if over == "speakers" else np.tile(np.arange(20), 2)
+    units = Units(over, codes if over == "speakers" else np.arange(40))
+    errors = np.zeros(40)
+    for fold in range(20):
+        others = folds != fold
+        curve = metrics.det_curve(scores[others & bonafide], scores[others & ~bonafide])
+        is_accepted = scores > metrics.min_cost(curve, COSTS["min"]).threshold
+        errors[~others] = (is_accepted != bonafide)[~others]
+    found = influences(scores, bonafide, units, COSTS)["min"]
+    by_others = COSTS["min"](errors[bonafide].mean(), errors[~bonafide].mean())
+    assert found.corrected == pytest.approx((found.value + by_others) / 2)
+
+
+@pytest.mark.parametrize(("ranking", "weight"), [("SSSSSSBSSBSBBBSBBBBB", 3 / 7), ("SSSSBSBBBB", 1 / 2)])
+def test_units_add_to_the_eer_by_the_densities_at_its_threshold(ranking, weight):
+    """Between the points where either rate is half the EER, 20 %, lie 4 of 10 bona fide scores and 3 of 10 spoofs."""
+    bonafide = np.array([kind == "B" for kind in ranking])
+    n = np.count_nonzero(bonafide)
+    found = influences(np.arange(2.0 * n), bonafide, Units("trials", np.arange(2 * n)), {})[EER]
+    wrong = bonafide == (np.arange(2 * n) < n)  # at the EER as many are rejected as are bona fide
+    assert found.value == 0.2
+    assert found.own == pytest.approx(np.where(bonafide, weight, 1 - weight) * (wrong - 0.2) / n)
+
+
 def test_a_share_of_independent_trials_has_clopper_and_pearsons_interval():
     """60 of 1000 bona fide scores lie below all spoofs but one; no other threshold is cheaper than that above these."""
     scores = np.r_[np.full(60, -2.0), np.full(940, 2.0), np.full(1000, -1.0)] + np.arange(2000) * 1e-9

@@ -173,6 +173,7 @@ def test_evaluation_is_that_of_the_single_functions():
     assert found.min_dcf == metrics.min_cost(metrics.det_curve(bonafide, spoof), metrics.dcf())
     for legacy, point in ((True, found.min_tdcf_2019), (False, found.min_tdcf_revisited)):
         assert (point.value, point.threshold) == metrics.min_tdcf(bonafide, spoof, RATES, legacy)
+    assert metrics.min_tdcf(bonafide, spoof, RATES) == metrics.min_tdcf(bonafide, spoof, RATES, legacy=True)
     without = evaluate(bonafide, spoof)
     assert (without.min_tdcf_2019, without.min_tdcf_revisited) == (None, None)
 

@@ -9,7 +9,7 @@ from tDCF_python.evaluate_tDCF_asvspoof19 import evaluate_tDCF_asvspoof19
 
 PRIORS = {"Pspoof": 0.1, "Ptar": 0.8, "Pnon": 0.1}
 LEGACY = {**PRIORS, "Cmiss_asv": 2, "Cfa_asv": 3, "Cmiss_cm": 4, "Cfa_cm": 5}
-REVISITED = {**PRIORS, "Cmiss": 1, "Cfa": 10, "Cfa_spoof": 20}
+REVISITED = {**PRIORS, "Cmiss": 2, "Cfa": 10, "Cfa_spoof": 20}
 
 
 def test_det_curve_and_eer_by_hand():
@@ -31,8 +31,8 @@ def test_tdcf_by_hand(capsys):
     frr, far, thresholds = compute_det_curve(bonafide, spoof)
     c1, c2 = 0.8 * (4 - 2 * 0.2) - 0.1 * 3 * 0.3, 5 * 0.1 * (1 - 0.4)
     legacy = (c1 * frr + c2 * far) / min(c1, c2)
-    c0 = 0.8 * 0.2 + 0.1 * 10 * 0.3
-    c1, c2 = 0.8 - c0, 0.1 * 20 * 0.6
+    c0 = 0.8 * 2 * 0.2 + 0.1 * 10 * 0.3
+    c1, c2 = 0.8 * 2 - c0, 0.1 * 20 * 0.6
     revisited = (c0 + c1 * frr + c2 * far) / (c0 + min(c1, c2))
     for model, rejected_or_accepted, expected in ((LEGACY, 0.4, legacy), (REVISITED, 0.6, revisited)):
         found, at = compute_tDCF(bonafide, spoof, 0.3, 0.2, rejected_or_accepted, model, True)
@@ -43,7 +43,7 @@ def test_tdcf_by_hand(capsys):
             assert named[0] == pytest.approx(expected)
     assert capsys.readouterr().out.splitlines() == [
         "t-DCF = (0.000000 + 2.790000 * P_miss + 0.300000 * P_fa) / 0.300000",
-        "t-DCF = (0.460000 + 0.340000 * P_miss + 1.200000 * P_fa) / 0.800000",
+        "t-DCF = (0.620000 + 0.980000 * P_miss + 1.200000 * P_fa) / 1.600000",
     ]
 
 

@@ -316,8 +316,12 @@ def test_lists_of_scores_are_made_again_only_where_something_has_changed(place, 
 
     assert scored_again()
     assert not scored_again()
-    (place / "out" / "dev" / "x-sp-dev.pkl").write_bytes(b"other")
-    assert scored_again()
+    path = place / "out" / "dev" / "x-sp-dev.pkl"
+    for damaged in (path, provenance.path_of(path)):
+        damaged.write_bytes(b"other")
+        assert scored_again()
+        damaged.unlink()
+        assert scored_again()
     write_models(place / "model", shift=1.0)
     assert scored_again()
     record = provenance.read(place / "dev-mfcc.pkl")
@@ -327,7 +331,7 @@ def test_lists_of_scores_are_made_again_only_where_something_has_changed(place, 
         scored_again(split="eval")
     provenance.path_of(place / "dev-mfcc.pkl").unlink()
     assert scored_again()
-    assert not provenance.path_of(place / "out" / "dev" / "x-sp-dev.pkl").exists()
+    assert not provenance.path_of(path).exists()
 
 
 # -- trials --------------------------------------------------------------------------------------------

@@ -188,8 +188,8 @@ class _List:
 def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
     """Compute all types from the first recording that a list lacks, and give each list what it lacks."""
     known = max((one.recordings for one in lists.values()), key=len)
-    usable = [(trial, one.rate) for trial, one in zip(source.trials, known, strict=False) if not one.problem]
-    before = usable[0] if usable else None
+    usable = ((trial, one.rate) for trial, one in zip(source.trials, known, strict=False) if not one.problem)
+    before = next(usable, None)
     first = min(len(one.recordings) for one in lists.values())
     ftypes, dtype = [each.name for each in lists], next(iter(lists)).dtype
     results = source.results(source.trials[first:], ftypes, "extracting", dtype)

@@ -64,7 +64,7 @@ def differing(
         wanted["data_sha256"] = [record.list_sha256 if record else files.sha256(data_path)]
     if difference := _difference(folder, pair, wanted):
         return difference
-    sources = pair.record.get("inputs") or [] if pair else []
+    sources = pair.record["inputs"] if pair else []
     used = {source["model"] for source in sources if source and source.get("model")}
     now = {found.record.get("training_id") for found in map(_pair, map(Path, scored_by)) if found}
     if used and now and not now <= used:
@@ -87,7 +87,7 @@ def finished(folder: Path, record: dict[str, Any]) -> Pair | None:
         raise InputError(f"{folder}: {difference}; choose another --model_path, or --restart to replace them")
     if pair is None or _differences(pair.record, record):
         return None
-    known = pair.record.get("inputs") or [None] * len(record["inputs"])
+    known = pair.record["inputs"]
     sources = [now or before for now, before in zip(record["inputs"], known, strict=True)]
     if sources == known:
         cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
