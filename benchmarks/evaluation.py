@@ -70,7 +70,8 @@ def main() -> int:
         show("tables by speaker", lambda: to_text(run_study({"s": scores}, LA_EVAL, by=[SPEAKER])))
         costs = cost_functions(LA_EVAL.rates)
         for over in (intervals.SPEAKERS, intervals.TRIALS):
-            units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, over)
+            columns = scores.columns
+            units = intervals.choose_units(columns.speakers, columns.utterances, scores.bonafide, over)
             show(f"intervals over {over}", partial(intervals.influences, scores.scores, scores.bonafide, units, costs))
         with_intervals = partial(run_study, {"s": scores}, LA_EVAL, by=[ATTACK], with_intervals=True)
         show("tables by attack, with intervals", with_intervals)

@@ -168,8 +168,9 @@ class Corpus:
         """Return each system's EER, the mean of the repetitions, and its influences for an interval."""
         items = np.flatnonzero(np.isfinite(repetitions[0][BEST]))
         is_bonafide = self.is_bonafide[items]
-        utterances = np.array([trial.utterance for trial in self.trials])[items]
-        units = intervals.choose_units(self.speakers[items].astype("S"), utterances.astype("S"), is_bonafide)
+        trials = [self.trials[item] for item in items]
+        speakers, utterances = [trial.speaker for trial in trials], [trial.utterance for trial in trials]
+        units = intervals.choose_units(speakers, utterances, is_bonafide)
         return {
             name: mean_influence(
                 [intervals.influences(one[name][items], is_bonafide, units, {})[EER] for one in repetitions]

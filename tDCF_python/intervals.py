@@ -22,8 +22,9 @@ Biometrika 26, 1934.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -91,8 +92,8 @@ class Influence:
 
 
 def choose_units(
-    speakers: npt.NDArray[np.bytes_],
-    utterances: npt.NDArray[np.bytes_],
+    speakers: Sequence[str | None],
+    utterances: Sequence[str],
     bonafide: npt.NDArray[np.bool_],
     over: str | None = None,
 ) -> Units:
@@ -100,8 +101,8 @@ def choose_units(
 
     Parameters
     ----------
-    speakers, utterances : ndarray of bytes, shape [n_trials]
-        A speaker is empty if the trial names none.
+    speakers, utterances : sequence of str, length n_trials
+        A speaker is None if the trial names none.
     bonafide : ndarray of bool, shape [n_trials]
     over : {'speakers', 'trials'}, optional
         Overrides this choice.
@@ -111,13 +112,21 @@ def choose_units(
     InputError
         When speakers are requested and a trial names none.
     """
-    named = bool((speakers != b"").all())
+    _, codes = numbered(speakers)
+    named = bool((codes >= 0).all())
     if over == SPEAKERS and not named:
         raise InputError("intervals over speakers need trials that name them; take them over trials instead")
     if over is None:
-        fewest = min(len(np.unique(speakers[kind])) for kind in (bonafide, ~bonafide))
+        fewest = min(len(np.unique(codes[kind])) for kind in (bonafide, ~bonafide))
         over = SPEAKERS if named and fewest >= FEWEST_SPEAKERS else TRIALS
-    return Units(over, np.unique(speakers if over == SPEAKERS else utterances, return_inverse=True)[1])
+    return Units(over, codes if over == SPEAKERS else numbered(utterances)[1])
+
+
+def numbered(names: Sequence[str | None]) -> tuple[list[str], npt.NDArray[np.intp]]:
+    """Return the distinct names in ascending order, and the place of each name among them, −1 for None."""
+    distinct = sorted({name for name in names if name is not None})
+    places: dict[str | None, int] = {name: place for place, name in enumerate(distinct)}
+    return distinct, np.fromiter(map(places.get, names, repeat(-1)), np.intp, len(names))
 
 
 def influences(

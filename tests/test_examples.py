@@ -59,7 +59,7 @@ def test_own_recordings_from_a_folder_to_a_decision(recordings, tmp_path, capsys
     results = tmp_path / "own_data"
     scores = read_cm_scores(results / "scores.txt")
     tested = [trial.utterance for trial in read_protocol(results / "test.csv")]
-    assert [name.decode() for name in scores.utterances.tolist()] == tested
+    assert scores.columns.utterances == tested
     assert scores.scores[scores.bonafide].min() > scores.scores[~scores.bonafide].max()
     unknown = str(recordings / "spoof" / "tts" / "take 0.wav")
     capsys.readouterr()

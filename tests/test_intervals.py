@@ -149,14 +149,11 @@ def test_spoofs_of_a_single_speaker_have_a_minimum():
 
 def test_units_are_speakers_where_every_trial_names_one():
     bonafide = np.arange(10) < 5
-    utterances, speakers = (
-        np.array([b"u%d" % (9 - k) for k in range(10)]),
-        np.array([b"s%d" % (k % 5) for k in range(10)]),
-    )
+    utterances, speakers = [f"u{9 - k}" for k in range(10)], [f"s{k % 5}" for k in range(10)]
     found = intervals.choose_units(speakers, utterances, bonafide)
     assert (found.over, found.codes.tolist(), len(found)) == ("speakers", [0, 1, 2, 3, 4] * 2, 5)
     unnamed, few = speakers.copy(), speakers.copy()
-    unnamed[3], few[9] = b"", b"s0"  # one trial without a speaker; spoofs of four speakers
+    unnamed[3], few[9] = None, "s0"  # one trial without a speaker; spoofs of four speakers
     for of_which in (unnamed, few):
         found = intervals.choose_units(of_which, utterances, bonafide)
         assert (found.over, found.codes.tolist(), len(found)) == ("trials", [*range(9, -1, -1)], 10)

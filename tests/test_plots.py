@@ -11,6 +11,7 @@ from countermeasure.evaluation import drawing, outputs, plots
 from countermeasure.evaluation.asv import LA_EVAL
 from countermeasure.evaluation.results import ATTACK
 from countermeasure.evaluation.study import run_study
+from countermeasure.trials.lines import Columns
 from countermeasure.trials.score_files import CmScores
 from tDCF_python.evaluation import EER
 
@@ -18,10 +19,14 @@ from tDCF_python.evaluation import EER
 def scores(seed=0, n=240, shift=2.0, attacks=("A01", "A02", "A03")):
     rng = np.random.default_rng(seed)
     bonafide = np.arange(n) % 4 == 0
-    names = np.where(bonafide, "", np.array(attacks)[np.arange(n) % len(attacks)]).astype(bytes)
-    speakers = np.char.add("LA_", (np.arange(n) // 4 % 12).astype(str)).astype(bytes)
-    values = rng.normal(0, 1, n) + shift * bonafide
-    return CmScores(f"{seed}.txt", "0" * 64, np.arange(n).astype(bytes), values, bonafide, names, speakers)
+    named = [attacks[k % len(attacks)] for k in range(n)]
+    return cm_scores(rng.normal(0, 1, n) + shift * bonafide, bonafide, named, [f"LA_{k // 4 % 12}" for k in range(n)])
+
+
+def cm_scores(values, bonafide, attacks, speakers):
+    attacks = [None if real else attack for attack, real in zip(attacks, bonafide, strict=True)]
+    trials = Columns([f"U{k}" for k in range(len(values))], [], attacks, speakers, [], [])
+    return CmScores("scores.txt", "0" * 64, values, bonafide, trials)
 
 
 def study(n_systems, name="system-{}", **kwargs):
@@ -86,9 +91,8 @@ def test_no_numbers_overlap_whatever_the_scores_are():
         cm = scores(k, shift=1.5)
         systems[f"s{k}"] = replace(cm, scores=cm.scores * scale + shift)
     for name, values in EXTREMES.items():
-        names, is_bonafide = np.arange(len(values)).astype(bytes), np.arange(len(values)) < 2
-        attacks = np.where(is_bonafide, b"", b"A01")
-        systems[name] = CmScores("x", "0", names, np.array(values), is_bonafide, attacks, names)
+        n = len(values)
+        systems[name] = cm_scores(np.array(values), np.arange(n) < 2, ["A01"] * n, [f"S{k}" for k in range(n)])
     for name, figure in plots.pictures(run_study(systems, by=[ATTACK])).items():
         assert_words_are_apart(name, figure, 5)
 
@@ -111,7 +115,7 @@ def _overlap(a, b):
 def test_bars_show_the_rates_and_intervals_of_the_attacks():
     systems = {f"s{k}": scores(k) for k in range(2)}
     for cm in systems.values():
-        cm.scores[cm.attacks == b"A02"] = -100.0
+        cm.scores[np.array(cm.columns.attacks) == "A02"] = -100.0
     found = run_study(systems, by=[ATTACK], with_intervals=True)
     figure = plots.pictures(found)["attacks"]
     for system, axes in zip(found.systems, figure.axes, strict=True):

@@ -394,6 +394,6 @@ def test_scores_of_a_protocol_of_three_fields_are_read_back(place):
     (place / "protocol.txt").write_text("".join(f"{t.speaker} {t.utterance} {t.label}\n" for t in trials))
     score(place)
     found = read_cm_scores(place / "scores.txt")
-    assert found.utterances.tolist() == [trial.utterance.encode() for trial in trials]
-    assert found.speakers.tolist() == [trial.speaker.encode() for trial in trials]
-    assert set(found.attacks.tolist()) == {b""}
+    assert found.columns.utterances == [trial.utterance for trial in trials]
+    assert found.columns.speakers == [trial.speaker for trial in trials]
+    assert set(found.columns.attacks) == {None}

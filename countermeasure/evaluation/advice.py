@@ -84,7 +84,7 @@ def _is_worse_than_chance(system: SystemResult) -> bool:
     found = system.pooled.intervals.get(EER)
     if not found:
         scores = system.scores
-        units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide)
+        units = intervals.choose_units(scores.columns.speakers, scores.columns.utterances, scores.bonafide)
         found = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
     return found.low is not None and found.low > 0.5
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from countermeasure.trials.lines import NONTARGET, SPOOF, TARGET
-from countermeasure.trials.score_files import AsvScores
+from countermeasure.trials.lines import SPOOF
+from countermeasure.trials.score_files import ASV_KEYS, AsvScores
 from tDCF_python import metrics
 from tDCF_python.defaults import LA_EVAL_NAME
+from tDCF_python.intervals import numbered
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,12 @@ def from_scores(asv: AsvScores) -> AsvSystem:
 
     The threshold is that of targets against nontargets, for every attack.
     """
-    spoof = asv.keys == SPOOF.encode()
-    rates = metrics.asv_rates(
-        asv.scores[asv.keys == TARGET.encode()], asv.scores[asv.keys == NONTARGET.encode()], asv.scores[spoof]
-    )
-    attacks, which = np.unique(asv.attacks[spoof], return_inverse=True)
-    missed = np.bincount(which, weights=asv.scores[spoof] < rates.threshold) / np.bincount(which)
-    by_attack = {attack.decode(): float(share) for attack, share in zip(attacks, missed, strict=True)}
-    return AsvSystem(rates, by_attack, f"sha256:{asv.sha256[:12]}")
+    names, codes = numbered(asv.keys)
+    targets, nontargets, spoofs = (asv.scores[codes == names.index(key)] for key in ASV_KEYS)
+    rates = metrics.asv_rates(targets, nontargets, spoofs)
+    attacks, which = numbered([attack for attack, key in zip(asv.attacks, asv.keys, strict=True) if key == SPOOF])
+    missed = np.bincount(which, weights=spoofs < rates.threshold) / np.bincount(which)
+    return AsvSystem(rates, dict(zip(attacks, missed.tolist(), strict=True)), f"sha256:{asv.sha256[:12]}")
 
 
 # Counted in the organisers' scores of the evaluation set (ASVspoof2019.LA.asv.eval.gi.trl.scores.txt,

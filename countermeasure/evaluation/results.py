@@ -82,13 +82,15 @@ class SystemResult:
 
     def mismatch(self, other: SystemResult) -> str | None:
         """Return why two systems cannot be compared trial by trial; None if they can."""
-        one, two = (np.argsort(system.scores.utterances) for system in (self, other))
-        trials = self.scores.utterances[one]
-        if not np.array_equal(trials, other.scores.utterances[two]):
+        (trials, own), (of_other, others) = (
+            intervals.numbered(system.scores.columns.utterances) for system in (self, other)
+        )
+        if trials != of_other:
             return "have different trials"
+        one, two = np.argsort(own), np.argsort(others)
         contradicting = np.flatnonzero(self.scores.bonafide[one] != other.scores.bonafide[two])
         if contradicting.size:
-            first = trials[contradicting[0]].decode()
+            first = trials[contradicting[0]]
             return f"give {contradicting.size:,} of {len(trials):,} trials different labels, first {first}"
         if self.units is None or other.units is None:
             return "have no intervals"

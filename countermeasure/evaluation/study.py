@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, compress, product
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from countermeasure.evaluation.results import (
     Study,
     SystemResult,
 )
+from countermeasure.trials.lines import BONAFIDE
 from countermeasure.trials.score_files import Bools, CmScores
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, evaluate, tdcf_name, tdcf_problem
 from tDCF_python.intervals import Influence, Units
 from tDCF_python.metrics import Floats
 
-_BLANK = (b"", b"-", b"bonafide")
+_BLANK = {None, "-", BONAFIDE}
 
 
 def run_study(
@@ -49,7 +50,8 @@ def run_study(
     legacy : bool
         Which t-DCF is compared, and shown where only one is: that of 2019 (legacy) or the revisited one.
     by : sequence of str
-        Columns to break the figures down by, one or two: ``'attack'``, ``'speaker'``, or any of `CmScores.others`.
+        Columns to break the figures down by, one or two: ``'attack'``, ``'speaker'``, or any of
+        `CmScores.others`.
     with_intervals : bool, 'speakers' or 'trials'
         Give intervals and comparisons, over these units; True: over speakers where every trial names one and either
         class has enough of them, else over trials.
@@ -74,7 +76,8 @@ def run_study(
     for name, scores in systems.items():
         units = None
         if with_intervals:
-            units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide, over)
+            columns = scores.columns
+            units = intervals.choose_units(columns.speakers, columns.utterances, scores.bonafide, over)
         applied = _applied(scores, threshold_from[name]) if threshold_from else ()
         results.append(_system(name, scores, None if problem else asv, by, units, applied))
     study = Study(tuple(results), tuple(by), (), asv, legacy, ())
@@ -143,14 +146,17 @@ def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
     If a column is blank for all bona fide trials, as for attacks, each value's spoofs are evaluated against all bona
     fide trials; otherwise each value's trials are evaluated on their own.
     """
-    values = scores.others.get(column, scores.attacks if column == ATTACK else scores.speakers)
-    if np.isin(values, _BLANK).all():
+    values = scores.column(column)
+    if {*values} <= _BLANK:
         raise InputError(f"{scores.path}: no trial names its {column}; leave out --by {column}")
-    is_of_spoofs = bool(np.isin(values[scores.bonafide], _BLANK).all())
-    for value in np.unique(values[~scores.bonafide] if is_of_spoofs else values):
-        if value:
-            trials = values == value
-            yield value.decode(), trials | scores.bonafide if is_of_spoofs else trials
+    is_of_spoofs = {*compress(values, scores.bonafide.tolist())} <= _BLANK
+    names, codes = intervals.numbered(values)
+    for code, name in enumerate(names):
+        trials = codes == code
+        if not is_of_spoofs:
+            yield name, trials
+        elif not scores.bonafide[trials].all():
+            yield name, trials | scores.bonafide
 
 
 def _applied(scores: CmScores, source: CmScores) -> tuple[AppliedThreshold, ...]:

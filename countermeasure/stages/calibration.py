@@ -109,7 +109,7 @@ def _fitted(scores: CmScores, prior: float, criterion: Literal["bayes", "eer"], 
     except InputError as error:
         raise InputError(f"{scores.path}: {error}") from None
     eer, eer_threshold = metrics.eer(bonafide, spoof)
-    units = intervals.choose_units(scores.speakers, scores.utterances, scores.bonafide)
+    units = intervals.choose_units(scores.columns.speakers, scores.columns.utterances, scores.bonafide)
     interval = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
     return Calibration(
         slope=slope,

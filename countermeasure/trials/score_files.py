@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import compress
 from typing import Literal
 
@@ -32,7 +31,6 @@ from countermeasure.trials.lines import (
 )
 from countermeasure.trials.text import Text
 
-Words = npt.NDArray[np.bytes_]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -87,11 +85,9 @@ class CmScores:
         Higher = more bona fide.
     bonafide : ndarray of bool, shape [n_trials]
     columns : lines.Columns
-        The trials' attributes as lists.
-    utterances, attacks, speakers : ndarray of bytes, shape [n_trials]
-        Empty if the file names none; bona fide trials have no attack. Made from `columns` when first used.
-    others : mapping from str to ndarray of bytes, shape [n_trials]
-        Values of the requested columns, ``-`` for none.
+        The trials' other attributes.
+    others : tuple of str
+        Names of the further columns that were read.
     unscored : int
         Trials of the protocol without a score; 0 without a protocol.
     note : str or None
@@ -105,22 +101,17 @@ class CmScores:
     scores: Floats
     bonafide: Bools
     columns: Columns
-    others: Mapping[str, Words]
-    unscored: int
-    note: str | None
-    models: ModelsRecord | None
+    others: tuple[str, ...] = ()
+    unscored: int = 0
+    note: str | None = None
+    models: ModelsRecord | None = None
 
-    @cached_property
-    def utterances(self) -> Words:  # noqa: D102
-        return _bytes(self.columns.utterances)
-
-    @cached_property
-    def attacks(self) -> Words:  # noqa: D102
-        return _bytes(self.columns.attacks)
-
-    @cached_property
-    def speakers(self) -> Words:  # noqa: D102
-        return _bytes(self.columns.speakers)
+    def column(self, name: str) -> Sequence[str | None]:
+        """Return each trial's attack, speaker, or value in one of `others`; None if it names none."""
+        if name in self.others:
+            place = self.others.index(name)
+            return [values[place] for values in self.columns.others]
+        return {"attack": self.columns.attacks, "speaker": self.columns.speakers}[name]
 
 
 @dataclass(frozen=True)
@@ -166,17 +157,17 @@ class AsvScores:
     path, sha256 : str
     scores : ndarray of float64, shape [n_trials]
         Higher = more likely the claimed speaker.
-    keys : ndarray of bytes, shape [n_trials]
+    keys : list of str
         ``target``, ``nontarget`` or ``spoof``.
-    attacks : ndarray of bytes, shape [n_trials]
-        For spoof trials only.
+    attacks : list of str
+        Of spoof trials.
     """
 
     path: str
     sha256: str
     scores: Floats
-    keys: Words
-    attacks: Words
+    keys: list[str]
+    attacks: list[str]
 
 
 def read_cm_scores(
@@ -241,7 +232,7 @@ def read_cm_scores(
         scores,
         np.array(list(map(BONAFIDE.__eq__, found.labels))),
         found,
-        {name: _bytes(row[i] for row in found.others) for i, name in enumerate(others)},
+        tuple(others),
         len(known) - len(scores),
         note,
         record.models if record else None,
@@ -261,11 +252,6 @@ def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial]) -> Column
             raise text.error(row, f"the protocol calls this trial {trial.label}")
         trials.append((utterance, trial.label, trial.attack, trial.speaker, trial.subset, trial.others))
     return Columns._make(map(list, zip(*trials, strict=True)))
-
-
-def _bytes(words: Iterable[str | None]) -> Words:
-    encoded = [(word or "").encode() for word in words]
-    return np.array(encoded, f"S{max(map(len, encoded))}")
 
 
 def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
@@ -294,7 +280,7 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
             raise InputError(f"{path}: no {key} trial; t-DCF needs an ASV system's target, nontarget and spoof scores")
     if n_fields == 6 and ("-", SPOOF) in zip(attacks, keys, strict=True):
         attacks = text.columns[0]
-    return AsvScores(str(path), text.sha256, _scores(text), _bytes(keys), _bytes(attacks))
+    return AsvScores(str(path), text.sha256, _scores(text), keys, attacks)
 
 
 def _text(path: str | os.PathLike[str], expected: str) -> Text:
