@@ -1,4 +1,4 @@
-"""Numbers that the command line names in its help, which must not load NumPy for it."""
+"""Constants that help texts name; importing them does not load NumPy."""
 
 LA_EVAL_NAME = "asvspoof2019-la-eval"  # --asv_score: the error rates of that set's ASV scores
 LA_EVAL_FILE = "ASVspoof2019_LA_eval_asv_scores.txt"  # these scores as other tools ship them

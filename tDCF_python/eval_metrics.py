@@ -110,7 +110,7 @@ def compute_tDCF(  # noqa: N802
     Raises
     ------
     InputError
-        When the cost model lacks a key or the rates leave the t-DCF without meaning, too.
+        Also when the cost model lacks a key or the rates leave the t-DCF undefined.
     """
     model = cost_model or {}
     legacy = "Cmiss_cm" in model

@@ -41,7 +41,7 @@ def cost_functions(asv: AsvRates | None) -> dict[str, LinearCost]:
     Raises
     ------
     InputError
-        When the verification system's rates leave the t-DCF without meaning.
+        When the verification system's rates leave the t-DCF undefined.
     """
     functions = {MIN_DCF: metrics.dcf()}
     if asv is not None:
@@ -72,8 +72,8 @@ def evaluate(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike, asv: A
     Raises
     ------
     InputError
-        When a class is empty, a score is not finite, or the verification system's rates leave the t-DCF without
-        meaning.
+        When a class is empty, a score is not finite, or the verification system's rates leave the t-DCF
+        undefined.
     """
     curve = metrics.det_curve(bonafide_scores, spoof_scores)
     minima = {name: metrics.min_cost(curve, cost) for name, cost in cost_functions(asv).items()}

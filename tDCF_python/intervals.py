@@ -1,16 +1,16 @@
 """How far a figure would move with other speakers: confidence intervals and paired comparisons.
 
-Every figure is, near its threshold, a weighted sum of misses and false alarms. What each speaker
-contributes to that sum gives the figure's variance (a sandwich estimate over clusters), since trials
-of one speaker resemble each other; where trials name no speakers, each trial stands for itself.
+Near its threshold, every figure is a weighted sum of misses and false alarms. Trials of one speaker resemble each
+other, so the figure's variance is estimated from the contributions of the speakers to this sum (a sandwich estimate
+over clusters). If trials name no speakers, each trial is its own unit.
 
 - The EER's weights are the shares of the two score densities at its threshold.
-- A minimum is found and read off on the same trials, so it flatters. The trials of each of `N_FOLDS`
-  folds are also judged at the threshold that is best on all other folds: this errs about as far to the
-  other side. The interval is centred on the mean of both, and takes the larger of their variances.
-- The interval is that of Clopper and Pearson for a share that was counted on as many independent trials
-  as would give this variance, fewer by Student's t for the few speakers that it was estimated from
-  (Korn and Graubard). It needs no normal distribution, never leaves [0, 1], and has a width at 0 errors.
+- A minimum is found and evaluated on the same trials, so it is optimistic. The trials of each of `N_FOLDS` folds are
+  also evaluated at the threshold that is best on all other folds, which is about as pessimistic. The interval is
+  centred on the mean of both values and uses the larger of their variances.
+- The interval is that of Clopper and Pearson for a proportion with this variance, that is, for the number of
+  independent trials that would give it. The number is reduced by Student's t, since few speakers estimate the variance
+  (Korn and Graubard). The interval assumes no normal distribution, stays within [0, 1] and has a width at 0 errors.
 
 `benchmarks/intervals.py` measures how often such intervals cover the truth.
 
@@ -64,7 +64,7 @@ class Units:
     codes: npt.NDArray[np.intp]  # [n_trials], the unit of each trial
 
     def of(self, trials: npt.NDArray[np.bool_]) -> Units:
-        """Return the units of some of the trials, numbered anew from 0."""
+        """Return the units of some of the trials, renumbered from 0."""
         return Units(self.over, np.unique(self.codes[trials], return_inverse=True)[1])
 
     def __len__(self) -> int:
@@ -78,11 +78,11 @@ class Influence:
     value: float  # the figure
     corrected: float  # for a minimum, the mean of it and of its value at thresholds from other folds; else `value`
     floor: float  # of the figure with the best possible scores
-    span: float  # from there to scores that tell nothing
+    span: float  # from there to the figure with uninformative scores
     own: Floats  # [n_units], what each unit adds to the figure, minus the mean over its trials
     others: Floats  # [n_units], the same at thresholds from other folds
-    n_trials: float  # of the class in which a single error costs most: its share of `span` is 1 in so many
-    fewest: int  # units of the class that has fewer of them
+    n_trials: float  # the share of `span` that the costliest single error takes is 1 / n_trials
+    fewest: int  # units in the class with fewer of them
     over: str  # as in `Units`
 
     @property
@@ -161,7 +161,7 @@ def influences(
     best = {name: np.empty(N_FOLDS, np.intp) for name in costs}
     for fold in range(N_FOLDS if costs else 0):
         others = ranked.curve((folds != fold).astype(np.int64))
-        if not (others.misses[-1] and others.alarms[0]):  # few trials: a class is in this fold as a whole
+        if not (others.misses[-1] and others.alarms[0]):  # few trials: all of a class are in this fold
             others = curve
         for name, cost in costs.items():
             best[name][fold] = _cheapest(others, cost)

@@ -242,7 +242,7 @@ def tandem_cost(c0: float, c1: float, c2: float) -> LinearCost:
     """
     if c1 <= 0 or c2 <= 0:
         raise InputError(
-            f"t-DCF has no meaning with these ASV error rates: C1 = {c1:.6f} and C2 = {c2:.6f} must be above 0; the "
+            f"t-DCF is undefined for these ASV error rates: C1 = {c1:.6f} and C2 = {c2:.6f} must be above 0; the "
             f"ASV system {'rejects every spoof by itself' if c1 > 0 else 'errs too much'}; check its scores"
         )
     scale = c0 + min(c1, c2)

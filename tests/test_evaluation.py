@@ -133,7 +133,7 @@ def test_an_attack_stands_against_all_bona_fide_trials_with_asv_rates_of_its_own
         rates = metrics.AsvRates(**{**vars(LA_EVAL.rates), "p_miss_spoof": missed[group.name]})
         spoof = cm.scores[np.array(cm.columns.attacks) == group.name]
         assert group.evaluation == evaluate(cm.scores[cm.bonafide], spoof, rates)
-    assert study.notes == ("The ASV scores have no A03; t-DCF of these takes the ASV rates over all attacks",)
+    assert study.notes == ("The ASV scores have no A03; their t-DCF uses the ASV rates over all attacks",)
 
 
 def test_a_speaker_stands_alone(scores):
@@ -262,7 +262,7 @@ def test_data_sets_are_known_by_the_lines_of_their_protocols(scores, name, n_bon
 def test_units_of_intervals(file, printed, speakers, over, shown):
     out = printed("--cm_score", file(speakers=speakers), "--by", "attack", "--intervals", *over)
     assert (f"95 % intervals over {shown}" in out) == bool(shown)
-    assert ("Note: Intervals are over trials where one names no speaker" in out) == (speakers < 5 and not over)
+    assert ("Note: Intervals are over trials, because a trial names no speaker" in out) == (speakers < 5 and not over)
     too_few = "Note: [-] too few speakers for an interval, which needs 5 of either class; --intervals trials gives"
     assert (too_few in out) == (shown is None)
     pooled = next(line for line in out.splitlines() if line.startswith("pooled"))
@@ -273,7 +273,7 @@ def test_trials_without_speakers_stand_for_themselves(scores):
     unnamed = ["- " + line.split(" ", 1)[1] for line in lines(seed=1)]
     study = run_study({"named": scores("a.txt"), "unnamed": scores("b.txt", unnamed)}, with_intervals=True)
     assert [system.units.over for system in study.systems] == ["speakers", "trials"]
-    assert study.notes[0].startswith("Intervals are over trials where one names no speaker")
+    assert study.notes[0].startswith("Intervals are over trials, because a trial names no speaker")
     assert study.comparisons == ()
     assert any("their files name different speakers" in note for note in study.notes)
 
@@ -393,12 +393,11 @@ def test_a_threshold_has_the_error_rates_of_the_figure_it_belongs_to(file, print
 # --- notes
 
 
-CAUSES = ["bona fide and spoof are swapped, in the models", "the scores' sign is turned"]
+CAUSES = ["bona fide and spoof are swapped, in the models", "the scores have the wrong sign"]
 BY_HEART = {
-    "fusion": "the fusion learnt the training files by heart, 60 components over 120 files: train with fewer "
+    "fusion": "the fusion overfits, 60 components for 120 training files: train with fewer "
     "--n_components or --method logistic",
-    "models": "the models learnt the training frames by heart, 64 components over 3000 frames: train with fewer "
-    "--n_components;",
+    "models": "the models overfit, 64 components for 3000 training frames: train with fewer --n_components;",
 }
 
 
@@ -420,16 +419,18 @@ def test_hint_at_scores_that_are_worse_than_chance(file, printed, models, cause,
     assert "worse than chance" not in printed("--cm_score", right, *options)
     (note,) = [line for line in printed("--cm_score", path, *options).splitlines() if "worse than chance" in line]
     causes = [cause, *CAUSES] if cause else CAUSES
-    assert note.startswith("Note: scores: EER above 50 %, worse than chance. Likely causes, the likeliest first: (1) ")
+    assert note.startswith(
+        "Note: scores: EER above 50 %, worse than chance. Possible causes, the likeliest first: (1) "
+    )
     places = [note.index(f"({k}) {text}") for k, text in enumerate(causes, 1)]
     assert places == sorted(places)
     assert f"({len(causes) + 1})" not in note
     eer = 100 * run_study({"s": read_cm_scores(right)})["s"].evaluation.eer.value
-    assert note.endswith(f"With the scores' sign turned the EER would be about {eer:.1f} %")
+    assert note.endswith(f"With the scores negated the EER would be about {eer:.1f} %")
 
 
 def test_an_eer_that_is_above_50_by_chance_gets_no_hint(scores):
-    """Scores that tell nothing: half of such sets have an EER above 50 %."""
+    """Uninformative scores: half of such sets have an EER above 50 %."""
     rng = np.random.default_rng(1)
     content = [f"S{k % 20} U{k} - {('A01 spoof', '- bonafide')[k % 2]} {rng.normal():.4f}\n" for k in range(100)]
     study = run_study({"s": scores(content=content)})
@@ -439,7 +440,7 @@ def test_an_eer_that_is_above_50_by_chance_gets_no_hint(scores):
 
 def test_equal_scores_are_no_turned_sign(scores):
     study = run_study({"s": scores(content=["a - bonafide 1\n", "b A01 spoof 1\n"])})
-    assert study.notes == ("s: all scores are equal, so they tell nothing; ties count against the detector",)
+    assert study.notes == ("s: all scores are equal and carry no information; ties count against the detector",)
 
 
 # --- the verification system

@@ -112,7 +112,7 @@ def test_tdcf_weights_by_hand():
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("rates", [(1.0, 0.0, 0.1), (0.0, 0.0, 1.0)])
 def test_tdcf_of_a_useless_asv_system_is_refused(legacy, rates):
-    with pytest.raises(InputError, match="t-DCF has no meaning"):
+    with pytest.raises(InputError, match="t-DCF is undefined"):
         metrics.tdcf(metrics.AsvRates(0.5, 0.0, *rates), legacy)
 
 

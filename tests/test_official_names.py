@@ -52,7 +52,7 @@ def test_tdcf_by_hand(capsys):
     [
         (0.1, {key: value for key, value in LEGACY.items() if key != "Cfa_cm"}, "lacks 'Cfa_cm'"),
         (None, REVISITED, "rate of rejected or of accepted spoofs"),
-        (0.0, REVISITED, "no meaning"),
+        (0.0, REVISITED, "undefined"),
         (0.1, None, "lacks 'Ptar'"),
     ],
 )

@@ -59,19 +59,19 @@ def notes(study: Study, over: str | None = None) -> Iterator[str]:
         yield from _notes_on_scores(system)
         attacks = [group.values[0] for group in system.parts if group.by == (ATTACK,)]
         if study.asv and study.rates and (unknown := [name for name in attacks if name not in study.asv.attack_p_miss]):
-            yield f"The ASV scores have no {', '.join(unknown)}; t-DCF of these takes the ASV rates over all attacks"
+            yield f"The ASV scores have no {', '.join(unknown)}; their t-DCF uses the ASV rates over all attacks"
     yield from _notes_on_units(study.systems, over)
 
 
 def _notes_on_scores(system: SystemResult) -> Iterator[str]:
     if np.ptp(system.scores.scores) == 0:
-        yield f"{system.name}: all scores are equal, so they tell nothing; ties count against the detector"
+        yield f"{system.name}: all scores are equal and carry no information; ties count against the detector"
     elif _is_worse_than_chance(system):
         causes = "; ".join(f"({number}) {cause}" for number, cause in enumerate(_causes(system.scores.models), 1))
         turned = percent(1 - system.evaluation.eer.value, decimals([system.pooled]))
         yield (
-            f"{system.name}: EER above 50 %, worse than chance. Likely causes, the likeliest first: {causes}. With the "
-            f"scores' sign turned the EER would be about {turned}"
+            f"{system.name}: EER above 50 %, worse than chance. Possible causes, the likeliest first: {causes}. With "
+            f"the scores negated the EER would be about {turned}"
         )
     if system.scores.unscored:
         yield f"{system.name}: {system.scores.unscored:,} trials of the protocol have no score and are not counted"
@@ -95,20 +95,20 @@ def _causes(models: ModelsRecord | None) -> Iterator[str]:
         rows = "files" if models.kind == "file scores" else "frames"
         of_fusion = models.kind != "features"
         yield (
-            f"the {'fusion' if of_fusion else 'models'} learnt the training {rows} by heart, {n_components} "
-            f"components over {models.scarcest[0]} {rows}: train with fewer --n_components"
+            f"the {'fusion overfits' if of_fusion else 'models overfit'}, {n_components} components for "
+            f"{models.scarcest[0]} training {rows}: train with fewer --n_components"
             f"{' or --method logistic' * of_fusion}"
         )
     yield "bona fide and spoof are swapped, in the models (--model_path_bon takes bon.gmm) or in the labels"
-    yield "the scores' sign is turned; higher must mean bona fide"
+    yield "the scores have the wrong sign; higher must mean bona fide"
 
 
 def _notes_on_units(systems: Sequence[SystemResult], over: str | None) -> Iterator[str]:
     """Yield notes on intervals over trials, and on too few units for an interval."""
     if over is None and any(system.units and system.units.over == intervals.TRIALS for system in systems):
         yield (
-            f"Intervals are over trials where one names no speaker or a class has fewer than {FEWEST_SPEAKERS} "
-            "speakers; they say nothing of other speakers and are likely too narrow"
+            f"Intervals are over trials, because a trial names no speaker or a class has fewer than {FEWEST_SPEAKERS} "
+            "speakers; they say nothing about other speakers and are probably too narrow"
         )
     groups = [group for system in systems for group in (system.pooled, *system.parts)]
     for reason in {found.reason: None for group in groups for found in group.intervals.values() if found.reason}:

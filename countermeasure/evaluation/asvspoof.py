@@ -1,4 +1,4 @@
-"""The data sets of the ASVspoof challenges: recognised by their trials, their attacks explained."""
+"""The data sets of the ASVspoof challenges, recognised by their trials, and descriptions of their attacks."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _ATTACKS = {
 
 
 def data_set(scores: CmScores) -> str | None:
-    """Return the name of the set that has so many bona fide trials and spoofs; None if none has."""
+    """Return the name of the data set with these numbers of bona fide and spoof trials; None if it is unknown."""
     n_bonafide = int(np.count_nonzero(scores.bonafide))
     return _SETS.get((n_bonafide, len(scores.bonafide) - n_bonafide))
 
 
 def attacks(scores: CmScores) -> dict[str, str]:
-    """Return what is known of the attacks of ASVspoof 2019 LA by their id; empty where the trials are not of this set.
+    """Return descriptions of the attacks of ASVspoof 2019 LA by id; empty if the trials are not of this corpus.
 
-    A07 to A19 are the attacks of 2021 LA and DF, too. Other corpora use the same ids for other attacks: trials are
-    those of ASVspoof by their names and, as A01 to A06 occur everywhere, by the size of the whole set.
+    A07 to A19 also occur in ASVspoof 2021 LA and DF. Other corpora use the same ids for other attacks, so the corpus
+    is recognised by the names of its trials or, for A01 to A06, by the size of the whole set.
     """
     found = _ATTACKS.keys() & {*scores.columns.attacks}
     first, last = min(scores.columns.utterances), max(scores.columns.utterances)

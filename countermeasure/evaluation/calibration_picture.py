@@ -42,7 +42,7 @@ def _draw_scores(axes: Axes, system: Drawn, best: Calibration) -> None:
     bottom, top = float(min(finite)), float(max(finite))
     margin = 0.1 * (top - bottom)
     bottom, top = bottom - margin, top + margin
-    llrs = np.clip(best.llrs, bottom - margin, top + margin)  # what is infinite leaves the panel
+    llrs = np.clip(best.llrs, bottom - margin, top + margin)  # infinite values leave the panel
     axes.plot(best.scores, llrs, color=_LEAST, label=_BEST)
     axes.plot((low, high), (low, high), color=_ACTUAL, linestyle="--", label=_AS_THEY_ARE)
     axes.set(title=system.name, xlabel="score", ylabel="log-likelihood ratio, nats", ylim=(bottom, top))

@@ -1,4 +1,4 @@
-"""Evaluate score files: read them, evaluate, write what is asked for and print the rest."""
+"""Evaluate score files: read and evaluate them, print the report and write the requested files."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def evaluate_files(args: argparse.Namespace) -> None:
     Raises
     ------
     InputError
-        When a file is not there or cannot be used, when options contradict each other, or when an
-        output would replace what is read.
+        When a file is missing or unusable, when options contradict each other, or when an output would replace an
+        input.
     """
     names = system_names(args.cm_score, args.name)
     for option, paths in (("--threshold_from", args.threshold_from), ("--dev", args.dev)):
@@ -86,16 +86,15 @@ def plot_scores(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
 
 
 def _by_attack(systems: Mapping[str, CmScores]) -> list[str]:
-    """Return the column that reports are broken down by, where every file names attacks."""
+    """Return the column to break reports down by: the attack, if every file names attacks."""
     return [ATTACK] if all(map(any, (scores.columns.attacks for scores in systems.values()))) else []
 
 
 def system_names(paths: Sequence[str], names: Sequence[str] | None = None) -> list[str]:
-    """Return the systems' names: those given, or the shortest of the files' that differ.
+    """Return the systems' names: those given, or the shortest names of the files that differ.
 
-    These are the file's name without folder, ending and the split at its end (``mfcc`` for ``output/mfcc-eval.txt``),
-    the same with the split, or the whole path. Bytes of a name that are no UTF-8 are written out, for pictures and
-    tables cannot show them.
+    These are the file's name without folder, suffix and split (``mfcc`` for ``output/mfcc-eval.txt``), the same with
+    the split, or the whole path. Bytes that are not UTF-8 are escaped, since pictures and tables cannot show them.
 
     Raises
     ------
@@ -121,7 +120,7 @@ def read_asv(source: str | None) -> asv.AsvSystem | None:
     Raises
     ------
     InputError
-        When there is no such file or it cannot be used.
+        When the file is missing or unusable.
     """
     if source is None:
         return None

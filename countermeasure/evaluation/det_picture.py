@@ -24,8 +24,8 @@ _SHARE_BELOW = 0.07  # of an axis' length: from 0 to the least rate that has its
 def draw(systems: Sequence[Drawn], cost_name: str) -> Figure:
     """Draw the error rates of systems against each other, with the points of EER and least cost.
 
-    The axes are normal deviates of the rates, which leave no place for 0. Where a point to be shown has
-    no error of one kind, they go on from their least rate evenly down to 0.
+    The axes are normal deviates of the rates, which have no place for 0. If a point has no error of one kind, the axes
+    continue linearly from their lowest rate to 0.
     """
     from matplotlib.lines import Line2D
     from scipy.special import ndtri
@@ -81,7 +81,7 @@ def _limits(systems: Sequence[Drawn]) -> tuple[float, float]:
 
 
 def _apart(ticks: Sequence[float], places: Floats) -> list[float]:
-    """Return the first and last tick and those between that leave room for their names."""
+    """Return the first and last tick and those between that leave room for their labels."""
     room = 0.05 * (places[-1] - places[0])
     kept = [0]
     for k in range(1, len(ticks) - 1):

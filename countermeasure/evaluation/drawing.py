@@ -1,8 +1,7 @@
-"""The look that all pictures share, panels with room for their words, and how pictures are written.
+"""The look that all pictures share, panels and legends, and how pictures are written.
 
-Colours are those of M. Okabe and K. Ito's set for colour-blind readers that stand out on white and
-on black; systems also differ in their lines, so that a print in grey can be read. No display is
-needed.
+Colours are those of M. Okabe and K. Ito's palette for colour-blind readers that stand out on white and on black.
+Systems also differ in their line styles, so that a print in grey can be read. No display is needed.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ _LOOK = {
     "svg.hashsalt": "tDCF_python",  # the same file from the same scores
     "text.parse_math": False,  # a $ in a name is a $
 }
-_LONGEST_NAME = 34  # letters; a longer one loses its middle
+_LONGEST_NAME = 34  # letters; a longer name is shortened in the middle
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def drawn(k: int, result: SystemResult, cost_name: str, digits: int) -> Drawn:
         getattr(result.evaluation, cost_name),
         digits,
         COLOURS[k % len(COLOURS)],
-        # After as many systems as there are colours, colours come back with other lines.
+        # With more systems than colours, colours repeat with other lines.
         LINES[(k + k // len(COLOURS)) % len(LINES)],
     )
 
@@ -118,10 +117,7 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> l
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raise InputError if pictures cannot be written into this folder, before long work starts.
-
-    This is so if there is a file of this name or matplotlib is missing.
-    """
+    """Raise InputError, before long work, if matplotlib is missing or a file has the name of the folder."""
     with house_style():
         pass
     if Path(folder).exists() and not Path(folder).is_dir():
@@ -165,14 +161,14 @@ def columns_for(n: int) -> int:
 
 
 def label_left(axes_of_panels: Sequence[Axes], label: str) -> None:
-    """Name the vertical axis of the panels at the left edge."""
+    """Label the vertical axis of the panels at the left edge."""
     for axes in axes_of_panels:
         if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axes.set_ylabel(label)
 
 
 def legend_below(figure: Figure, axes_of_panels: Sequence[Axes], columns: int) -> None:
-    """Explain the lines of some panels once, below them all."""
+    """Draw one legend for all panels, below them."""
     entries: dict[str, Any] = {}
     for axes in axes_of_panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -181,7 +177,7 @@ def legend_below(figure: Figure, axes_of_panels: Sequence[Axes], columns: int) -
 
 
 def score_axis(axes: Axes, system: Drawn, n_numbers: int) -> tuple[float, float]:
-    """Let an axis show the range where most scores of each class lie, with few numbers; return its ends."""
+    """Limit the horizontal axis to the range of most scores of each class, with few ticks; return its ends."""
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     ends = [_most(scores) for scores in (system.bonafide, system.spoof)]
@@ -192,7 +188,7 @@ def score_axis(axes: Axes, system: Drawn, n_numbers: int) -> tuple[float, float]
     margin = 0.02 * (high - low)
     low, high = low - margin, high + margin
     axes.set_xlim(low, high)
-    digits = math.log10(max(abs(low), abs(high)) / (high - low))  # of a number before those that tell two apart
+    digits = math.log10(max(abs(low), abs(high)) / (high - low))  # that the numbers of an axis have in common
     axes.xaxis.set_major_locator(MaxNLocator(n_numbers - round(min(max(digits, 0), 3)), steps=STEPS))
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_powerlimits((-3, 5))

@@ -21,14 +21,14 @@ _SMOOTH_S, _SMOOTH_SHARE = 0.25, 1 / 150  # the curve is a mean over this time, 
 _SPECTRUM_S = 0.025
 _COLUMNS = 2400  # of the spectrogram at most; there are fewer pixels
 _DYNAMIC_DB = 80
-_FRAMES = 4000  # more single frames than these are but a grey area
+_FRAMES = 4000  # more frames than this are not drawn one by one
 
 
 def check(path: str | os.PathLike[str]) -> None:
     """Raise InputError if the picture cannot be written, before long work starts."""
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--frames {path}: a picture's name ends in .png, .svg or .pdf; the recordings come elsewhere")
-    with drawing.house_style():  # which needs matplotlib
+        raise InputError(f"--frames {path}: give the name of a picture, which ends in .png, .svg or .pdf")
+    with drawing.house_style():  # raises if matplotlib is missing
         pass
 
 

@@ -35,16 +35,16 @@ _COLUMNS = [
     *(f"{name}{part}" for name in FIGURES for part in ("", "_low", "_high", "_threshold", "_p_miss", "_p_fa")),
     *(*_VALUES, "sha256", "suite"),
 ]
-_SMALLEST = 0.6  # of a picture's size: the smallest letters are of 5 points then
+_SMALLEST = 0.6  # of a picture's size, at which the smallest letters have 5 points
 _CAPTIONS = {
     "det": "Detection error trade-off. The closer to the lower left, the better; the grey line is where both error "
     "rates are equal.",
     "histograms": "Scores of both classes and the thresholds of the two operating points. Scores beyond the picture "
     "are counted at its edge, thresholds beyond it are not drawn.",
     "cost": "Cost over the threshold; the number above a picture is its minimum.",
-    "calibration": "Left: what a score says as a log-likelihood ratio (the best map that never falls, PAV) and what it "
-    "claims to say (broken line). Right: error rate over the prior, normalised by that of a constant answer. The gap "
-    "between the lines is what a better calibration would save.",
+    "calibration": "Left: the log-likelihood ratio of each score by the best non-decreasing map (PAV), and the score "
+    "itself taken as one (dashed). Right: error rate over the prior, normalised by that of a constant answer. The gap "
+    "between the lines is what better calibration would save.",
     "attacks": "Equal error rate by attack: an attack's spoofs against all bona fide trials.",
 }
 
@@ -243,7 +243,7 @@ def _picture(name: str, figure: Figure) -> str:
     drawing.write(figure, buffer, "svg")
     svg = buffer.getvalue().decode()
     svg = svg[svg.index("<svg") :]
-    # Names must not clash between pictures of one page, and ink and paper are the reader's.
+    # Ids must be unique on the page; the colours of text and background follow the reader's theme.
     svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
     for colour, variable in ((drawing.INK, "ink"), (drawing.FAINT, "faint"), (drawing.PAPER, "paper")):
         svg = svg.replace(colour, f"var(--{variable})")

@@ -55,7 +55,7 @@ def pictures(study: Study) -> dict[str, Figure]:
 def _histograms(systems: Sequence[Drawn], cost_name: str) -> Figure:
     figure, panels = _score_panels(systems, "trials of the class, %")
     for system, axes in zip(systems, panels, strict=True):
-        # Few trials are too ragged in many bins.
+        # With few trials, many bins look ragged.
         n_bins = int(np.clip(3 * np.sqrt(min(len(system.bonafide), len(system.spoof))), 15, 60))
         edges = np.linspace(*axes.get_xlim(), n_bins + 1)
         for scores, colour, line, name in (
@@ -139,7 +139,7 @@ def _bars(axes: Axes, groups: Sequence[Group], colour: str, with_values: bool) -
             ends = [100 * interval.low, 100 * interval.high]
             axes.plot([k, k], ends, color=INK, linewidth=1.1, marker="_", markersize=5)
             tops[k] = max(tops[k], ends[1])
-        # Beside several systems there is room for a 0 only: a bar without height would look like a missing one.
+        # With several systems there is room only for a 0, without which the bar would look like a missing one.
         if with_values or not values[k]:
             word, size = (f"{values[k]:.1f}", 7.5) if with_values else ("0", 7)
             axes.annotate(word, (k, tops[k]), (0, 3), textcoords="offset points", ha="center", fontsize=size)

@@ -26,7 +26,7 @@ SPEAKER = "speaker"
 class Group:
     """The figures of all trials, or of those with given values in one or two columns.
 
-    An attack's spoofs stand against all bona fide trials, a codec's or a speaker's against its own.
+    An attack's spoofs are evaluated against all bona fide trials, those of a codec or speaker against its own.
     """
 
     by: tuple[str, ...]  # the columns, ('attack', 'codec') for instance
@@ -109,7 +109,7 @@ class Comparison:
     difference: float  # `system` minus `reference`; below 0, `system` is better
     interval: Interval
     p: float  # two-sided, corrected for the number of comparisons; 1 where there is no interval
-    n_comparisons: int = 1  # of this figure that were made, or could have been where the reference is the best of all
+    n_comparisons: int = 1  # that p is corrected for
 
     @property
     def is_significant(self) -> bool:

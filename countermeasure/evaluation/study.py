@@ -64,7 +64,7 @@ def run_study(
     ------
     InputError
         When a system has no trial of a class, no trial names the requested groups, a trial names no speaker for
-        intervals over speakers, or no system is called like the reference.
+        intervals over speakers, or no system has the reference's name.
     """
     if reference not in (None, *systems):
         raise InputError(f"--reference {reference}: no such system; give one of {', '.join(systems)}")
@@ -132,7 +132,7 @@ def _group(
         rates = None if tdcf_problem(rates) else rates  # an attack that never passes has no t-DCF
     influences: dict[str, Influence] = {}
     if units:
-        # Of one speaker alone there are only trials.
+        # Within one speaker, trials are the units.
         own = Units(intervals.TRIALS, np.arange(len(of_group))) if SPEAKER in by else units.of(trials)
         influences = intervals.influences(of_group, bonafide, own, cost_functions(rates))
     found = {figure: intervals.interval(influence) for figure, influence in influences.items()}
@@ -165,7 +165,7 @@ def _applied(scores: CmScores, source: CmScores) -> tuple[AppliedThreshold, ...]
     found = evaluate(*_classes(source))
     applied = []
     for rule, point in ((EER, found.eer), (MIN_DCF, found.min_dcf)):
-        # Recounted on both sets by the same rule, for the two to be compared.
+        # Both sets are counted by the same rule, so that the rates can be compared.
         expected = metrics.rates_at(point.threshold, *_classes(source))
         seen = metrics.rates_at(point.threshold, *_classes(scores))
         cost = metrics.dcf()(*seen)

@@ -71,7 +71,7 @@ class Table:
         return list(zip(*(column.cells for column in self.columns), strict=True))
 
     def __str__(self) -> str:
-        """Return the table in fixed-width letters, the first column to the left; the best values have a star."""
+        """Return the table in fixed width, the first column left-aligned; the best values have a star."""
         stacked = []
         for k, (column, *heading) in enumerate(zip(self.columns, *self.header, strict=True)):
             pad = " " * bool(column.best)
