@@ -160,9 +160,11 @@ def test_a_telephone_call_is_noticed_at_any_rate(work, capsys, tmp_path, recordi
     narrow = resample(signal, 16000, 8000)
     for rate in (16000, 48000):
         soundfile.write(tmp_path / f"{rate}.wav", resample(narrow, 8000, rate), rate)
+    whistle = 0.01 * np.sin(2 * np.pi * 4700 / 16000 * np.arange(2 * len(narrow)))
+    soundfile.write(tmp_path / "wide.wav", resample(narrow, 8000, 16000) + whistle, 16000)
     found = detect(capsys, work / "model" / "mfcc", recordings[0], tmp_path)
     doubt = "has nothing above 4,000 Hz, like a telephone call, which the models use; the score is unreliable\n"
-    assert f"warning: {tmp_path / '16000.wav'}: {doubt}warning: 2 of 3 recordings: {doubt}" in found.err
+    assert f"warning: {tmp_path / '16000.wav'}: {doubt}warning: 2 of 4 recordings: {doubt}" in found.err
     detection.Detector(work / "model" / "mfcc")(tmp_path / "16000.wav")
     assert capsys.readouterr().err == f"warning: {tmp_path / '16000.wav'}: {doubt}"
 
@@ -233,6 +235,11 @@ def test_a_threshold_decides_and_a_calibration_gives_probabilities(work, capsys,
     text = detect(capsys, model, recordings[0], threshold=1e6).out
     assert "spoof, LLR" in text
     assert "<= threshold 1000000.0000, P(bona fide) " in text
+    (each,) = objects(detect(capsys, model, recordings[0], output="json", threshold=0.1234567).out)
+    assert each["threshold"] == 0.123457
+    assert each["llr"] == round(each["llr"], 6)
+    llr = detection.Detector(model).judge(str(recordings[0])).score.llr
+    assert detection.Detector(model, threshold=llr)(recordings[0]).decision == "spoof"  # not above it
 
 
 def log_likelihood(model, list_path, item):
@@ -266,12 +273,16 @@ def test_a_fusion_is_out_of_domain_where_a_base_model_is(work, capsys, tmp_path,
         (each,) = objects(detect(capsys, top, recordings[0], output="json").out)
         return each["out_of_domain"]
 
-    calibrated(top, top, 1e6)  # of which nothing is asked
+    for fusion in (top, tmp_path / "model" / FRAMES):
+        calibrated(fusion, fusion, 1e6)  # of which nothing is asked
     assert flag() is None
     calibrated(lfcc, lfcc, -1e6)
     assert flag() is False
     calibrated(mfcc, mfcc, 1e6)
     assert flag() is True
+    calibrated(lfcc, lfcc, 1e6)
+    assert detect(capsys, top, recordings[0]).err.count("unlike all training data of") == 1
+    calibrated(lfcc, lfcc, -1e6)
     path = mfcc / calibration.FILE
     path.write_text(path.read_text().replace(calibration.models_sha256(mfcc), "0" * 64))  # of other models
     assert flag() is False
@@ -290,6 +301,10 @@ def test_names_need_not_be_utf_8(work, tmp_path, recordings, monkeypatch):
         detection.detect([str(work / "model" / "mfcc")], [given], output=output)
         last = printed.getvalue().splitlines()[-1]
         assert os.fsencode(json.loads(last)["file"]) == name if output == "json" else last.startswith(name)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed := io.BytesIO(), encoding="ascii", errors="replace"))
+    detection.detect([str(work / "model" / "mfcc")], [os.fsdecode(name)])
+    sys.stdout.flush()
+    assert printed.getvalue().startswith(name.replace(b"\xe9", b"?"))
 
 
 # -- which recordings ----------------------------------------------------------------------------------
@@ -338,7 +353,8 @@ def test_what_cannot_be_scored_is_named_and_the_rest_is_scored(work, capsys, tmp
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "text.mp3").write_text("no audio")
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
-    soundfile.write(tmp_path / "zeros.wav", np.zeros(16000), 16000)
+    for value in (0.0, 0.25):
+        soundfile.write(tmp_path / f"all {value}.wav", np.full(16000, value), 16000)
     soundfile.write(tmp_path / "nan.wav", np.full(1000, np.nan), 16000, subtype="FLOAT")
     soundfile.write(tmp_path / "large.wav", np.full(1000, 2e4), 16000, subtype="FLOAT")
     whole = recordings[0].read_bytes()
@@ -350,7 +366,7 @@ def test_what_cannot_be_scored_is_named_and_the_rest_is_scored(work, capsys, tmp
     for path in bad:
         assert f"{path}: " in found.err
     assert f"{len(bad)} not scored, 2 scored; first {bad[0]}" in found.err.splitlines()[-1]
-    assert "digital silence" in found.err
+    assert found.err.count("digital silence") == 2
     assert "divide by 32768" in found.err
 
 

@@ -247,6 +247,10 @@ def test_a_record_that_comes_after_or_during_training_is_not_ignored(tmp_path, d
         assert now.record["inputs"][0]["feature"] == {"type": "mfcc"}
     assert "mfcc" in (tmp_path / "model" / "README.md").read_text()
     training.train(described, tmp_path / "killed", SMALL)
+    record.write_text(content.replace("16000", "8000"))
+    assert training.train(described, tmp_path / "model", SMALL)[0].record["inputs"][0]["sampling_rate"] == 8000
+    record.write_text(content)
+    training.train(described, tmp_path / "model", SMALL)
     record.unlink()  # what the models know they do not forget
     training.train(described, tmp_path / "model", SMALL)
     assert contents(tmp_path / "model") == contents(tmp_path / "killed") == contents(tmp_path / "expected")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta, norm, t
+from scipy.stats import beta, norm, t, ttest_rel
 
 from countermeasure.errors import InputError
 from tDCF_python import intervals, metrics
@@ -57,7 +57,7 @@ def test_a_minimum_is_corrected_for_being_found_on_the_same_trials():
 @pytest.mark.parametrize("over", ["speakers", "trials"])
 def test_a_minimum_is_corrected_by_what_thresholds_of_the_other_folds_cost(over):
     """Each of 10 speakers is a fold; of 20 single trials a class, the k-th of both by their units are."""
-    scores, bonafide, codes = corpus(np.random.default_rng(7), 10, 2, 2, 1.5)
+    scores, bonafide, codes = corpus(np.random.default_rng(0), 10, 2, 2, 1.5)
     folds = codes if over == "speakers" else np.tile(np.arange(20), 2)
     units = Units(over, codes if over == "speakers" else np.arange(40))
     errors = np.zeros(40)
@@ -71,10 +71,11 @@ def test_a_minimum_is_corrected_by_what_thresholds_of_the_other_folds_cost(over)
     assert found.corrected == pytest.approx((found.value + by_others) / 2)
 
 
+@pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize(("ranking", "weight"), [("SSSSSSBSSBSBBBSBBBBB", 3 / 7), ("SSSSBSBBBB", 1 / 2)])
-def test_units_add_to_the_eer_by_the_densities_at_its_threshold(ranking, weight):
+def test_units_add_to_the_eer_by_the_densities_at_its_threshold(ranking, weight, times):
     """Between the points where either rate is half the EER, 20 %, lie 4 of 10 bona fide scores and 3 of 10 spoofs."""
-    bonafide = np.array([kind == "B" for kind in ranking])
+    bonafide = np.array([kind == "B" for kind in ranking for _ in range(times)])
     n = np.count_nonzero(bonafide)
     found = influences(np.arange(2.0 * n), bonafide, Units("trials", np.arange(2 * n)), {})[EER]
     wrong = bonafide == (np.arange(2 * n) < n)  # at the EER as many are rejected as are bona fide
@@ -88,9 +89,9 @@ def test_a_share_of_independent_trials_has_clopper_and_pearsons_interval():
     bonafide = np.arange(2000) < 1000
     expected = beta.ppf(0.025, 60, 941), beta.ppf(0.975, 61, 940)
     for floor in (0, 0.25):  # which the best scores cost, too
-        cost = LinearCost(floor, 1.0, 1.0)
+        cost = LinearCost(floor, 1 - floor, 1 - floor)
         found = interval(influences(scores, bonafide, Units("trials", np.arange(2000)), {"cost": cost})["cost"])
-        assert (found.low - floor, found.high - floor) == pytest.approx(expected, rel=0.01)
+        assert [(end - floor) / (1 - floor) for end in (found.low, found.high)] == pytest.approx(expected, rel=0.01)
 
 
 def test_speakers_that_differ_widen_the_interval():
@@ -109,23 +110,32 @@ def test_no_error_is_no_certain_zero(over, n_units):
     """0 of n trials leave 1 − 0.025 ** (1 / n) open above, n of n below; an error that costs more counts as several."""
     scores = np.r_[np.linspace(1, 2, 20), np.linspace(-2, -1, 20)]
     codes = np.arange(40) % 10 if over == "speakers" else np.arange(40)
-    costs = {**COSTS, "false alarms": LinearCost(0.0, 1.0, 4.0)}
+    costs = {**COSTS, "false alarms": LinearCost(0.5, 0.5, 2.0)}
     right, turned = (influences(sign * scores, scores > 0, Units(over, codes), costs) for sign in (1, -1))
-    for name, n_trials in ((EER, 20), ("min", 20 / 1.9), ("false alarms", 5)):
-        assert right[name].value == interval(right[name]).low == 0
-        assert 0.15 < interval(right[name]).high < 1
+    for name, n_trials, floor in ((EER, 20, 0), ("min", 20 / 1.9, 0), ("false alarms", 5, 0.5)):
+        assert right[name].value == interval(right[name]).low == floor
+        assert floor + 0.15 * (1 - floor) < interval(right[name]).high < 1
         assert turned[name].value == interval(turned[name]).high == 1
         open_part = 1 - 0.025 ** (1 / (n_trials * (norm.ppf(0.025) / t.ppf(0.025, n_units - 1)) ** 2))
-        assert interval(turned[name]).low == pytest.approx(1 - open_part)
+        assert interval(turned[name]).low == pytest.approx(1 - open_part * (1 - floor))
         if name == EER:
             assert interval(right[name]).high == pytest.approx(open_part)
+
+
+def test_speakers_of_the_same_rates_still_leave_an_interval():
+    """A quarter of each one's trials is wrong; the interval is that of as many trials, fewer by Student's t."""
+    scores, bonafide, codes = np.repeat([-2.0, 2, -1, 3], [8, 24, 24, 8]), np.arange(64) < 32, np.arange(64) % 8
+    found = interval(influences(scores, bonafide, Units("speakers", codes), {})[EER])
+    n = 32 * (norm.ppf(0.025) / t.ppf(0.025, 7)) ** 2
+    expected = beta.ppf(0.025, n / 4, 3 * n / 4 + 1), beta.ppf(0.975, n / 4 + 1, 3 * n / 4)
+    assert (found.low, found.high) == pytest.approx(expected)
 
 
 def test_an_interval_contains_its_figure_and_stays_within_its_bounds():
     rng = np.random.default_rng(5)
     revisited = LinearCost(0.1, 1.0, 2.0)
     for _ in range(50):
-        scores, bonafide, codes = corpus(rng, 6, 2, 3, shift=rng.uniform(-1, 5))
+        scores, bonafide, codes = corpus(rng, 5, 2, 3, shift=rng.uniform(-1, 5))
         for name, influence in influences(scores, bonafide, Units("speakers", codes), {"min": revisited}).items():
             found = interval(influence)
             assert (0.1 if name == "min" else 0) <= found.low <= influence.value <= found.high <= 1.1
@@ -190,6 +200,21 @@ def test_a_worse_system_is_found_out():
         assert its.low > 0
 
 
+def test_misses_of_two_systems_are_compared_by_a_paired_t_test():
+    """Spoofs have scores of -1, bona fide trials of -2 or 2, and each speaker misses some of 20."""
+    misses = np.random.default_rng(2).integers([[0], [1]], [[5], [6]], (2, 8))
+    codes, bonafide = np.arange(320) % 8, np.arange(320) < 160
+    systems = []
+    for of_system in misses:
+        scores = np.where(bonafide, np.where(np.arange(320) // 8 < of_system[codes], -2.0, 2.0), -1.0)
+        systems.append(influences(scores, bonafide, Units("speakers", codes), {"cost": LinearCost(0.0, 1.0, 1.0)}))
+    expected = ttest_rel(misses[1] / 20, misses[0] / 20)
+    its, p = compare(*(influence["cost"] for influence in systems))
+    assert p == pytest.approx(expected.pvalue)
+    assert (its.low, its.high) == pytest.approx((*expected.confidence_interval(),))
+
+
 def test_holm_by_hand():
     # Smallest times 3, next times 2, last times 1, never falling.
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.6]) == [1, 1]

@@ -93,6 +93,9 @@ def test_asv_rates_by_hand():
     # Recounted there: targets below 2: one of four; nontargets at or above 2: two of four.
     rates = metrics.asv_rates([1, 3, 5, 7], [0, 2, 4, -1], [1.9, 2.0, 8.0])
     assert rates == metrics.AsvRates(eer=0.25, threshold=2.0, p_miss=0.25, p_fa=0.5, p_miss_spoof=1 / 3)
+    # A target at the threshold is rejected before the nontarget there, and accepted when recounted.
+    rates = metrics.asv_rates([1, 2, 5, 7], [0, 2, 4, -1], [1.9, 2.0, 8.0])
+    assert rates == metrics.AsvRates(eer=0.5, threshold=2.0, p_miss=0.25, p_fa=0.5, p_miss_spoof=1 / 3)
 
 
 def test_tdcf_weights_by_hand():

@@ -283,6 +283,8 @@ def test_the_chain_says_its_steps(chain):
     assert chain.out["preprocess"] == chain.out["train"] == ""
     assert "12 recordings" in chain.err["preprocess"]
     assert "12 recordings" not in chain.err["train"]  # of the steps that score for a fusion
+    assert "trials scored into" not in chain.err["test"]
+    assert "calibration.json: written" not in chain.err["test"]
     for system in SYSTEMS:
         assert any(system in line.split()[:2] for line in chain.out["test"].splitlines())
 

@@ -50,9 +50,10 @@ def test_what_editors_make_of_a_protocol_is_the_same_protocol(tmp_path, content)
 
 @pytest.mark.parametrize("content", ["LA_1 A\nLA_1 B\n", "A\nB\n", "LA_1 A - - -\nLA_1 B - - -\n"])
 def test_a_protocol_without_any_label_is_blind(tmp_path, content):
-    trials = read_protocol(written(tmp_path, content))
-    assert trials.is_blind
-    assert [(trial.utterance, trial.label) for trial in trials] == [("A", None), ("B", None)]
+    for protocol_format in (None, "asvspoof2019", *["asvspoof5"] * ("- -" not in content)):
+        trials = read_protocol(written(tmp_path, content), protocol_format)
+        assert trials.is_blind
+        assert [(trial.utterance, trial.label) for trial in trials] == [("A", None), ("B", None)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,8 @@ def test_a_protocol_without_any_label_is_blind(tmp_path, content):
         ("s u - - bonafide\ns - - - bonafide\n", ":2: no utterance id in it"),
         ("LA_1 A - - bonafide\n\n  LA_1 B - A07  \n", ":3: 4 fields, where line 1 has 5; .*: 'LA_1 B - A07'$"),
         ("LA_1 A - - bonafide\nLA_1 B - A07 Spoof\n", ":2: no label at the end"),
-        ("LA_1 A - - x\nLA_1 B - A07 spoof\n", ":1: no label at the end"),
+        ("LA_1 A - - x\nLA_1 B - A07 spoof\n", ":1: no label at the end [^;]*; expected lines [^;]*$"),
+        ("u1 spoof\nu2 bonafide\n", ":1: 'spoof' in field 2 of 2, which is no known form"),
         ("s u1 spoof x\ns u2 bonafide x\n", ":1: 'spoof' in field 3 of 4, which is no known form"),
         (" \n\r\n\t\n", ": no trial in it"),
         (b"\xef\xbb\xbf", ": no trial in it"),
@@ -185,7 +187,7 @@ def test_what_could_be_two_formats_is_for_the_caller_to_say(tmp_path):
     ],
 )
 def test_lines_are_expected_as_the_format_asked_for_has_them(tmp_path, protocol_format, example):
-    for content in ("", "a b spoof x\n", "s u a b\ns u\n"):
+    for content in ("", "a b spoof x\n", "s u a b\ns u\n", *["s u -\n"] * (protocol_format != "asvspoof2019")):
         with pytest.raises(InputError, match=f"expected lines like '{re.escape(example)}'"):
             read_protocol(written(tmp_path, content), protocol_format)
     assert [trial.label for trial in read_protocol(written(tmp_path, example), protocol_format)] == ["spoof"]

@@ -42,6 +42,11 @@ def test_forms_of_cm_scores(file, content, speakers):
     assert columns(read_cm_scores(file(content))) == expected
 
 
+def test_a_label_alone_before_the_score(file):
+    expected = [("LA_E_1", 1.5, True, None, None), ("LA_E_2", -2.5, False, None, None)]
+    assert columns(read_cm_scores(file("LA_E_1 bonafide 1.5\nLA_E_2 spoof -2.5\n"))) == expected
+
+
 def test_two_fields_take_labels_from_the_protocol(file):
     protocol = file("LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\nLA_0003 LA_E_3 - - bonafide\n", "p.txt")
     trials = {trial.utterance: trial for trial in read_protocol(protocol)}
@@ -191,8 +196,9 @@ def test_scores_of_a_blind_protocol_find_their_labels(file, tmp_path, protocol):
     path = tmp_path / "scores.txt"
     write_scores(path, [trial.line for trial in trials], [1.5, -2.5])
     key = read_protocol(file("S1 U1 - - bonafide\nS2 U2 - A07 spoof\n", "key.txt"))
-    found = read_cm_scores(path, {trial.utterance: trial for trial in key})
-    assert columns(found) == [("U1", 1.5, True, None, "S1"), ("U2", -2.5, False, "A07", "S2")]
+    for protocol_format in (None, "asvspoof5"):
+        found = read_cm_scores(path, {trial.utterance: trial for trial in key}, protocol_format)
+        assert columns(found) == [("U1", 1.5, True, None, "S1"), ("U2", -2.5, False, "A07", "S2")]
 
 
 @pytest.mark.parametrize("heading", ["speaker utterance cm-score", "filename\tscore", "Utterance Key SCORE"])

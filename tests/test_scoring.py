@@ -94,7 +94,7 @@ def test_a_score_file_has_a_record_of_its_models(place, capsys, monkeypatch, n_r
     path = place / "scores.txt"
     record = read_record(path, files.sha256(path))
     assert record.models_sha256 == models_sha256(place / "model")
-    assert (record.split, record.inputs) == ("dev", ["mfcc"])
+    assert (record.split, record.inputs, record.models) == ("dev", ["mfcc"], None)
     frames = [array.astype(float) for array, _ in read_list(place / "dev-mfcc.pkl")]
     llrs = [np.mean((0.5 - x).sum(axis=1)) for x in frames]  # of N(0, 1) and N(1, 1)
     np.testing.assert_allclose(read_cm_scores(path).scores, llrs, atol=1e-4)
@@ -307,6 +307,9 @@ def test_items_without_frames_keep_their_places(place, capsys):
     what = "11 recordings, 1 without frames and without scores"
     assert told(capsys) == [f"{path}: {what}" for path in paths]
     assert [i for i, (array, _) in enumerate(read_list(paths[0])) if array is None] == [3]
+    scoring.score_fusion(folder, *model_files(place / "fusion"), place / "protocol.txt", place / "scores.txt", n_jobs=1)
+    assert "1 trial of" in capsys.readouterr().err
+    assert len((place / "scores.txt").read_text().splitlines()) == 11
 
 
 def test_lists_of_scores_are_made_again_only_where_something_has_changed(place, capsys):
@@ -357,6 +360,17 @@ def test_trials_that_the_list_lacks_are_named_and_counted(n_extra, names, place)
     extra = "".join(f"S1 absent_{i} - - bonafide\n" for i in range(n_extra))
     path.write_text(f"{path.read_text().rstrip()}\n{extra}")
     with pytest.raises(InputError, match=rf"dev-mfcc\.pkl: {names}: in {path}, but not in the list; give the protocol"):
+        score(place)
+
+
+@pytest.mark.parametrize("i", [0, 11])
+def test_a_trial_with_another_label_is_named(place, i):
+    path = place / "protocol.txt"
+    lines = path.read_text().splitlines()
+    utterance, label = lines[i].split()[1], lines[i].split()[-1]
+    lines[i] = lines[i].replace(label, LABELS[label == LABELS[0]])
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=f"{utterance}.* is {label}, but the trial of {path} is '{lines[i]}'; give"):
         score(place)
 
 
