@@ -87,7 +87,7 @@ def contents(folder):
 # -- the record beside a score file --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_rows", [10, 16384])  # the recordings in several parts, or several of them in one
+@pytest.mark.parametrize("n_rows", [40, 16384])  # a recording in two parts, or several in one
 def test_a_score_file_has_a_record_of_its_models(place, capsys, monkeypatch, n_rows):
     monkeypatch.setattr(scores, "_ROWS_PER_TASK", n_rows)
     score(place)

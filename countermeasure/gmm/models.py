@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,7 +208,7 @@ def _check_parameters(p: Parameters) -> None:
         raise ValueError("its arrays differ in shape")
     if not all(np.isfinite(array).all() for array in (p.weights, p.means, p.variances)):
         raise ValueError("it holds NaN or infinite values")
-    if (p.weights < 0).any() or abs(p.weights.sum() - 1) > 1e-3:
+    if (p.weights < 0).any() or not math.isclose(p.weights.sum(), 1, abs_tol=1e-3):
         raise ValueError("its weights do not sum to 1")
     if (abs(p.means) > _LARGEST).any() or (p.variances > _LARGEST).any() or (p.variances < 1 / _LARGEST).any():
         raise ValueError("a mean or a variance is larger or smaller than any feature's")

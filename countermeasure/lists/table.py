@@ -96,7 +96,7 @@ def _read_through(path: Path, resources: ExitStack) -> _List:
         dtypes.add(ref.dtype if ref else np.dtype(np.float64))
     if not labels:
         raise InputError(f"{path}: the list is empty; make it again")
-    if not is_plain or len(dtypes) > 1 or not dtypes <= set(_DTYPES.values()):
+    if not is_plain or len(dtypes) > 1 or dtypes - set(_DTYPES.values()):
         is_single = all(dtype.newbyteorder("=") == np.float32 for dtype in dtypes)
         return _read_through(_copied(path, "<f4" if is_single else "<f8", resources), resources)
     file = resources.enter_context(ListFile(path))
