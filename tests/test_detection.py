@@ -512,6 +512,7 @@ def test_the_picture_lies_over_its_time(work, tmp_path, monkeypatch, rng):
     signal[24000:24080] += 0.5
     score = Chain([work / "model" / "mfcc"]).score([signal])
     assert score.are_own
+    assert score.frames.mean() == pytest.approx(score.llr)
     assert not Chain([work / "model" / FILES]).score([signal]).are_own  # of the frame-level fusion below it
     frame_picture.draw(tmp_path / "a.png", "a$b$.wav", signal, 16000, score.frames, score.window, 0.0)
     above, below, _ = drawn[0].axes

@@ -138,8 +138,12 @@ def test_a_run_keeps_everything_but_features_in_folders_of_its_own(here):
     assert options(scores.commands[0])["--output_path"] == "output/small/mfcc-dev.txt"
 
 
-def test_one_type_is_fused_when_asked_for(here):
-    assert [command[0] for command in commands(pipelines("lfcc", "silence").train())] == ["gmm_train_recur"]
+def test_one_type_is_fused_when_asked_for(here, capsys):
+    for ftypes in (["lfcc"], ["lfcc", "mfcc", "silence"], ["lfcc", "silence"]):
+        assert "silence takes part" not in capsys.readouterr().err
+        found = commands(pipelines(*ftypes).train())
+    assert [command[0] for command in found] == ["gmm_train_recur"]
+    assert "silence takes part in file-level fusion only" in capsys.readouterr().err
     steps = list(pipelines("lfcc", "silence", FUSION="always").train())
     assert [options(command)["--model_path"] for command in commands(steps) if command[0].endswith("train")] == [
         "model/ensemble-lfcc",
