@@ -437,6 +437,8 @@ def test_models_without_a_record_need_ftype(work, capsys, tmp_path, recordings):
     # log N(x; 0, 1) − log N(x; 1, 1) = Σ (1/2 − x)
     (result,) = objects(found.out)
     assert result["llr"] == pytest.approx((0.5 - frames).sum(axis=1).mean(), abs=1e-3)
+    of_files = Chain([plain(tmp_path / "silence", 2)], "silence").score([signal])
+    assert (len(of_files.frames), of_files.window) == (0, None)
 
 
 def test_fusions_of_lists_without_records_go_by_names(work, capsys, tmp_path, recordings):
