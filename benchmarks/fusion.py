@@ -18,7 +18,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -182,7 +182,7 @@ class Corpus:
 def mean_influence(influences: list[Influence]) -> Influence:
     """Return the influence of a figure's mean over systems on the same trials."""
     means = {name: np.mean([getattr(one, name) for one in influences], axis=0) for name in AVERAGED}
-    return replace(influences[0], **means)
+    return influences[0]._replace(**means)
 
 
 class Bench:

@@ -11,7 +11,7 @@ D. Ramos and J. Gonzalez-Rodriguez, Forensic Science International 230, 2013.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,7 @@ import numpy.typing as npt
 from tDCF_python.metrics import Counts, Floats, checked
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """The non-decreasing map of scores to log-likelihood ratios with the lowest cost."""
 
     scores: Floats  # [n], the distinct scores in ascending order

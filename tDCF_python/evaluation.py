@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy.typing as npt
 
@@ -16,8 +16,7 @@ MIN_TDCF_REVISITED = "min_tdcf_revisited"
 MIN_DCF = "min_dcf"
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """The figures of one set of scores; rates are fractions, costs normalised."""
 
     n_bonafide: int

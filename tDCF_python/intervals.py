@@ -25,6 +25,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +44,7 @@ N_FOLDS = 20
 _TAIL = (1 - LEVEL) / 2
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A confidence interval of `LEVEL`; both ends are None, with the reason, where there is none."""
 
     low: float | None = None
@@ -71,8 +71,7 @@ class Units:
         return int(self.codes.max()) + 1
 
 
-@dataclass(frozen=True)
-class Influence:
+class Influence(NamedTuple):
     """What the interval of one figure is computed from."""
 
     value: float  # the figure

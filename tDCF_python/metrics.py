@@ -13,8 +13,7 @@ Computer Speech & Language 20, 2006.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +25,7 @@ Counts = npt.NDArray[np.int64]
 Rate = TypeVar("Rate", float, Floats)
 
 
-@dataclass(frozen=True)
-class Costs:
+class Costs(NamedTuple):
     """Prior probabilities of spoofs, targets and nontargets, and costs of a miss and of a false alarm.
 
     The costs are the same for the countermeasure, for the verification system, and for a spoof that passes both.
@@ -43,8 +41,7 @@ class Costs:
 COSTS = Costs()
 
 
-@dataclass(frozen=True)
-class DetCurve:
+class DetCurve(NamedTuple):
     """Error rates at every point where they can change.
 
     At point k the k lowest scores are rejected, k = 0 … n; scores above threshold k are accepted. Equal scores are
@@ -67,8 +64,7 @@ class DetCurve:
         return self.alarms / self.alarms[0]
 
 
-@dataclass(frozen=True)
-class Ranking:
+class Ranking(NamedTuple):
     """All scores in ascending order; at ties bona fide first, so that ties count against the detector."""
 
     scores: Floats  # [n]
@@ -93,8 +89,7 @@ class Ranking:
         return DetCurve(thresholds, misses, n_spoof - (rejected - misses))
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A metric's value and the operating point where it is reached."""
 
     value: float
@@ -103,8 +98,7 @@ class Point:
     p_fa: float
 
 
-@dataclass(frozen=True)
-class LinearCost:
+class LinearCost(NamedTuple):
     """A cost that is linear in the two error rates: constant + miss · P_miss + false_alarm · P_fa, normalised."""
 
     constant: float
@@ -116,8 +110,7 @@ class LinearCost:
         return self.constant + self.miss * p_miss + self.false_alarm * p_fa
 
 
-@dataclass(frozen=True)
-class AsvRates:
+class AsvRates(NamedTuple):
     """A speaker verification system's error rates at its own equal error rate's threshold."""
 
     eer: float  # targets against nontargets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from tDCF_python.defaults import LA_EVAL_NAME
 from tDCF_python.intervals import numbered
 
 
-@dataclass(frozen=True)
-class AsvSystem:
+class AsvSystem(NamedTuple):
     """A verification system's error rates, overall and attack by attack."""
 
     rates: metrics.AsvRates
@@ -27,7 +26,7 @@ class AsvSystem:
 
         For an attack whose rate is unknown: those over all attacks.
         """
-        return replace(self.rates, p_miss_spoof=self.attack_p_miss.get(attack, self.rates.p_miss_spoof))
+        return self.rates._replace(p_miss_spoof=self.attack_p_miss.get(attack, self.rates.p_miss_spoof))
 
 
 def from_scores(asv: AsvScores) -> AsvSystem:

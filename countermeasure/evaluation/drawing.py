@@ -11,9 +11,8 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -60,8 +59,7 @@ _LOOK = {
 _LONGEST_NAME = 34  # letters; a longer name is shortened in the middle
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(NamedTuple):
     """What the pictures need of one system, and how its lines look."""
 
     result: SystemResult

@@ -8,13 +8,12 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import date
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from countermeasure import __version__, cli
 from countermeasure.evaluation import advice, drawing, plots, tables, text
@@ -49,8 +48,7 @@ _CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(NamedTuple):
     """Where to write a result: the options of ``score_eval.py`` of the same names."""
 
     plot: str | None = None  # a folder
@@ -116,25 +114,34 @@ def to_json(study: Study) -> str:
         "suite": __version__,
         "legacy": study.legacy,
         "by": study.by,
-        "costs": asdict(COSTS),
-        "asv": asdict(study.asv) if study.asv else None,
+        "costs": COSTS,
+        "asv": study.asv,
         "systems": [
             {
                 "name": system.name,
                 "cm_score": system.scores.path,
                 "sha256": system.scores.sha256,
                 "signature": study.signature(system),
-                "pooled": asdict(system.pooled),
-                "groups": [asdict(group) for group in system.parts],
-                "threshold_from": [asdict(applied) for applied in system.applied],
+                "pooled": system.pooled,
+                "groups": system.parts,
+                "threshold_from": system.applied,
                 "units": {"over": system.units.over, "n": len(system.units)} if system.units else None,
             }
             for system in study.systems
         ],
-        "comparisons": [asdict(comparison) for comparison in study.comparisons],
+        "comparisons": study.comparisons,
         "notes": list(study.notes),
     }
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return named tuples as dictionaries, for JSON."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def to_csv(study: Study) -> str:
@@ -190,7 +197,7 @@ def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
         "Pictures": [f'<div class="pictures">{"".join(shown.values())}</div>' if shown else ""],
     }
     known = {name for system in study.systems if (name := data_set(system.scores))}
-    about = [date.today().isoformat(), *(known if len(known) == 1 else ()), tables.trials(study)]
+    about = [time.strftime("%Y-%m-%d"), *(known if len(known) == 1 else ()), tables.trials(study)]
     results = [f'<p class="soft">{escape("; ".join(about))}</p>']
     for title, body in sections.items():
         if any(body):

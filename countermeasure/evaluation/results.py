@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ ATTACK = "attack"
 SPEAKER = "speaker"
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The figures of all trials, or of those with given values in one or two columns.
 
     An attack's spoofs are evaluated against all bona fide trials, those of a codec or speaker against its own.
@@ -47,8 +47,7 @@ class Group:
         return found.value if isinstance(found, Point) else found
 
 
-@dataclass(frozen=True)
-class AppliedThreshold:
+class AppliedThreshold(NamedTuple):
     """A threshold from another set of scores, and the error rates of both sets at it."""
 
     rule: str  # whose threshold it is: 'eer' or 'min_dcf'
@@ -62,8 +61,7 @@ class AppliedThreshold:
     sha256: str
 
 
-@dataclass(frozen=True)
-class SystemResult:
+class SystemResult(NamedTuple):
     """All results of one system."""
 
     name: str
@@ -73,7 +71,7 @@ class SystemResult:
     parts: tuple[Group, ...]  # by each column that was asked for; with two columns, by both together, too
     applied: tuple[AppliedThreshold, ...]
     units: Units | None  # what intervals are over
-    influences: Mapping[str, Influence] = field(repr=False)  # of the pooled figures, by name
+    influences: Mapping[str, Influence]  # of the pooled figures, by name
 
     def groups(self, *by: str) -> tuple[Group, ...]:
         """Return the groups by these columns, the pooled one last; none if they were not requested."""
@@ -99,8 +97,7 @@ class SystemResult:
         return None
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Whether a system differs from a reference by more than chance."""
 
     reference: str

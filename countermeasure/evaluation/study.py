@@ -205,7 +205,7 @@ def _compared(study: Study, named: str | None) -> tuple[list[Comparison], list[s
         compared = [study.compare(*pair, figure) for pair in pairs]
         p_values = intervals.holm([comparison.p for comparison in compared])
         found += [
-            replace(comparison, p=p, n_comparisons=len(pairs))
+            comparison._replace(p=p, n_comparisons=len(pairs))
             for comparison, p in zip(compared, p_values, strict=True)
             if comparison.reference == reference.name
         ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import NamedTuple
 
 from countermeasure.evaluation import asvspoof
@@ -41,8 +41,7 @@ class Column(NamedTuple):
     best: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A caption and columns, of which the first has the names of the rows.
 
     Attributes
@@ -58,7 +57,7 @@ class Table:
     caption: str
     columns: list[Column]
     total: bool = False
-    about: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = MappingProxyType({})
 
     @property
     def header(self) -> list[tuple[str, ...]]:

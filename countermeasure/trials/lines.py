@@ -191,7 +191,7 @@ class Columns(NamedTuple):
     """The attributes of a file's trials, each as a list."""
 
     utterances: list[str]
-    labels: list[str | None]
+    labels: Sequence[str | None]
     attacks: list[str | None]
     speakers: list[str | None]
     subsets: list[str | None]
@@ -218,7 +218,7 @@ def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
         return list(map(dict.fromkeys(("-", "flac", "wav")).get, words, words)) if words else [None] * n_rows
 
     check_ids(text, columns["utterance"])
-    labels = named("label")
+    labels: Sequence[str | None] = columns.get("label") or [None] * n_rows
     # Bona fide speech has no attack, and an attack called spoof is none.
     attacks = [name if of == SPOOF != name else None for name, of in zip(named("attack"), labels, strict=True)]
     further = [columns[name] for name in others]

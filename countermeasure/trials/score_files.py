@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +73,7 @@ class ModelsRecord:
         return self.method == "gmm" and n_rows < ROWS_PER_COMPONENT * n_components
 
 
-@dataclass(frozen=True)
-class CmScores:
+class CmScores(NamedTuple):
     """The trials of a countermeasure's score file.
 
     Attributes
@@ -148,8 +147,7 @@ class ScoreRecord:
     format: Literal[1] = 1
 
 
-@dataclass(frozen=True)
-class AsvScores:
+class AsvScores(NamedTuple):
     """The trials of a speaker verification system's score file.
 
     Attributes
