@@ -5,13 +5,15 @@ import pickle
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
 from countermeasure import versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import em
-from countermeasure.gmm.models import model_files, read_pair
+from countermeasure.gmm.mixture import Parameters
+from countermeasure.gmm.models import Model, model_files, read_pair, write_model
 from countermeasure.lists import provenance
 from countermeasure.options import LogisticOptions
 from countermeasure.stages import training
@@ -188,6 +190,15 @@ def test_models_made_elsewhere_stay_unless_asked(tmp_path, data, items):
     with pytest.raises(InputError, match=r"finished models .*\(made by another program\)"):
         training.train(data, tmp_path, SMALL)
     assert contents(tmp_path) == before
+
+
+def test_models_of_another_program_are_being_replaced_after_a_restart(tmp_path, data, killed):
+    """They have no record, and the checkpoint is that of this training."""
+    folder = tmp_path / "model"
+    killed(1, data, folder, SMALL)
+    for path in model_files(folder):
+        write_model(path, Model(Parameters(np.ones(1), np.zeros((1, 4)), np.ones((1, 4)))))
+    assert differing(folder, SMALL, data) == ""
 
 
 def test_nothing_differs_where_nothing_would_be_replaced(tmp_path, data, model):

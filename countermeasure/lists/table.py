@@ -67,7 +67,7 @@ def _of_record(file: ListFile, record: provenance.Record) -> _List | None:
     dtype, n_columns = _DTYPES[index.dtype], math.prod(index.row_shape)
     starts, n_rows = np.array(index.starts, np.int64), np.array(record.n_frames, np.int64)
     row_bytes = n_columns * dtype.itemsize
-    if not len(starts) == len(n_rows) == len(index.labels) or not 0 < row_bytes <= file.size:
+    if not len(starts) == len(n_rows) == len(index.labels) > 0 or not 0 < row_bytes <= file.size:
         return None
     ends = starts + n_rows * float(row_bytes)  # floats do not overflow
     if min(starts.min(), n_rows.min()) < 0 or ends.max() > file.size:

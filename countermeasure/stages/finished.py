@@ -64,7 +64,7 @@ def differing(
         wanted["data_sha256"] = [record.list_sha256 if record else files.sha256(data_path)]
     if difference := _difference(folder, pair, wanted):
         return difference
-    sources = pair.record["inputs"] if pair else []
+    sources = pair.record.get("inputs", []) if pair else []  # models of other programs have no record
     used = {source["model"] for source in sources if source and source.get("model")}
     now = {found.record.get("training_id") for found in map(_pair, map(Path, scored_by)) if found}
     if used and now and not now <= used:
