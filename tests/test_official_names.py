@@ -84,3 +84,11 @@ def test_bad_score_files_are_named(tmp_path, content, message):
     (tmp_path / "cm.txt").write_text(content)
     with pytest.raises(InputError, match=message):
         evaluate_tDCF_asvspoof19(tmp_path / "cm.txt", tmp_path / "cm.txt")
+
+
+def test_the_tdcf_of_2019_is_the_default(tmp_path):
+    cm, asv = tmp_path / "cm.txt", tmp_path / "asv.txt"
+    cm.write_text("U1 - bonafide 1\nU2 - bonafide 3\nU3 A1 spoof 2\nU4 A1 spoof 0\n")
+    asv.write_text("- target 2\n- target 4\n- nontarget 3\n- nontarget 0\nA1 spoof 5\nA1 spoof 1\n")
+    default, legacy, revisited = (evaluate_tDCF_asvspoof19(cm, asv, *more) for more in ((), (True,), (False,)))
+    assert default == legacy != revisited

@@ -228,9 +228,11 @@ def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsy
     assert " a file, " in said
     assert "passes [" not in said  # a line of the progress bar, which a log has each half minute
     assert said.count("divided into 16 blocks") == 2
-    for i in (1, 2, 3):
-        gain = r" \([+-]\d\.\d{4}\)" * (i > 1)
-        assert re.search(rf"^spoof: pass {i}, log-likelihood -\d\.\d{{4}} a file{gain}, \d", said, re.MULTILINE)
+    passes = re.findall(r"^spoof: pass (\d), log-likelihood (-\d\.\d{4}) a file(?: \((.*)\))?, \d", said, re.MULTILINE)
+    assert [number for number, *_ in passes] == ["1", "2", "3"]
+    values, gains = (np.array([float(each[k] or 0) for each in passes]) for k in (1, 2))
+    assert gains[1:] == pytest.approx(np.diff(values), abs=2e-4)
+    assert gains[0] == 0
 
 
 def test_a_pass_has_work_for_all_workers_and_few_results_from_elsewhere(tmp_path, rng, monkeypatch, capsys, verbose):
