@@ -464,8 +464,9 @@ def test_a_wrong_folder_is_suspected_when_nothing_is_found(corpus, tmp_path, cap
 def test_recordings_of_two_rates_do_not_mix_and_what_was_computed_is_kept(corpus, computed):
     odd = corpus.utterances[4]
     corpus.record(odd, rate=8000)
-    with pytest.raises(InputError, match=rf"{odd} is sampled at 8000 Hz, but {corpus.utterances[0]} at 16000"):
-        corpus.extract("mfcc", skip_bad=True)
+    for _ in range(2):  # the second run finds those before it computed
+        with pytest.raises(InputError, match=rf"{odd} is sampled at 8000 Hz, but {corpus.utterances[0]} at 16000"):
+            corpus.extract("mfcc", skip_bad=True)
     assert not (corpus.output_path / "train-mfcc.pkl").exists()
     computed.clear()
     corpus.record(odd)

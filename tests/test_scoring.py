@@ -200,6 +200,16 @@ def test_features_of_another_scale_are_an_error_with_its_likely_cause(place):
     assert not list((place / "out").rglob("*.pkl"))
 
 
+def test_score_lists_know_the_training_that_scored_them(place):
+    models = train_on(place, lambda array: array)
+    scoring.write_frame_scores("dev", place / "dev-mfcc.pkl", place / "trained", "x", place / "out", n_jobs=1)
+    trained = read_pair(*models.values())
+    for side in ("bon", "sp"):
+        record = provenance.read(place / "out" / "dev" / f"x-{side}-dev.pkl")
+        assert (record.model["name"], record.model["training_id"]) == ("x", trained.record["training_id"])
+        assert record.model["models_sha256"] == trained.sha256
+
+
 def test_one_strange_recording_is_no_error(place):
     models = train_on(place, lambda array: array)
     items = list(read_list(place / "dev-mfcc.pkl"))
