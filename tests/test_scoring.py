@@ -210,6 +210,12 @@ def test_score_lists_know_the_training_that_scored_them(place):
         assert record.model["models_sha256"] == trained.sha256
 
 
+@pytest.mark.parametrize("sides", [([0.0, 1.0], [np.inf, 0.0]), ([0.0, np.nan], [1.0, 0.0])])
+def test_scores_are_finite_only_if_those_of_both_models_are(sides):
+    assert not scores.Scores(*map(np.array, sides)).are_finite
+    assert scores.Scores(np.zeros(2), np.ones(2)).are_finite
+
+
 def test_one_strange_recording_is_no_error(place):
     models = train_on(place, lambda array: array)
     items = list(read_list(place / "dev-mfcc.pkl"))
