@@ -393,7 +393,7 @@ def test_a_threshold_has_the_error_rates_of_the_figure_it_belongs_to(file, print
 
 
 CAUSES = ["bona fide and spoof are swapped, in the models", "the scores have the wrong sign"]
-BY_HEART = {
+OVERFITTED = {
     "fusion": "the fusion overfits, 60 components for 120 training files: train with fewer "
     "--n_components or --method logistic",
     "models": "the models overfit, 64 components for 3000 training frames: train with fewer --n_components;",
@@ -403,8 +403,8 @@ BY_HEART = {
 @pytest.mark.parametrize(
     ("models", "cause"),
     [
-        (ModelsRecord("gmm", "file scores", [60, 60], [120, 280]), BY_HEART["fusion"]),
-        (ModelsRecord("gmm", "features", [64, 64], [90_000, 3_000]), BY_HEART["models"]),
+        (ModelsRecord("gmm", "file scores", [60, 60], [120, 280]), OVERFITTED["fusion"]),
+        (ModelsRecord("gmm", "features", [64, 64], [90_000, 3_000]), OVERFITTED["models"]),
         (ModelsRecord("gmm", "file scores", [1, 1], [60, 280]), None),
         (ModelsRecord("logistic", "file scores", [0, 0], [120, 280]), None),
         (None, None),

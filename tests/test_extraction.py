@@ -173,7 +173,7 @@ def test_the_record_says_what_the_list_holds(corpus):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n_frames", [1]), ("feature", {"type": ["mfcc"]}), ("index", {"dtype": "<f4"})],
+    [("n_frames", [1]), ("feature", {"type": ["mfcc"]}), ("sampling_rate", 0), ("index", {"dtype": "<f4"})],
 )
 def test_records_of_another_form_are_named(corpus, name, value):
     (path,) = corpus.extract("mfcc")

@@ -120,7 +120,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, data, killed):
     killed(2, data, tmp_path / "model", SMALL)
     checkpoint = tmp_path / "model" / "bonafide.checkpoint.npz"
     content = checkpoint.read_bytes()
-    for damaged in (content[:1000], b"", content[:500] + b"x" * 200 + content[700:]):
+    with np.load(checkpoint) as arrays:
+        np.savez(tmp_path / "other.npz", **{**arrays, "variances": arrays["variances"][:, 1:]})
+    other = (tmp_path / "other.npz").read_bytes()  # whole, of arrays that do not fit together
+    for damaged in (content[:1000], b"", content[:500] + b"x" * 200 + content[700:], other):
         checkpoint.write_bytes(damaged)
         with pytest.raises(InputError, match="--restart"):
             training.train(data, tmp_path / "model", SMALL)

@@ -228,7 +228,8 @@ def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsy
     assert " a file, " in said
     assert "passes [" not in said  # a line of the progress bar, which a log has each half minute
     assert said.count("divided into 16 blocks") == 2
-    passes = re.findall(r"^spoof: pass (\d), log-likelihood (-\d\.\d{4}) a file(?: \((.*)\))?, \d", said, re.MULTILINE)
+    form = r"^spoof: pass (\d), log-likelihood (-\d\.\d{4}) a file(?: \(([+-]\d\.\d{4})\))?, \d"
+    passes = re.findall(form, said, re.MULTILINE)
     assert [number for number, *_ in passes] == ["1", "2", "3"]
     values, gains = (np.array([float(each[k] or 0) for each in passes]) for k in (1, 2))
     assert gains[1:] == pytest.approx(np.diff(values), abs=2e-4)

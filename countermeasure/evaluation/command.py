@@ -87,7 +87,7 @@ def plot_scores(path: str | os.PathLike[str], folder: str | os.PathLike[str]) ->
 
 def _by_attack(systems: Mapping[str, CmScores]) -> list[str]:
     """Return the column to break reports down by: the attack, if every file names attacks."""
-    return [ATTACK] if all(map(any, (scores.columns.attacks for scores in systems.values()))) else []
+    return [ATTACK] if all(any(scores.columns.attacks) for scores in systems.values()) else []
 
 
 def system_names(paths: Sequence[str], names: Sequence[str] | None = None) -> list[str]:

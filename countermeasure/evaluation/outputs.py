@@ -8,8 +8,8 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping
+from datetime import date
 from html import escape
 from pathlib import Path
 from string import Template
@@ -130,7 +130,7 @@ def to_json(study: Study) -> str:
             for system in study.systems
         ],
         "comparisons": study.comparisons,
-        "notes": list(study.notes),
+        "notes": study.notes,
     }
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -197,7 +197,7 @@ def to_html(study: Study, pictures: Mapping[str, Figure]) -> str:
         "Pictures": [f'<div class="pictures">{"".join(shown.values())}</div>' if shown else ""],
     }
     known = {name for system in study.systems if (name := data_set(system.scores))}
-    about = [time.strftime("%Y-%m-%d"), *(known if len(known) == 1 else ()), tables.trials(study)]
+    about = [date.today().isoformat(), *(known if len(known) == 1 else ()), tables.trials(study)]
     results = [f'<p class="soft">{escape("; ".join(about))}</p>']
     for title, body in sections.items():
         if any(body):

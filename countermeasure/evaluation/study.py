@@ -50,8 +50,7 @@ def run_study(
     legacy : bool
         Which t-DCF is compared, and shown where only one is: that of 2019 (legacy) or the revisited one.
     by : sequence of str
-        Columns to break the figures down by, one or two: ``'attack'``, ``'speaker'``, or any of
-        `CmScores.others`.
+        Columns to break the figures down by, one or two: ``'attack'``, ``'speaker'``, or any of `CmScores.others`.
     with_intervals : bool, 'speakers' or 'trials'
         Give intervals and comparisons, over these units; True: over speakers where every trial names one and either
         class has enough of them, else over trials.

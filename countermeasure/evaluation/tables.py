@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from types import MappingProxyType
 from typing import NamedTuple
 
 from countermeasure.evaluation import asvspoof
@@ -56,8 +55,8 @@ class Table(NamedTuple):
 
     caption: str
     columns: list[Column]
-    total: bool = False
-    about: Mapping[str, str] = MappingProxyType({})
+    total: bool
+    about: Mapping[str, str]
 
     @property
     def header(self) -> list[tuple[str, ...]]:

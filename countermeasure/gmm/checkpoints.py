@@ -73,5 +73,8 @@ def _parsed(file: IO[bytes]) -> Checkpoint:
         parameters = Parameters(arrays["weights"], arrays["means"], arrays["variances"])
         sums, log_likelihoods, n_frames = arrays["sums"], arrays["block_log_likelihoods"], arrays["block_frames"]
         history, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()
+    shape = n_components, n_dims = parameters.means.shape
+    if parameters.variances.shape != shape or sums.shape[1:] != (2 * n_dims + 1, n_components):
+        raise ValueError("arrays of different mixtures")
     blocks = map(Statistics, sums, log_likelihoods.tolist(), n_frames.tolist())
     return Checkpoint(record, em.State(parameters, tuple(blocks), tuple(history)), seconds)

@@ -78,6 +78,8 @@ class Record:
         check_feature(self.feature)
         if not len(self.utterances) == len(self.speakers) == len(self.n_frames):
             raise ValueError("utterances, speakers and n_frames differ in number")
+        if self.sampling_rate <= 0:
+            raise ValueError("sampling_rate is not above 0")
 
 
 @dataclass(frozen=True)

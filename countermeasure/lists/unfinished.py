@@ -100,7 +100,7 @@ class UnfinishedList(AbstractContextManager):
             settings, *lines = self._parts_path.read_bytes().splitlines()
             for line in lines if settings == self._settings.encode() else ():
                 part = records.checked(_Part, json.loads(line))
-                if part.end > size:
+                if not 0 <= part.end <= size:
                     return
                 yield part
 

@@ -165,7 +165,7 @@ def write_frame_scores(
             for label, scores in zip(table.labels, scoring.scores(), strict=True):
                 for out, side in zip(outputs, scores or (None, None), strict=True):
                     if side is not None:
-                        side = np.array([[side.mean()]]) if whole_files else side.astype(np.float32)
+                        side = side.mean().reshape(1, 1) if whole_files else side.astype(np.float32)
                     out.append(side, label)
     n_scored = int(np.count_nonzero(table.n_rows))
     what = f"{n_scored:,} recordings" + f", {table.n_rows.sum():,} frames" * (not whole_files)

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from itertools import repeat
+from urllib.parse import quote
 
 from countermeasure.errors import InputError
 from countermeasure.options import PROTOCOL_FORMATS
@@ -163,6 +164,4 @@ def _csv_trials(text: Text, separator: str, columns: list[str], others: Sequence
 
 def _word(text: str | None) -> str | None:
     """Return text as one word, with blanks and % percent-encoded; None for no text."""
-    if not text or text == "-":
-        return None
-    return re.sub(r"[\s%]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
+    return re.sub(r"[\s%]", lambda found: quote(found[0]), text) if text and text != "-" else None

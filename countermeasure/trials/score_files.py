@@ -158,7 +158,7 @@ class AsvScores(NamedTuple):
     keys : list of str
         ``target``, ``nontarget`` or ``spoof``.
     attacks : list of str
-        Of spoof trials.
+        Of every trial; only those of spoofs have a meaning.
     """
 
     path: str
@@ -302,7 +302,7 @@ def _scores(text: Text) -> Floats:
     rest = iter(words)
     try:
         scores = np.fromiter(map(float, rest), np.float64, len(words))
-    except ValueError:
+    except ValueError:  # the word that is no number was the last one taken
         row = len(words) - len(list(rest)) - 1
         raise text.error(row, f"score {words[row][:80]!r} is no number") from None
     if not np.isfinite(scores).all():
