@@ -187,14 +187,19 @@ def _of_asv(key: str) -> str:
     return f"{key!r} is a key of ASV score files, which --asv_score takes"
 
 
+# The first field of the four-field form is the audio's format.
+_UNKNOWN = frozenset(("-", "flac", "wav"))
+_NO_ATTACK = _UNKNOWN | {SPOOF}
+
+
 class Columns(NamedTuple):
     """The attributes of a file's trials, each as a list."""
 
     utterances: list[str]
     labels: Sequence[str | None]
-    attacks: list[str | None]
-    speakers: list[str | None]
-    subsets: list[str | None]
+    attacks: Sequence[str | None]
+    speakers: Sequence[str | None]
+    subsets: Sequence[str | None]
     others: list[tuple[str, ...]]
 
 
@@ -209,21 +214,21 @@ def parse(text: Text, form: Form, others: Sequence[str] = ()) -> Columns:
     for name in others:
         if name not in form.fields:
             raise no_column(text.path, name, form.fields)
-    n_rows = len(text.rows)
     columns = dict(zip(form.fields, text.columns, strict=False))  # before a score, which has no name
+    missing: Sequence[str | None] = [None] * len(text.rows)
 
-    def named(name: str) -> list[str | None]:
-        words = columns.get(name)
-        # The first field of the four-field form is the audio's format.
-        return list(map(dict.fromkeys(("-", "flac", "wav")).get, words, words)) if words else [None] * n_rows
+    def known(name: str) -> Sequence[str | None]:
+        words = columns.get(name, missing)
+        return words if _UNKNOWN.isdisjoint(words) else [None if word in _UNKNOWN else word for word in words]
 
     check_ids(text, columns["utterance"])
-    labels: Sequence[str | None] = columns.get("label") or [None] * n_rows
+    labels = columns.get("label", missing)
     # Bona fide speech has no attack, and an attack called spoof is none.
-    attacks = [name if of == SPOOF != name else None for name, of in zip(named("attack"), labels, strict=True)]
+    labelled = zip(columns.get("attack", missing), labels, strict=True)
+    attacks = [name if label == SPOOF and name not in _NO_ATTACK else None for name, label in labelled]
     further = [columns[name] for name in others]
-    values: list[tuple[str, ...]] = list(zip(*further, strict=True)) if further else [()] * n_rows
-    return Columns(columns["utterance"], labels, attacks, named("speaker"), named("subset"), values)
+    values: list[tuple[str, ...]] = list(zip(*further, strict=True)) if further else [()] * len(labels)
+    return Columns(columns["utterance"], labels, attacks, known("speaker"), known("subset"), values)
 
 
 def no_column(path: str | os.PathLike[str], name: str, known: Iterable[str]) -> InputError:

@@ -228,7 +228,7 @@ def read_cm_scores(
         str(path),
         text.sha256,
         scores,
-        np.array(list(map(BONAFIDE.__eq__, found.labels))),
+        np.array([label == BONAFIDE for label in found.labels]),
         found,
         tuple(others),
         len(known) - len(scores),
