@@ -8,7 +8,9 @@ import pytest
 
 import corpus
 import gmm_run
+import trainings
 from countermeasure import cli
+from countermeasure.stages import training
 
 
 def pytest_configure():
@@ -38,6 +40,26 @@ def shared_data():
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("needs the real recordings of ../shared/data, which are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def items():
+    """Recordings to train on, see `trainings.make_items`."""
+    return trainings.make_items()
+
+
+@pytest.fixture(scope="session")
+def data(items, tmp_path_factory):
+    """A feature list of `items`."""
+    return trainings.write_list(tmp_path_factory.mktemp("data") / "train-mfcc.pkl", items)
+
+
+@pytest.fixture(scope="session")
+def trained(data, tmp_path_factory):
+    """Models of the list, with the settings `trainings.SMALL`, and the history of their passes."""
+    folder = tmp_path_factory.mktemp("models")
+    training.train(data, folder, trainings.SMALL, log=folder / "logs" / "history.csv")
     return folder
 
 

@@ -19,25 +19,7 @@ from countermeasure.options import LogisticOptions
 from countermeasure.stages import training
 from countermeasure.stages.finished import differing
 from lists import write_described
-from trainings import LABELS, SMALL, contents, frames_of, make_items, write_list
-
-
-@pytest.fixture(scope="module")
-def items():
-    return make_items()
-
-
-@pytest.fixture(scope="module")
-def data(items, tmp_path_factory):
-    return write_list(tmp_path_factory.mktemp("data") / "train-mfcc.pkl", items)
-
-
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    """Models of the list, with the settings `SMALL`."""
-    folder = tmp_path_factory.mktemp("models")
-    training.train(data, folder, SMALL)
-    return folder
+from trainings import LABELS, SMALL, contents, frames_of, write_list
 
 
 @pytest.fixture

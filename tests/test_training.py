@@ -16,25 +16,7 @@ from countermeasure.gmm.models import model_files, read_model, read_pair
 from countermeasure.gmm.trainer import n_groups
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import training
-from trainings import LABELS, SMALL, contents, frames_of, loaded, make_items, write_list
-
-
-@pytest.fixture(scope="module")
-def items():
-    return make_items()
-
-
-@pytest.fixture(scope="module")
-def data(items, tmp_path_factory):
-    return write_list(tmp_path_factory.mktemp("data") / "train-mfcc.pkl", items)
-
-
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    """Models of the list, with the settings `SMALL`, and the history of their passes."""
-    folder = tmp_path_factory.mktemp("models")
-    training.train(data, folder, SMALL, log=folder / "logs" / "history.csv")
-    return folder
+from trainings import LABELS, SMALL, contents, frames_of, loaded, write_list
 
 
 @pytest.fixture
