@@ -69,14 +69,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--intervals",
-        "--bootstrap",
         nargs="?",
         const=True,
         default=False,
         choices=["speakers", "trials"],
         help="intervals of 95 %%, and all systems compared with one, see --reference (default: only in a report or "
         f"with --plot); over speakers, at least {FEWEST_SPEAKERS} of either class, or over trials (default: speakers, "
-        "or trials where not every trial names its speaker or there are fewer); nothing is resampled",
+        "or trials where not every trial names its speaker or there are fewer)",
     )
     parser.add_argument(
         "--threshold_from",
@@ -95,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--plot", metavar="DIR", help="write pictures into this folder, as PNG and SVG (default: none)")
     parser.add_argument("--report", metavar="FILE", help="write a report as one HTML file (default: none)")
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON; -: print it instead of the text")
-    parser.add_argument("--csv", metavar="FILE", help="write a line for each system and group; -: print it likewise")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each system and group; -: print it instead")
     return parser
 
 

@@ -176,7 +176,7 @@ def scoring(folder: Path, args: argparse.Namespace) -> None:
 
     def ours() -> list[float]:
         with workers() as threads, Table([path]) as table:
-            return [one.scores.llr for one in score_items(table, pair, threads)]
+            return [one.llr for one in score_items(table, pair, threads)]
 
     def theirs() -> list[float]:
         return [bon.score(frames) - sp.score(frames) for frames in utterances]

@@ -19,8 +19,6 @@ MIN_DCF = "min_dcf"
 class Evaluation(NamedTuple):
     """The figures of one set of scores; rates are fractions, costs normalised."""
 
-    n_bonafide: int
-    n_spoof: int
     eer: Point
     min_tdcf_2019: Point | None  # None without a verification system
     min_tdcf_revisited: Point | None
@@ -77,8 +75,6 @@ def evaluate(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike, asv: A
     curve = metrics.det_curve(bonafide_scores, spoof_scores)
     minima = {name: metrics.min_cost(curve, cost) for name, cost in cost_functions(asv).items()}
     return Evaluation(
-        int(curve.misses[-1]),
-        int(curve.alarms[0]),
         metrics.eer_point(curve),
         minima.get(MIN_TDCF_2019),
         minima.get(MIN_TDCF_REVISITED),

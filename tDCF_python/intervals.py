@@ -151,7 +151,7 @@ def influences(
     """
     ranked = metrics.ranking(scores[bonafide], scores[~bonafide])
     trials = _Trials(ranked, np.concatenate([units.codes[bonafide], units.codes[~bonafide]])[ranked.order], units)
-    curve = ranked.curve(np.ones(len(ranked.scores), np.int64))
+    curve = ranked.curve()
     point = metrics.eer_point(curve)
     rejected = round(point.p_miss * trials.n_bonafide) + round((1 - point.p_fa) * trials.n_spoof)
     weight = _miss_weight(curve, point.value)
@@ -159,7 +159,7 @@ def influences(
     folds = trials.folds()
     best = {name: np.empty(N_FOLDS, np.intp) for name in costs}
     for fold in range(N_FOLDS if costs else 0):
-        others = ranked.curve((folds != fold).astype(np.int64))
+        others = ranked.curve(folds != fold)
         if not (others.misses[-1] and others.alarms[0]):  # few trials: all of a class are in this fold
             others = curve
         for name, cost in costs.items():

@@ -71,20 +71,21 @@ class Ranking(NamedTuple):
     bonafide: npt.NDArray[np.bool_]  # [n], which of them are bona fide
     order: npt.NDArray[np.intp]  # [n], where each was in the bona fide scores followed by the spoof scores
 
-    def curve(self, weights: Counts) -> DetCurve:
-        """Return the DET curve of a set in which each trial occurs as often as its weight says.
+    def curve(self, counted: npt.NDArray[np.bool_] | None = None) -> DetCurve:
+        """Return the DET curve of some trials, with the thresholds of all.
 
         Parameters
         ----------
-        weights : ndarray of int, shape [n]
-            In the order of `scores`. Copies of a trial are rejected together, which leaves the least cost as it is
-            and moves the EER by at most the share that one trial's copies are.
+        counted : ndarray of bool, shape [n], optional
+            Which trials are counted, in the order of `scores`; all by default.
         """
+        if counted is None:
+            counted = np.ones(len(self.scores), bool)
         thresholds = np.empty(len(self.scores) + 1)
         thresholds[0], thresholds[1:] = self.scores[0] - 0.001, self.scores
         misses, rejected = (np.zeros(len(thresholds), np.int64) for _ in range(2))
-        np.cumsum(weights * self.bonafide, out=misses[1:])
-        np.cumsum(weights, out=rejected[1:])
+        np.cumsum(counted & self.bonafide, out=misses[1:])
+        np.cumsum(counted, out=rejected[1:])
         n_spoof = rejected[-1] - misses[-1]
         return DetCurve(thresholds, misses, n_spoof - (rejected - misses))
 
@@ -160,8 +161,7 @@ def ranking(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> Rank
 
 def det_curve(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> DetCurve:
     """Return the error rates after rejecting the first 0, 1, 2, … scores in ascending order."""
-    ranked = ranking(bonafide_scores, spoof_scores)
-    return ranked.curve(np.ones(len(ranked.scores), np.int64))
+    return ranking(bonafide_scores, spoof_scores).curve()
 
 
 def eer_point(curve: DetCurve) -> Point:

@@ -116,6 +116,13 @@ def test_a_file_level_fusion_is_compared_with_its_members_members_too(told, n_co
     assert advised in found[1]
 
 
+def test_a_fusion_that_has_the_name_of_a_member_is_not_its_own_member(told):
+    files = systems(3.0)
+    files["lfcc"] = files.pop("ensemble")
+    (sentence,) = told(**files)
+    assert sentence.startswith("lfcc: better than its best member mfcc on dev")
+
+
 def test_files_that_are_not_of_the_same_trials_are_not_compared(told, tmp_path):
     files = systems(3.0)
     told(**files)

@@ -151,26 +151,22 @@ def test_cllr():
     assert np.isfinite(metrics.cllr([-1e5], [1e5]))
 
 
-def test_weights_stand_for_copies():
+def test_a_curve_of_some_trials_is_that_of_these_alone():
     rng = np.random.default_rng(4)
     bonafide, spoof = rng.normal(1, 1, 20), rng.normal(0, 1, 30)
-    times = rng.integers(0, 4, 50)
+    counted = rng.random(50) < 0.6
     ranked = metrics.ranking(bonafide, spoof)
-    weighted = ranked.curve(times[ranked.order])
-    copies = metrics.det_curve(np.repeat(bonafide, times[:20]), np.repeat(spoof, times[20:]))
-    points = set(zip(copies.p_miss, copies.p_fa, strict=True))
-    assert set(zip(weighted.p_miss, weighted.p_fa, strict=True)) <= points
-    # A linear cost is least where a run of copies ends, so nothing is lost between them.
-    cost = metrics.tdcf(RATES, legacy=False)
-    assert metrics.min_cost(weighted, cost).value == pytest.approx(metrics.min_cost(copies, cost).value)
-    assert metrics.eer_point(weighted).value == pytest.approx(metrics.eer_point(copies).value, abs=3 / 20)
+    of_some = ranked.curve(counted[ranked.order])
+    alone = metrics.det_curve(bonafide[counted[:20]], spoof[counted[20:]])
+    points = (set(zip(curve.p_miss, curve.p_fa, strict=True)) for curve in (of_some, alone))
+    assert next(points) == next(points)
+    assert metrics.eer_point(of_some).value == metrics.eer_point(alone).value
 
 
 def test_evaluation_is_that_of_the_single_functions():
     rng = np.random.default_rng(5)
     bonafide, spoof = rng.normal(1, 1, 50), rng.normal(-1, 1, 70)
     found = evaluate(bonafide, spoof, RATES)
-    assert (found.n_bonafide, found.n_spoof) == (50, 70)
     assert (found.eer.value, found.eer.threshold) == metrics.eer(bonafide, spoof)
     assert (found.actual_dcf, found.cllr) == (metrics.actual_dcf(bonafide, spoof), metrics.cllr(bonafide, spoof))
     assert found.min_dcf == metrics.min_cost(metrics.det_curve(bonafide, spoof), metrics.dcf())

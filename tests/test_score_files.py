@@ -242,7 +242,7 @@ def test_columns_come_from_the_lines_or_from_the_protocol(tmp_path, form):
     assert part.column("codec") == ["alaw", "none"]
     path.write_text("".join(f"{lines[k]} {k}.5\n" for k in (0, 2)))
     part = read_cm_scores(path, trials, protocol_subset=["eval"], others=["codec", "trim"])
-    assert (part.scores.tolist(), part.unscored) == ([0.5], int(form != "2021"))  # LA_E_2 is in the protocol only
+    assert (part.scores.tolist(), part.unscored) == ([0.5], 1)  # LA_E_2 is in the protocol only
 
 
 def test_columns_that_are_nowhere_and_labels_that_contradict(tmp_path):

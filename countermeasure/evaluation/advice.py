@@ -73,8 +73,9 @@ def _notes_on_scores(system: SystemResult) -> Iterator[str]:
             f"{system.name}: EER above 50 %, worse than chance. Possible causes, the likeliest first: {causes}. With "
             f"the scores negated the EER would be about {turned}"
         )
-    if system.scores.unscored:
-        yield f"{system.name}: {system.scores.unscored:,} trials of the protocol have no score and are not counted"
+    if n := system.scores.unscored:
+        trials = "1 trial" if n == 1 else f"{n:,} trials"
+        yield f"{system.name}: {trials} of the protocol without a score {'is' if n == 1 else 'are'} not counted"
 
 
 def _is_worse_than_chance(system: SystemResult) -> bool:
@@ -142,10 +143,13 @@ def on_fusions(dev: Study) -> Iterator[str]:
 
 def _members(name: str, records: dict[str, ScoreRecord | None]) -> list[str]:
     """Return the systems that a system is a fusion of, directly or through others."""
-    record = records.get(name)
-    columns = [names.score_column(column) for column in record.inputs] if record else []
-    direct = dict.fromkeys(column.model for column in columns if column and column.model in records)
-    return list(dict.fromkeys(found for member in direct for found in (member, *_members(member, records))))
+    members = [name]
+    for system in members:  # grows in the loop
+        record = records[system]
+        columns = [names.score_column(column) for column in record.inputs] if record else []
+        found = dict.fromkeys(column.model for column in columns if column and column.model in records)
+        members += [member for member in found if member not in members]
+    return members[1:]
 
 
 def _verdict(found: Comparison, system: SystemResult) -> str:

@@ -55,25 +55,29 @@ def evaluate_files(args: argparse.Namespace) -> None:
 
     def read(paths: Sequence[str] | None, **more: Any) -> dict[str, CmScores]:
         files = zip(names, paths, strict=True) if paths else ()
-        return {name: read_cm_scores(path, trials, args.protocol_format, **more) for name, path in files}
+        found = {name: read_cm_scores(path, trials, args.protocol_format, **more) for name, path in files}
+        # One of several protocols may be for other files.
+        several = len(args.protocol or ()) > 1
+        return {name: scores._replace(unscored=0) if several else scores for name, scores in found.items()}
 
     systems = read(args.cm_score, protocol_subset=args.protocol_subset, others=others)
     for scores in systems.values():
         if scores.note:
             cli.log(scores.note)
+    is_asked = bool(args.intervals or args.reference)
     study = run_study(
         systems,
         verification,
         legacy=args.legacy,
         by=by or (_by_attack(systems) if outputs.is_illustrated else ()),
-        with_intervals=args.intervals or outputs.is_illustrated,
+        with_intervals=args.intervals or is_asked or outputs.is_illustrated,
         threshold_from=read(args.threshold_from),
         reference=args.reference,
     )
     if args.dev:
         study = replace(study, dev=run_study(read(args.dev), with_intervals=True))
     if not outputs.is_printed:
-        print(to_text(study, brief=outputs.is_illustrated and not by and not args.intervals), flush=True)
+        print(to_text(study, brief=outputs.is_illustrated and not by and not is_asked), flush=True)
     outputs.write(study)
     if not outputs.is_illustrated and not outputs.is_printed:
         cli.log("Next: --report report.html makes a page with pictures, intervals and the breakdown by attack")

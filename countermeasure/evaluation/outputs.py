@@ -16,6 +16,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from countermeasure import __version__, cli
+from countermeasure.errors import InputError
 from countermeasure.evaluation import advice, drawing, plots, tables, text
 from countermeasure.evaluation.asvspoof import data_set
 from countermeasure.evaluation.results import Group, Study, SystemResult
@@ -72,8 +73,11 @@ class Outputs(NamedTuple):
         Raises
         ------
         InputError
-            When a name is that of an input, of another output or of a folder; for pictures, that of a file.
+            When a name is that of an input, of another output or of a folder; for pictures, that of a file; when the
+            report was to be printed.
         """
+        if self.report == _STDOUT:
+            raise InputError("--report -: a report is an HTML file; give its name")
         taken = list(inputs)
         for path in (self.report, self.json, self.csv):
             if path and path != _STDOUT:
@@ -88,8 +92,8 @@ class Outputs(NamedTuple):
         if self.plot:
             paths = drawing.save_all(pictures, self.plot)
             names = ", ".join(path.name for path in paths if path.suffix == ".png")
-            next_step = "" if self.report else "; with --report FILE all on one page"
-            cli.log(f"pictures in {self.plot}: {names}; each as .svg, too{next_step}")
+            next_step = "" if self.report else "; --report FILE puts all on one page"
+            cli.log(f"pictures in {self.plot}: {names}; each also as .svg{next_step}")
         if self.report:
             _write(self.report, to_html(study, pictures))
             cli.log(f"report: {self.report}")
@@ -130,6 +134,8 @@ def to_json(study: Study) -> str:
             for system in study.systems
         ],
         "comparisons": study.comparisons,
+        "dev": {system.name: system.pooled for system in study.dev.systems} if study.dev else None,
+        "advice": advice.summary(study),
         "notes": study.notes,
     }
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

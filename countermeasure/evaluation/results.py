@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from countermeasure import __version__
-from countermeasure.errors import InputError
 from countermeasure.evaluation.asv import AsvSystem
 from countermeasure.trials.score_files import CmScores
 from tDCF_python import intervals
@@ -141,31 +140,24 @@ class Study:
         return self.asv.rates if self.asv and not tdcf_problem(self.asv.rates) else None
 
     def compare(self, system: str, reference: str, figure: str = EER) -> Comparison:
-        """Compare two systems on their common trials, paired.
+        """Compare two systems trial by trial.
 
         Parameters
         ----------
         system, reference : str
-            Names of the two; the study was made with intervals.
+            Names of the two, between which there is no `SystemResult.mismatch`.
         figure : {'eer', 'min_dcf', 'min_tdcf_2019', 'min_tdcf_revisited'}
-
-        Raises
-        ------
-        InputError
-            When their files have different trials, labels or speakers.
         """
-        one, other = self[reference], self[system]
-        if problem := one.mismatch(other):
-            raise InputError(f"{system} is not compared with {reference}: their files {problem}")
-        first, second = one.influences[figure], other.influences[figure]
+        first, second = self[reference].influences[figure], self[system].influences[figure]
         interval, p = intervals.compare(first, second)
         return Comparison(reference, system, figure, second.value - first.value, interval, p)
 
     def signature(self, system: SystemResult | None = None) -> str:
         """Return one line with every setting that affects the figures of a system, or of all systems."""
-        c, units = COSTS, (system or self.systems[0]).units
         if len(self.systems) == 1:
             system = self.systems[0]
+        c, shown = COSTS, [system] if system else self.systems
+        over = dict.fromkeys(f"{len(each.units)} {each.units.over}" for each in shown if each.units)
         parts = [
             "EER=step",
             f"t-DCF=2019+revisited,shown:{'2019' if self.legacy else 'revisited'}" if self.asv else None,
@@ -175,7 +167,7 @@ class Study:
             f"cm={Path(system.scores.path).name},sha256:{system.scores.sha256[:12]}" if system else None,
             f"trials={system.pooled.n_bonafide}+{system.pooled.n_spoof}" if system else None,
             f"threshold_from=sha256:{system.applied[0].sha256[:12]}" if system and system.applied else None,
-            f"intervals=Korn-Graubard,over:{len(units)} {units.over}" if units else None,
+            f"intervals=Korn-Graubard,over:{'+'.join(over)}" if over else None,
             f"suite={__version__}",
         ]
         return "|".join(part for part in parts if part)

@@ -62,14 +62,7 @@ class Scorer:
             return Scores(*(kernel.log_likelihoods(rows) for kernel in self._kernels))
 
 
-class Scored(NamedTuple):
-    """An item of a table, and the scores of its rows."""
-
-    item: int
-    scores: Scores
-
-
-def score_items(table: Table, pair: Pair, workers: compute.Workers) -> Iterator[Scored]:
+def score_items(table: Table, pair: Pair, workers: compute.Workers) -> Iterator[Scores]:
     """Yield the scores of all items with frames, in order; raise InputError if scores are not finite."""
     score_part = partial(_score_part, Scorer(pair.bonafide.parameters, pair.spoof.parameters))
     parts = table.parts(np.arange(len(table)), _ROWS_PER_TASK)
@@ -85,7 +78,7 @@ def score_items(table: Table, pair: Pair, workers: compute.Workers) -> Iterator[
                     "it holds values that are NaN, infinite or far too large; make the list again"
                 )
             if end == table.n_rows[item]:
-                yield Scored(item, joined(pieces))
+                yield joined(pieces)
                 pieces = []
 
 

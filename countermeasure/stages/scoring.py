@@ -207,7 +207,7 @@ class _Scoring(NamedTuple):
         scored = score_items(self.table, self.pair, self.workers)
         offsets = []
         for n_rows in progress(self.table.n_rows, len(self.table), "scoring", "files"):
-            scores = next(scored).scores if n_rows else None
+            scores = next(scored) if n_rows else None
             if scores:
                 means = (side.mean() for side in scores)
                 offsets.append(max(mean - model.lower_bound for mean, model in zip(means, self.pair, strict=True)))

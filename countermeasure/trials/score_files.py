@@ -184,7 +184,7 @@ def read_cm_scores(
     ----------
     path : path of the file
     protocol : mapping from utterance to trial, optional
-        Source of labels, attacks, speakers and other columns if the file has no labels or lacks these columns.
+        Source of the trials' labels and other columns, before the file itself.
     protocol_format : str, optional
         Format of the lines, see `protocol.read_protocol`.
     protocol_subset : sequence of str, optional
@@ -210,10 +210,9 @@ def read_cm_scores(
             "no label ('bonafide' or 'spoof') before the score: the scores of a blind set, which have no error "
             "rates; where labels are known, give the trials' --protocol",
         )
-    joins = protocol is not None and not (is_labelled and set(others).issubset(form.fields))
-    found, scores = parse(text, form, () if joins else others), _scores(text)
+    found, scores = parse(text, form, others if protocol is None else ()), _scores(text)
     known = found.subsets
-    if protocol is not None and joins:
+    if protocol is not None:
         found = _joined(text, found, protocol)
         known = [trial.subset for trial in protocol.values()]
     note = subset_note(path, known, protocol_subset)
@@ -238,9 +237,10 @@ def read_cm_scores(
 
 
 def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial]) -> Columns:
-    """Return the attributes of a score file's utterances, taken from a protocol."""
+    """Return the attributes of a score file's trials from a protocol, and from the file what the protocol lacks."""
     trials = []
-    for row, (utterance, label) in enumerate(zip(found.utterances, found.labels, strict=True)):
+    own = zip(found.utterances, found.labels, found.attacks, found.speakers, found.subsets, strict=True)
+    for row, (utterance, label, attack, speaker, subset) in enumerate(own):
         trial = protocol.get(utterance)
         if trial is None:
             raise text.error(row, f"utterance {utterance} is not in the protocol; give the protocol it is in")
@@ -248,7 +248,8 @@ def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial]) -> Column
             raise text.error(row, f"the protocol has no label for {utterance}; give one with labels")
         if label not in (None, trial.label):
             raise text.error(row, f"the protocol calls this trial {trial.label}")
-        trials.append((utterance, trial.label, trial.attack, trial.speaker, trial.subset, trial.others))
+        about = trial.attack or attack, trial.speaker or speaker, trial.subset or subset
+        trials.append((utterance, trial.label, *about, trial.others))
     return Columns._make(map(list, zip(*trials, strict=True)))
 
 
