@@ -5,7 +5,7 @@ Prints one line per recording: its log-likelihood ratio (LLR; higher = more bona
 gmm_calibrate.py has calibrated the models, the decision and the probability of bona fide speech.
 Reads any format that libsndfile reads (WAV, FLAC, MP3, OGG, ...), takes the mean of several channels, and
 resamples to the models' sampling rate. Warns about unreliable scores: of recordings without the upper part of
-the band, such as telephone calls, or unlike all training data.
+the band, such as telephone calls, or unlike those of the calibration.
 Exit status 0: all were scored; 2: some were not, each of which is named on stderr.
 
 Examples:
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="extend",
         metavar="DIR",
         help="folder of a base model or a fusion. The models that a fusion is built on are found beside it by their "
-        "names, or given here in any order. What follows and contains no models is a FILE",
+        "names, or given here in any order. Paths after the first that hold no models are recordings",
     )
     parser.add_argument(
         "--ftype", metavar="T", help="features of a base model that does not name them (default: as the model says)"

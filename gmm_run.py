@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _refuse_replacing(steps: Sequence["Step"]) -> None:
     """Stop if training would replace finished models of other settings."""
-    from countermeasure.stages.finished import differing
+    from countermeasure.stages.finished import would_replace
     from countermeasure.stages.pipeline import TRAINING
 
     commands = [(step, command) for step in steps for command in step.commands if command[0] in TRAINING]
@@ -79,7 +79,7 @@ def _refuse_replacing(steps: Sequence["Step"]) -> None:
             continue
         is_fusion = "method" in settings
         wanted = options.fusion_options(settings) if is_fusion else options.TrainingOptions.of(settings)
-        found = differing(settings["model_path"], wanted, settings.get("data_path"), step.built_on)
+        found = would_replace(settings["model_path"], wanted, settings.get("data_path"), step.built_on)
         if found:
             raise InputError(f"{settings['model_path']}: {found}; RUN=NAME keeps both, RESTART=1 replaces them")
 

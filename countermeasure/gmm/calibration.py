@@ -49,7 +49,7 @@ class Calibration:
     eer, eer_low, eer_high : float or None
         EER of the development scores and its 95 % interval, None if there are too few speakers.
     eer_over : {'speakers', 'trials'}
-        What was resampled for the interval.
+        Units of the interval.
     n_bonafide, n_spoof : int
         Numbers of trials.
     score_file, score_sha256 : str
@@ -100,7 +100,7 @@ class Calibration:
 
     @property
     def lowest_usual(self) -> float | None:
-        """The mean log-likelihood per frame below which a recording is unlike all training data.
+        """The mean log-likelihood per frame below which a recording is unlike those of the development set.
 
         It is twice as far below the median as the 5 % quantile: 3.3 standard deviations of a normal distribution.
         """

@@ -112,6 +112,8 @@ class Chain:
     features : list of str
     window : Window or None
         Of the features; None if all describe whole files.
+    highest : float
+        The highest frequency in Hz that a feature uses.
 
     Raises
     ------
@@ -147,6 +149,8 @@ class Chain:
                 raise InputError(f"{self.folder}: its base models have different {what}; train them on lists of one")
         self.rate, self.assumed_rate = min(rates, default=_USUAL_RATE), not rates
         self.window = min(windows, default=None)
+        framed = (types.get(name) for name in self.features if types.window(name))
+        self.highest = max((each.limits(self.rate)[1] for each in framed), default=0.0)
         self._dtype = "float64" if {entry.get("dtype") for entry in self._recorded} == {"float64"} else "float32"
 
     def score(self, pieces: Iterable[NDArray[np.floating]]) -> Score:

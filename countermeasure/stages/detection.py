@@ -52,7 +52,7 @@ class Judgement(NamedTuple):
     probability : float or None
         Of being bona fide; None without calibration.
     out_of_domain : bool or None
-        Whether the recording is unlike all training data of a base model; None without calibration.
+        Whether the recording is far less likely under a base model than those of its calibration; None without one.
     """
 
     file: str
@@ -199,10 +199,9 @@ class Detector:
             raise InputError(f"--threshold {threshold}: must be a number")
         self.models = Chain([model_path] if isinstance(model_path, str | os.PathLike) else model_path, ftype)
         self._calibration = calibration.read(self.models.folder)
-        self.threshold, self._threshold_is = threshold, "--threshold"
+        self.threshold = threshold
         if threshold is None and self._calibration:
             self.threshold = self._calibration.threshold
-            self._threshold_is = f"threshold {self.threshold:.4f} ({self._calibration.origin})"
         self._lowest: dict[Path, float] = {}  # usual log-likelihoods of base models
         for folder in self.models.base_models:
             with contextlib.suppress(InputError):  # an outdated calibration of a member is not used
@@ -222,7 +221,9 @@ class Detector:
                 f"gmm_calibrate.py --cm_score SCORES_OF_DEV --model_path {models.folder}{assumed}"
             )
         eer = metrics.percent(found.eer, found.n_bonafide, found.n_spoof)
-        return f"{models.folder}: {self._threshold_is}, calibrated on {found.score_file} (EER {eer}){assumed}"
+        is_own = self.threshold == found.threshold
+        what = f"threshold {found.threshold:.4f} ({found.origin})," if is_own else "probabilities"
+        return f"{models.folder}: {what} calibrated on {found.score_file} (EER {eer}){assumed}"
 
     def __call__(self, recording: str | os.PathLike[str]) -> Judgement:
         """Judge a recording, a file of any format that libsndfile reads; warn if the score is unreliable.
@@ -250,16 +251,17 @@ class Detector:
         unlike = [folder for folder, lowest in self._lowest.items() if score.log_likelihoods[folder] < lowest]
         for folder in unlike[:1]:
             doubts.append(
-                f"unlike all training data of {folder}, with a log-likelihood below the usual "
-                f"{self._lowest[folder]:.1f} per frame"
+                f"far less likely under {folder} than the recordings of its calibration, with a log-likelihood per "
+                f"frame below {self._lowest[folder]:.1f}"
             )
-        threshold, found = self.threshold, self._calibration
+        llr, threshold, found = round(score.llr, 6), self.threshold, self._calibration
         decision = None
-        if threshold is not None:
-            threshold, decision = round(threshold, 6), BONAFIDE if score.llr > threshold else SPOOF
+        if threshold is not None:  # with the digits of score files, from which thresholds come
+            threshold = round(threshold, 6)
+            decision = BONAFIDE if llr > threshold else SPOOF
         probability = float(f"{found.probability(score.llr):.6g}") if found else None
         out_of_domain = bool(unlike) if self._lowest else None
-        judgement = Judgement(path, round(score.llr, 6), threshold, decision, probability, out_of_domain)
+        judgement = Judgement(path, llr, threshold, decision, probability, out_of_domain)
         return Heard(judgement, score, doubts)
 
 
@@ -267,10 +269,12 @@ def _doubts(stream: audio.Stream, listener: _Listener, models: Chain) -> Iterato
     """Yield reasons why a recording's score is unreliable."""
     if stream.md5_matches is False:
         yield "its samples do not have the MD5 that the file states"
+    used = f"but the models use the band up to {models.highest:,.0f} Hz"
     if stream.rate < models.rate:
-        yield f"at {stream.rate:,} Hz it has nothing above {stream.rate / 2:,.0f} Hz, which the models use"
-    elif listener.lacks_upper_half():
-        yield f"has nothing above {models.rate / 4:,.0f} Hz, like a telephone call, which the models use"
+        if stream.rate / 2 < models.highest:
+            yield f"at {stream.rate:,} Hz it has nothing above {stream.rate / 2:,.0f} Hz, {used}"
+    elif models.rate / 4 < models.highest and listener.lacks_upper_half():
+        yield f"has nothing above {models.rate / 4:,.0f} Hz, like a telephone call, {used}"
     if models.window and listener.n < models.window.length * stream.rate:
         yield f"shorter than one window of {1000 * models.window.length:g} ms, so filled up with zeros"
 
@@ -320,7 +324,7 @@ def _sentence(result: Judgement) -> str:
         text += f" {'>' if result.decision == BONAFIDE else '<='} threshold {result.threshold:.4f}"
     if result.probability is not None:
         text += f", P(bona fide) {result.probability:.3f}"
-    return text + ", unlike all training data" * bool(result.out_of_domain)
+    return text + ", unlike the calibration's recordings" * bool(result.out_of_domain)
 
 
 def _csv(values: Iterable[object]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from countermeasure import cli, files, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints
-from countermeasure.gmm.models import Pair, model_files, read_pair, write_pair
+from countermeasure.gmm.models import Pair, model_files, read_pair
 from countermeasure.lists import provenance
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.trials.lines import LABELS
@@ -30,7 +30,7 @@ def remove_checkpoints(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def differing(
+def would_replace(
     model_path: PathLike,
     options: TrainingOptions | LogisticOptions,
     data_path: PathLike | None = None,
@@ -62,8 +62,8 @@ def differing(
     if data_path is not None and Path(data_path).is_file():
         record = provenance.read(data_path)
         wanted["data_sha256"] = [record.list_sha256 if record else files.sha256(data_path)]
-    if difference := _difference(folder, pair, wanted):
-        return difference
+    if conflict := _conflict(folder, pair, wanted):
+        return conflict
     sources = pair.record.get("inputs", []) if pair else []  # models of other programs have no record
     used = {source["model"] for source in sources if source and source.get("model")}
     now = {found.record.get("training_id") for found in map(_pair, map(Path, scored_by)) if found}
@@ -75,26 +75,17 @@ def differing(
 def finished(folder: Path, record: dict[str, Any]) -> Pair | None:
     """Return the models that the training with this record has already made; None if it has not finished.
 
-    If a list got its record after the training, the record is added to the models.
-
     Raises
     ------
     InputError
         If the folder holds models or checkpoints of another training.
     """
     pair = _pair(folder)
-    if difference := _difference(folder, pair, record):
-        raise InputError(f"{folder}: {difference}; choose another --model_path, or --restart to replace them")
-    if pair is None or _differences(pair.record, record):
+    if conflict := _conflict(folder, pair, record):
+        raise InputError(f"{folder}: {conflict}; choose another --model_path, or --restart to replace them")
+    if pair is None or _changed_settings(pair.record, record):
         return None
-    known = pair.record["inputs"]
-    sources = [now or before for now, before in zip(record["inputs"], known, strict=True)]
-    if sources == known:
-        cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
-        return pair
-    pair = Pair(*(replace(model, record={**model.record, "inputs": sources}) for model in pair))
-    write_pair(folder, *pair)
-    cli.log(f"{folder}: trained on these data already; the lists' records were added to the models")
+    cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
     return pair
 
 
@@ -106,20 +97,20 @@ def _pair(folder: Path) -> Pair | None:
         return None
 
 
-def _difference(folder: Path, pair: Pair | None, wanted: dict[str, Any]) -> str:
+def _conflict(folder: Path, pair: Pair | None, wanted: dict[str, Any]) -> str:
     """Return how the models or checkpoints in a folder differ from the training with the record `wanted`."""
-    how = _differences(pair.record, wanted) if pair else ""
-    if pair and not how:
+    changes = _changed_settings(pair.record, wanted) if pair else ""
+    if pair and not changes:
         return ""
     unfinished = [each.record for each in map(checkpoints.load, checkpoint_files(folder).values()) if each]
     for found in unfinished:
-        if different := _differences(found, wanted):
-            return f"an unfinished training of other settings is here ({different})"
+        if others := _changed_settings(found, wanted):
+            return f"an unfinished training of other settings is here ({others})"
     # With checkpoints of this training, --restart was already given: the models were to be replaced.
-    return f"finished models of other settings are here ({how})" if how and not unfinished else ""
+    return f"finished models of other settings are here ({changes})" if changes and not unfinished else ""
 
 
-def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+def _changed_settings(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """Return how two trainings differ, such as "n_components 512, now 64".
 
     Parameters
@@ -133,14 +124,14 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         return "made by another program"
     was, now = ({"method": "gmm", **(record.get("options") or {})} for record in (found, wanted))
     names = ["method"] if was["method"] != now["method"] else now
-    told = [f"{name} {was.get(name)}, now {now[name]}" for name in names if was.get(name) != now[name]]
+    changes = [f"{name} {was.get(name)}, now {now[name]}" for name in names if was.get(name) != now[name]]
     for name, what in (
         ("data_sha256", "trained on other data"),
         ("columns", f"of the columns {', '.join(found.get('columns') or ['of no fusion'])}"),
         ("start_sha256", "continued from other models" if found.get("start_sha256") else "not continued from others"),
     ):
         if name in wanted and found.get(name) != wanted[name]:
-            told.append(what)
+            changes.append(what)
     if others := versions.differences(found.get("versions") or {}, wanted.get("versions") or versions.COMPARED):
-        told.append(f"made by another version of this suite: {', '.join(others)}")
-    return "; ".join(told)
+        changes.append(f"made by another version of this suite: {', '.join(others)}")
+    return "; ".join(changes)
