@@ -163,7 +163,8 @@ def test_a_telephone_call_is_noticed_at_any_rate(work, capsys, tmp_path, recordi
     whistle = 0.01 * np.sin(2 * np.pi * 4700 / 16000 * np.arange(2 * len(narrow)))
     soundfile.write(tmp_path / "wide.wav", resample(narrow, 8000, 16000) + whistle, 16000)
     found = detect(capsys, work / "model" / "mfcc", recordings[0], tmp_path)
-    doubt = "has nothing above 4,000 Hz, like a telephone call, but the models use the band up to 8,000 Hz; the score is unreliable\n"
+    doubt = "has nothing above 4,000 Hz, like a telephone call, but the models use the band up to 8,000 Hz"
+    doubt += "; the score is unreliable\n"
     assert f"warning: {tmp_path / '16000.wav'}: {doubt}warning: 2 of 4 recordings: {doubt}" in found.err
     detector = detection.Detector(work / "model" / "mfcc")
     detector(tmp_path / "16000.wav")
