@@ -541,6 +541,11 @@ def test_labelled_files_are_compared_with_a_protocol(file, printed):
     protocol = file("protocol.txt", [without_score(line) + "\n" for line in lines()])
     out = printed("--cm_score", file(content=lines()[:-7]), "--protocol", protocol)
     assert "7 trials of the protocol without a score are not counted" in out
+    # Files with labels may also be of other trials.
+    dev = file("dev.txt", [line.replace("LA_E_", "LA_D_") for line in lines()])
+    out = printed("--cm_score", file(), "--threshold_from", dev, "--protocol", protocol)
+    assert "set on other scores" in out
+    assert "of the protocol" not in out
     swapped = file("swapped.txt", [line.replace("bonafide", "spoof") for line in lines()])
     with pytest.raises(InputError, match=r"swapped\.txt:\d+: the protocol calls this trial bonafide"):
         printed("--cm_score", swapped, "--protocol", protocol)

@@ -211,17 +211,18 @@ def read_cm_scores(
             "rates; where labels are known, give the trials' --protocol",
         )
     found, scores = parse(text, form, others if protocol is None else ()), _scores(text)
-    known = found.subsets
     if protocol is not None:
-        found = _joined(text, found, protocol)
-        known = [trial.subset for trial in protocol.values()]
+        found = _joined(text, found, protocol, len(others))
+    known = [trial.subset for trial in protocol.values()] if protocol else found.subsets
     note = subset_note(path, known, protocol_subset)
     if protocol_subset:
         kept = [subset in protocol_subset for subset in found.subsets]
         if not any(kept):
             raise InputError(f"{path}: no trial of {' or '.join(protocol_subset)} in it")
         found, scores = Columns._make(list(compress(column, kept)) for column in found), scores[kept]
-        known = [subset for subset in known if subset in protocol_subset]
+    unscored = set(protocol or ()).difference(found.utterances)
+    if protocol and protocol_subset:
+        unscored = {name for name in unscored if protocol[name].subset in protocol_subset}
     record = read_record(path, text.sha256)
     return CmScores(
         str(path),
@@ -230,26 +231,27 @@ def read_cm_scores(
         np.array([label == BONAFIDE for label in found.labels]),
         found,
         tuple(others),
-        len(known) - len(scores),
+        len(unscored),
         note,
         record.models if record else None,
     )
 
 
-def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial]) -> Columns:
+def _joined(text: Text, found: Columns, protocol: Mapping[str, Trial], n_others: int) -> Columns:
     """Return the attributes of a score file's trials from a protocol, and from the file what the protocol lacks."""
     trials = []
+    unknown = Trial("", "", None, None, None, others=("-",) * n_others)  # labelled files may be of other trials, too
     own = zip(found.utterances, found.labels, found.attacks, found.speakers, found.subsets, strict=True)
     for row, (utterance, label, attack, speaker, subset) in enumerate(own):
-        trial = protocol.get(utterance)
-        if trial is None:
+        trial = protocol.get(utterance, unknown)
+        if trial is unknown and label is None:
             raise text.error(row, f"utterance {utterance} is not in the protocol; give the protocol it is in")
-        if trial.label is None:
+        if trial.label is None and label is None:
             raise text.error(row, f"the protocol has no label for {utterance}; give one with labels")
-        if label not in (None, trial.label):
+        if None not in (label, trial.label) and label != trial.label:
             raise text.error(row, f"the protocol calls this trial {trial.label}")
         about = trial.attack or attack, trial.speaker or speaker, trial.subset or subset
-        trials.append((utterance, trial.label, *about, trial.others))
+        trials.append((utterance, trial.label or label, *about, trial.others))
     return Columns._make(map(list, zip(*trials, strict=True)))
 
 
