@@ -31,7 +31,7 @@ import importlib
 import os
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from countermeasure import cli, options
 from countermeasure.errors import InputError
@@ -54,34 +54,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     from countermeasure.stages.pipeline import Pipelines, Settings
 
     pipelines = Pipelines(args.ftype or ["mfcc"], Settings.of(os.environ))
-    steps = list(getattr(pipelines, args.pipeline)())  # all checks come before the first step
-    if args.pipeline == "train":
-        _refuse_replacing(steps)
+    # All checks come before the first step.
+    steps = list(getattr(pipelines, args.pipeline)())
+    results = pipelines.results() if args.pipeline == "test" else None
+    for step in steps:
+        for command in step.commands:
+            _check(command, step)
+    if results:
+        _parsed(results)
     _carry_out(steps)
-    if args.pipeline == "test":
-        results = pipelines.results()
-        if results:
-            _run(results)
-        else:
-            cli.log("dev and eval are blind: there are scores, but no results without labels")
+    if results:
+        _run(results)
+    elif args.pipeline == "test":
+        cli.log("dev and eval are blind: there are scores, but no results without labels")
     return 0
 
 
-def _refuse_replacing(steps: Sequence["Step"]) -> None:
-    """Stop if training would replace finished models of other settings."""
+def _parsed(command: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of another script; end with its message if they are wrong."""
+    name, *arguments = command
+    parser = importlib.import_module(name).build_parser()
+    parser.prog = f"{name}.py"
+    return vars(parser.parse_args([*arguments, *_verbose()]))
+
+
+def _check(command: Sequence[str], step: "Step") -> None:
+    """Stop if a command has wrong arguments, or if training would replace finished models of other settings."""
     from countermeasure.stages.finished import would_replace
     from countermeasure.stages.pipeline import TRAINING
 
-    commands = [(step, command) for step in steps for command in step.commands if command[0] in TRAINING]
-    for step, (name, *arguments) in commands:
-        settings = vars(importlib.import_module(name).build_parser().parse_args([*arguments, *_verbose()]))
-        if settings["restart"]:
-            continue
+    settings = _parsed(command)
+    if command[0] in TRAINING and not settings["restart"]:
         is_fusion = "method" in settings
         wanted = options.fusion_options(settings) if is_fusion else options.TrainingOptions.of(settings)
-        found = would_replace(settings["model_path"], wanted, settings.get("data_path"), step.built_on)
-        if found:
-            raise InputError(f"{settings['model_path']}: {found}; RUN=NAME keeps both, RESTART=1 replaces them")
+        conflict = would_replace(settings["model_path"], wanted, settings.get("data_path"), step.built_on)
+        if conflict:
+            raise InputError(f"{settings['model_path']}: {conflict}; RUN=NAME keeps both, RESTART=1 replaces them")
 
 
 def _carry_out(steps: Sequence["Step"]) -> None:

@@ -123,7 +123,7 @@ def add_fusion_training_arguments(parser: argparse.ArgumentParser, n_components:
         type=float,
         default=LogisticOptions.l2,
         metavar="N",
-        help="of --method logistic, which ignores the options of mixtures: penalty on squared weights "
+        help="penalty on squared weights, for --method logistic, which ignores the options of mixtures "
         "(default %(default)s)",
     )
     _add_training_arguments(parser, n_components)

@@ -73,14 +73,21 @@ def test_a_missing_or_empty_folder_of_a_fusion_names_lists_and_command(is_there,
     put(f"{work}data/eval/eval-silence.pkl", f"{work}ensemble/e/eval/e-sp-eval-filelevel.pkl")
     with pytest.raises(InputError) as frames:
         inputs.of_fusion(folder, whole_files=False)
-    assert f"those there are {scores}-bon-eval.pkl, {scores}-sp-eval.pkl. " in str(frames.value)
+    assert f"for example {scores}-bon-eval.pkl, {scores}-sp-eval.pkl. " in str(frames.value)
     assert "--data_split eval --data_path data/eval/eval-TYPE.pkl" in str(frames.value)
     with pytest.raises(InputError) as whole:
         inputs.of_fusion(folder, whole_files=True)
-    assert f"those there are {work}ensemble/e/eval/e-sp-eval-filelevel.pkl, {work}data/eval/eval-silence.pkl. " in str(
+    assert f"for example {work}ensemble/e/eval/e-sp-eval-filelevel.pkl, {work}data/eval/eval-silence.pkl. " in str(
         whole.value
     )
     assert "python gmm_filelevel_preprocess.py --data_split eval" in str(whole.value)
+
+
+@pytest.mark.parametrize("work", ["", "elsewhere/"])
+def test_lists_of_the_same_run_are_named(work):
+    put(f"{work}ensemble/lfcc/train/lfcc-bon-train.pkl", f"{work}ensemble/small/lfcc/train/lfcc-bon-train.pkl")
+    with pytest.raises(InputError, match=f"for example {work}ensemble/small/lfcc/train/lfcc-bon-train.pkl. Such lists"):
+        inputs.of_fusion(f"{work}experiment/small/mine/train", whole_files=False)
 
 
 @pytest.mark.parametrize(("n", "ending"), [(8, r"T7-bon-train\.pkl\. "), (10, r"T7-bon-train\.pkl and 2 more\. ")])

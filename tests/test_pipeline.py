@@ -203,7 +203,7 @@ def test_all_inputs_are_checked_before_the_first_step(here, monkeypatch):
     for program, command in (("x/gmm_run.py", "./preprocess.sh"), ("x/gmm_run", "gmm_run preprocess")):
         monkeypatch.setattr("sys.argv", [program, "train"])
         told = refused(pipelines("lfcc", "mfcc").train())
-        assert told == f"data/eval/eval-mfcc.pkl: no such file; {command} lfcc mfcc makes it"
+        assert told == f"data/eval/eval-mfcc.pkl: no such file; run {command} lfcc mfcc"
     assert len(list(pipelines("mfcc").train())) == 1  # needs the training list alone
     assert refused(pipelines("lfcc").test()).startswith("model/lfcc: no models in it; ")
     corpus.protocol(here / "LA", "eval").unlink()
@@ -253,11 +253,26 @@ def test_only_calibration_may_fail(copied, monkeypatch, capsys):
         gmm_run.main(["test", "lfcc"])
 
 
+@pytest.mark.parametrize(
+    ("name", "variable", "message"),
+    [
+        ("test", "EVALUATION_OPTIONS", "score_eval.py: unrecognized arguments: --interval; did you mean --intervals?"),
+        ("train", "ENSEMBLE_OPTIONS", "gmm_ensemble_train.py: unrecognized arguments: --interval; "),
+    ],
+)
+def test_options_of_all_steps_are_checked_before_the_first(copied, monkeypatch, capsys, name, variable, message):
+    monkeypatch.setattr(gmm_run, "_carry_out", lambda steps: pytest.fail("it went to work"))
+    monkeypatch.setenv(variable, "--interval")
+    with pytest.raises(SystemExit, match="2"):
+        gmm_run.main([name, *TYPES])
+    assert message in capsys.readouterr().err
+
+
 def test_lists_of_two_protocols_are_not_fused(copied):
     path = corpus.protocol(copied / "LA", "dev")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     gmm_run.main(["preprocess", "mfcc"])
-    with pytest.raises(InputError, match=r"dev-lfcc\.pkl and dev-mfcc\.pkl are of different protocols; .*makes it"):
+    with pytest.raises(InputError, match=r"dev-lfcc\.pkl and dev-mfcc\.pkl are of different protocols; run "):
         gmm_run.main(["train", "lfcc", "mfcc"])
 
 

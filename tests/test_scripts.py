@@ -270,8 +270,9 @@ def test_a_subset_is_extracted_scored_and_evaluated(here, tmp_path, capsys):
         assert ("all taken; --protocol_subset" in capsys.readouterr().err) == (n == 12)
     assert main("score_eval", "--cm_score", tmp_path / "12" / "s.txt", *subset) == 0
     assert " 6 trials" in capsys.readouterr().out
-    mixed = test_arguments("lfcc", tmp_path / "no.txt", data_path=tmp_path / "12/eval-lfcc.pkl", label_path=path)
-    assert_refused("gmm_test", [*mixed, *subset], "give the protocol that the list was made from", capsys)
+    of_all = test_arguments("lfcc", tmp_path / "some.txt", data_path=tmp_path / "12/eval-lfcc.pkl", label_path=path)
+    assert main("gmm_test", *of_all, *subset) == 0
+    assert (tmp_path / "some.txt").read_text() == (tmp_path / "6" / "s.txt").read_text()
 
 
 # -- wrong calls -----------------------------------------------------------------------------------

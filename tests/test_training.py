@@ -118,7 +118,7 @@ def test_training_continues_from_models_of_scikit_learn_alone(tmp_path, data, it
         model = GaussianMixture(5, covariance_type="diag", random_state=0, max_iter=3, tol=10)
         path.write_bytes(pickle.dumps(model.fit(frames_of(items, label))))
     training.train(data, tmp_path / "more", SMALL, load_model_path=tmp_path)
-    assert "have 5 components; --n_components takes no effect" in capsys.readouterr().err
+    assert "continuing from models of 5 components; --n_components is not used" in capsys.readouterr().err
     for first, more in zip(loaded(tmp_path), loaded(tmp_path / "more"), strict=True):
         assert (more.n_components, len(more.weights_)) == (5, 5)
         assert more.lower_bound_ > first.lower_bound_ + 0.01
@@ -206,7 +206,7 @@ def test_where_no_number_is_given_the_smaller_class_decides(tmp_path, rng, capsy
     training.train_fusion(tmp_path / "lists", tmp_path / "model", options, whole_files=True)
     assert [len(model.weights_) for model in loaded(tmp_path / "model")] == [n_components] * 2
     said = capsys.readouterr().err
-    assert f"of the {n_bonafide} bonafide rows 100 for each" in said
+    assert f"one for every 100 of the {n_bonafide} bonafide rows, from 1 to 64; " in said
     assert " a file, " in said
     assert "passes [" not in said  # a line of the progress bar, which a log has each half minute
     assert said.count("divided into 16 blocks") == 2

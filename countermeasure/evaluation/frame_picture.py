@@ -85,7 +85,7 @@ def _draw_llr(
         (smooth <= line, drawing.SPOOF_COLOUR, "sounds spoofed"),
     ):
         axes.fill_between(time, smooth, line, where, True, color=colour, alpha=0.45, linewidth=0, label=what)
-    line_name = f"{'even' if threshold is None else 'threshold'} ({line:.2f})"
+    line_name = "LLR 0" if threshold is None else f"threshold ({line:.2f})"
     axes.axhline(line, color=drawing.INK, linewidth=0.9, linestyle="--", label=line_name)
     low, high = np.quantile(shown, (0.01, 0.99))
     low, high = min(low, smooth.min(), line), max(high, smooth.max(), line)

@@ -112,8 +112,8 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
             silent, telling = (model_path, path) if found else (path, model_path)
             what = f"{known['feature']['type']} features" if known["kind"] == "features" else known["kind"]
             untold.append(
-                f"{silent} does not say what its data are; scores are right only if they are those of {telling} "
-                f"({what}), normalised or not as these are"
+                f"{silent} has no record of its data; scores are right only if they are those of {telling} ({what}), "
+                "with the same normalisation"
             )
     if untold:
         warn(untold[0])

@@ -105,7 +105,7 @@ def of_fusion(folder: PathLike, whole_files: bool) -> Data:
     split = _split(folder) if _split(folder) in SPLITS else "train"
     lists = _candidates(folder, split, whole_files)
     more = f" and {len(lists) - _MOST_NAMED} more" * (len(lists) > _MOST_NAMED)
-    there = f": those there are {', '.join(map(str, lists[:_MOST_NAMED]))}{more}" if lists else ""
+    there = f", for example {', '.join(map(str, lists[:_MOST_NAMED]))}{more}" if lists else ""
     what = "no list (.pkl) in it" if folder.is_dir() else "no such folder"
     raise InputError(
         f"{folder}: {what}; copy or link the lists to fuse into it, with their .json{there}. "
@@ -114,11 +114,13 @@ def of_fusion(folder: PathLike, whole_files: bool) -> Data:
 
 
 def _candidates(folder: Path, split: str, whole_files: bool) -> list[Path]:
-    """Return the lists that could be copied into a folder ``experiment/NAME/SPLIT``."""
-    work = folder.parents[2] if folder.parts[-3:-2] == ("experiment",) else Path()
+    """Return the lists that could be copied into a folder ``experiment/[RUN/]NAME/SPLIT``."""
+    work = next((parent.parent for parent in folder.parents if parent.name == "experiment"), Path())
+    run = folder.parts[len(work.parts) + 1 : -2] if work != Path() or folder.parts[:1] == ("experiment",) else ()
     scores = names.score_list("*", "*", split, whole_files)
     silence = work / "data" / split / names.feature_list(split, SILENCE)
-    return [*sorted((work / "ensemble").glob(f"*/{split}/{scores}")), *[silence] * (whole_files and silence.is_file())]
+    found = sorted(work.joinpath("ensemble", *run).glob(f"*/{split}/{scores}"))
+    return [*found, *[silence] * (whole_files and silence.is_file())]
 
 
 _MAKING = {

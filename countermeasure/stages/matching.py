@@ -14,8 +14,12 @@ from countermeasure.trials.lines import Trial
 _ADVICE = "give the protocol that the list was made from"
 
 
-def items_of_trials(table: Table, trials: Sequence[Trial], label_path: str | os.PathLike[str]) -> np.ndarray:
+def items_of_trials(
+    table: Table, trials: Sequence[Trial], label_path: str | os.PathLike[str], is_subset: bool = False
+) -> np.ndarray:
     """Find each trial in a table by its utterance, or by order if the table names no utterances.
+
+    With `is_subset`, the table may hold other trials, too.
 
     Returns
     -------
@@ -37,7 +41,8 @@ def items_of_trials(table: Table, trials: Sequence[Trial], label_path: str | os.
         items = np.array([item_of.get(trial.utterance, -1) for trial in trials], int)
         wanted = {trial.utterance for trial in trials}
         skipped = table.record.skipped if table.record else ()
-        _refuse(what, [name for name in utterances if name not in wanted], f"not in {label_path}")
+        if not is_subset:
+            _refuse(what, [name for name in utterances if name not in wanted], f"not in {label_path}")
         _refuse(what, sorted(wanted - {*utterances, *skipped}), f"in {label_path}, but not in the list")
     for trial, item in zip(trials, items.tolist(), strict=True):
         label = table.labels[item] if item >= 0 else None

@@ -120,6 +120,7 @@ class _System(NamedTuple):
     score: str = ""  # for a fusion
     columns: str = ""
     members: Sequence[_System] = ()
+    whole_files: bool = False  # a fusion of file scores
 
 
 class Pipelines:
@@ -153,7 +154,8 @@ class Pipelines:
             scripts = "gmm_ensemble_train", "gmm_ensemble_test", "gmm_filelevel_preprocess"
             frames = _System(f"ensemble-{joined}", *scripts, joined, tuple(self._systems))
             name = "+".join([f"filelevel-{joined}", *self._silence])
-            files = _System(name, "gmm_filelevel_train", "gmm_filelevel_test", "", name, [frames])
+            filelevel = "gmm_filelevel_train", "gmm_filelevel_test"
+            files = _System(name, *filelevel, columns=name, members=[frames], whole_files=True)
             self._systems += [frames, files]
         self._names = [system.name for system in self._systems]
 
@@ -187,7 +189,7 @@ class Pipelines:
         for system in self._systems:
             if system.members:
                 scoring = [self._scoring_for_fusion(member, split) for member in system.members for split in SPLITS]
-                what = "file" if system is self._systems[-1] else "frame"
+                what = "file" if system.whole_files else "frame"
                 members = " ".join(member.name for member in system.members)
                 yield Step(f"{what} scores of {members}", scoring, tells=False)
             command = self._command(system.train, **self._lists(system, "train"), model_path=self._model / system.name)
@@ -208,7 +210,8 @@ class Pipelines:
         self._check_lists(_HELD_OUT)
         _check_data_set(*map(self._protocol, _HELD_OUT))
         for name in self._outdated():
-            cli.warn(f"{self._model / name}: the fusions use an older training of it; {self._made_by('train')}")
+            again = self._made_by("train")
+            cli.warn(f"{self._model / name}: the fusions use an older training of it; with RESTART=1, {again}")
         scoring = [self._scoring(system, split) for split in _HELD_OUT for system in self._systems]
         yield Step(f"score dev and eval: {' '.join(self._names)}", scoring, tells=False)
         if "dev" in self._labelled:
@@ -260,7 +263,7 @@ class Pipelines:
     def _links(self, system: _System) -> dict[Path, list[Path]]:
         """Return the lists to link into the folders of a fusion's columns."""
         folder = self._experiment / system.columns
-        silence = self._silence if system is self._systems[-1] else []
+        silence = self._silence if system.whole_files else []
         return {
             folder / split: [
                 *(path for member in system.members for path in self._scores(member, split)),
@@ -323,7 +326,7 @@ class Pipelines:
     def _made_by(self, pipeline: str) -> str:
         ftypes = " ".join([*self._framed, *self._silence])
         called = f"./{pipeline}.sh" if sys.argv[0].endswith(".py") else f"gmm_run {pipeline}"
-        return f"{called} {ftypes} makes it"
+        return f"run {called} {ftypes}"
 
 
 def _check_data_set(*paths: Path) -> None:

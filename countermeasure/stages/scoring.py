@@ -92,7 +92,7 @@ def score_list(
         drawing.check_folder(plot)
     with _opened(data, models, n_jobs, dask) as scoring:
         trials = read_protocol(label_path, protocol_format, protocol_subset)
-        items = matching.items_of_trials(scoring.table, trials, label_path)
+        items = matching.items_of_trials(scoring.table, trials, label_path, bool(protocol_subset))
         files.check_place(Path(output_path))
         if trials.note:
             log(trials.note)
@@ -131,24 +131,37 @@ def score_fusion(
 
 
 def write_frame_scores(
-    data_split: str,
-    data_path: PathLike | Data,
-    model_path: PathLike,
-    model_name: str,
-    output_path: PathLike,
-    n_jobs: int | None = None,
-    dask: str | None = None,
+    data_split: str, data_path: PathLike, model_path: PathLike, model_name: str, output_path: PathLike, **settings: Any
 ) -> list[Path]:
     """Write the log-likelihood of every frame of a feature list under both models of a folder.
 
-    `Data` of a fusion give file scores, see `write_file_scores`. Lists of the same models and data are kept.
+    Lists of the same models and data are kept.
 
     Returns
     -------
     paths of the two lists, bona fide first
     """
-    data = data_path if isinstance(data_path, Data) else inputs.of_list(data_path)
-    whole_files = data.columns is not None
+    return _write_score_lists(data_split, inputs.of_list(data_path), model_path, model_name, output_path, **settings)
+
+
+def write_file_scores(
+    data_split: str, data_dir: PathLike, model_path: PathLike, model_name: str, output_path: PathLike, **settings: Any
+) -> list[Path]:
+    """Write the mean log-likelihood of every file of a folder's stacked score lists; see `write_frame_scores`."""
+    data = inputs.of_fusion(data_dir, whole_files=False)
+    return _write_score_lists(data_split, data, model_path, model_name, output_path, whole_files=True, **settings)
+
+
+def _write_score_lists(
+    data_split: str,
+    data: Data,
+    model_path: PathLike,
+    model_name: str,
+    output_path: PathLike,
+    whole_files: bool = False,
+    n_jobs: int | None = None,
+    dask: str | None = None,
+) -> list[Path]:
     names.check_model_name(model_name)
     folder, models = Path(output_path) / data_split, model_files(model_path)
     paths = [folder / names.score_list(model_name, side, data_split, whole_files) for side in names.SIDES]
@@ -178,14 +191,6 @@ def write_frame_scores(
             provenance.write(path, replace(record, list_sha256=files.sha256(path), index=out.index()))
         log(f"{path}: {what}{left_out}")
     return paths
-
-
-def write_file_scores(
-    data_split: str, data_dir: PathLike, model_path: PathLike, model_name: str, output_path: PathLike, **settings: Any
-) -> list[Path]:
-    """Write the mean log-likelihood of every file of a folder's stacked score lists; see `write_frame_scores`."""
-    data = inputs.of_fusion(data_dir, whole_files=False)
-    return write_frame_scores(data_split, data, model_path, model_name, output_path, **settings)
 
 
 class _Scoring(NamedTuple):

@@ -86,14 +86,14 @@ def train(
         items = _items_by_label(table, data)
         starts: Sequence[Parameters | None] = (None, None)
         if isinstance(options, TrainingOptions):
-            options = _by_rows(options, {label: int(table.n_rows[items[label]].sum()) for label in LABELS})
             if load_model_path is not None:
                 options, starts = _continued(options, load_model_path, table, data)
+            options = _by_rows(options, {label: int(table.n_rows[items[label]].sum()) for label in LABELS})
         record = _record(table, data, options, load_model_path)
         with files.only_run(folder):
-            pair = None if restart else finished(folder, record)
             if restart:
                 remove_checkpoints(folder)
+            pair = None if restart else finished(folder, record)
             if pair is None:
                 if isinstance(options, LogisticOptions):
                     pair = _regression(table, items, data, options, record)
@@ -103,13 +103,8 @@ def train(
                     with compute.workers(n_jobs, dask) as workers:
                         # Both classes are checked before one is trained.
                         trainers = [Trainer(table, items[label], label, options, workers) for label in LABELS]
-                        paths, history = checkpoint_files(folder), PassLog(log)
                         row = "file" if data.kind == "file scores" else "frame"
-                        models = [
-                            trainer.train(start, paths[trainer.label], record, history, row)
-                            for trainer, start in zip(trainers, starts, strict=True)
-                        ]
-                    pair = Pair(*models)
+                        pair = _mixtures(trainers, starts, folder, record, PassLog(log), row)
                 write_pair(folder, *pair)
             remove_checkpoints(folder)
             card.write(folder)  # also if a killed run did not get this far
@@ -143,6 +138,19 @@ def _check_paths(
             f"--load_model_path and --model_path are both {folder}; continue into another folder, so that the models "
             "to continue from are kept"
         )
+
+
+def _mixtures(
+    trainers: Sequence[Trainer],
+    starts: Sequence[Parameters | None],
+    folder: Path,
+    record: dict[str, Any],
+    history: PassLog,
+    row: str,
+) -> Pair:
+    paths = checkpoint_files(folder)
+    pairs = zip(trainers, starts, strict=True)
+    return Pair(*(trainer.train(start, paths[trainer.label], record, history, row) for trainer, start in pairs))
 
 
 def _regression(
@@ -188,8 +196,8 @@ def _by_rows(options: TrainingOptions, n_rows: dict[str, int]) -> TrainingOption
     label = min(n_rows, key=n_rows.__getitem__)
     n_components = min(MOST_COMPONENTS, n_rows[label] // ROWS_PER_COMPONENT) or 1
     cli.log(
-        f"{n_components} component{'s' * (n_components > 1)} per class: {MOST_COMPONENTS} at most, and of the "
-        f"{n_rows[label]:,} {label} rows {ROWS_PER_COMPONENT} for each (--n_components N for another number)"
+        f"{n_components} component{'s' * (n_components > 1)} per class: one for every {ROWS_PER_COMPONENT} of the "
+        f"{n_rows[label]:,} {label} rows, from 1 to {MOST_COMPONENTS}; --n_components N sets another number"
     )
     return replace(options, n_components=n_components)
 
@@ -204,7 +212,7 @@ def _continued(
     starts = [model.parameters for model in pair]
     n_components = max(start.n_components for start in starts)
     if n_components != options.n_components:
-        cli.log(f"the models to continue from have {n_components} components; --n_components takes no effect")
+        cli.log(f"continuing from models of {n_components} components; --n_components is not used")
     return replace(options, n_components=n_components), starts
 
 
