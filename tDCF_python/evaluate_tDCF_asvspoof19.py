@@ -1,4 +1,4 @@
-"""The organisers' evaluation of one score file under its name; ``score_eval.py`` reads more forms and tells more."""
+"""The organisers' ``evaluate_tDCF_asvspoof19``: EER and min t-DCF of one score file; see also ``score_eval.py``."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from countermeasure.evaluation.results import ATTACK, Comparison, Study, SystemResult
+from countermeasure.evaluation.results import ATTACK, Comparison, Study, SystemResult, units_of
 from countermeasure.evaluation.tables import LEVEL_NAME, NO_INTERVAL, decimals, number, p_value, percent
 from countermeasure.lists import names
 from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record
@@ -21,8 +21,8 @@ def summary(study: Study) -> list[str]:
     """Return advice on each fusion, the best system, and the differences that may be chance."""
     sentences = list(on_fusions(study.dev)) if study.dev else []
     if len(study.systems) > 1:
-        found = [one for one in study.comparisons if one.figure == EER]
-        sentences += [f"{each}." for each in (_on_best(study), _on_chance(found)) if each]
+        comparisons = [one for one in study.comparisons if one.figure == EER]
+        sentences += [f"{each}." for each in (_on_best(study), _on_chance(comparisons)) if each]
     return sentences
 
 
@@ -41,13 +41,13 @@ def _on_best(study: Study) -> str:
     return sentence
 
 
-def _on_chance(found: Sequence[Comparison]) -> str:
-    if not found:
+def _on_chance(comparisons: Sequence[Comparison]) -> str:
+    if not comparisons:
         return ""
-    doubtful = ", ".join(f"{one.system} (p = {p_value(one.p)})" for one in found if not one.is_significant)
+    doubtful = ", ".join(f"{one.system} (p = {p_value(one.p)})" for one in comparisons if not one.is_significant)
     if doubtful:
-        return f"May be chance: the difference in EER between {found[0].reference} and {doubtful}"
-    return f"Every other system's EER differs from that of {found[0].reference} by more than chance (p < 0.05)"
+        return f"May be chance: the difference in EER between {comparisons[0].reference} and {doubtful}"
+    return f"Every other system's EER differs from that of {comparisons[0].reference} by more than chance (p < 0.05)"
 
 
 # -- notes -------------------------------------------------------------------------------------------
@@ -82,12 +82,12 @@ def _is_worse_than_chance(system: SystemResult) -> bool:
     """Return whether the interval of an EER above 50 % leaves 50 % out."""
     if system.evaluation.eer.value <= 0.5:
         return False
-    found = system.pooled.intervals.get(EER)
-    if not found:
+    interval = system.pooled.intervals.get(EER)
+    if not interval:
         scores = system.scores
-        units = intervals.choose_units(scores.columns.speakers, scores.columns.utterances, scores.bonafide)
-        found = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
-    return found.low is not None and found.low > 0.5
+        influences = intervals.influences(scores.scores, scores.bonafide, units_of(scores), {})
+        interval = intervals.interval(influences[EER])
+    return interval.low is not None and interval.low > 0.5
 
 
 def _causes(models: ModelsRecord | None) -> Iterator[str]:
@@ -112,7 +112,8 @@ def _notes_on_units(systems: Sequence[SystemResult], over: str | None) -> Iterat
             "speakers; they say nothing about other speakers and are probably too narrow"
         )
     groups = [group for system in systems for group in (system.pooled, *system.parts)]
-    for reason in {found.reason: None for group in groups for found in group.intervals.values() if found.reason}:
+    every = (interval for group in groups for interval in group.intervals.values())
+    for reason in dict.fromkeys(interval.reason for interval in every if interval.reason):
         hint = "; --intervals trials gives those over trials" if intervals.SPEAKERS in reason else ""
         yield f"{NO_INTERVAL} {reason}, which needs {FEWEST_SPEAKERS} of either class{hint}"
 
@@ -147,36 +148,36 @@ def _members(name: str, records: dict[str, ScoreRecord | None]) -> list[str]:
     for system in members:  # grows in the loop
         record = records[system]
         columns = [names.score_column(column) for column in record.inputs] if record else []
-        found = dict.fromkeys(column.model for column in columns if column and column.model in records)
-        members += [member for member in found if member not in members]
+        direct = dict.fromkeys(column.model for column in columns if column and column.model in records)
+        members += [member for member in direct if member not in members]
     return members[1:]
 
 
-def _verdict(found: Comparison, system: SystemResult) -> str:
-    if not found.difference:
-        return f"{found.system}: as good as its best member {found.reference} on dev. "
+def _verdict(comparison: Comparison, system: SystemResult) -> str:
+    if not comparison.difference:
+        return f"{comparison.system}: as good as its best member {comparison.reference} on dev. "
     digits = metrics.decimals(system.pooled.n_bonafide, system.pooled.n_spoof)
-    low, high = found.interval.low, found.interval.high
+    low, high = comparison.interval.low, comparison.interval.high
     if low is None or high is None:
-        interval = found.interval.reason
+        interval = comparison.interval.reason
     else:
         over = f" over {system.units.over}" if system.units else ""
         interval = f"{LEVEL_NAME} interval{over} {number(low, EER, digits, '+')} to {number(high, EER, digits, '+')}"
-    better, lower = ("better", "lower") if found.difference < 0 else ("worse", "higher")
-    perhaps = "" if found.is_significant else "perhaps "
+    better, lower = ("better", "lower") if comparison.difference < 0 else ("worse", "higher")
+    perhaps = "" if comparison.is_significant else "perhaps "
     return (
-        f"{found.system}: {perhaps}{better} than its best member {found.reference} on dev, its EER is "
-        f"{number(abs(found.difference), EER, digits)} points {lower} ({interval}). "
+        f"{comparison.system}: {perhaps}{better} than its best member {comparison.reference} on dev, its EER is "
+        f"{number(abs(comparison.difference), EER, digits)} points {lower} ({interval}). "
     )
 
 
-def _what_to_do(found: Comparison, models: ModelsRecord | None) -> str:
-    if found.difference < 0:
-        return "Use it." if found.is_significant else f"Either will do; {found.reference} alone is simpler."
+def _what_to_do(comparison: Comparison, models: ModelsRecord | None) -> str:
+    if comparison.difference < 0:
+        return "Use it." if comparison.is_significant else f"Either will do; {comparison.reference} alone is simpler."
     advice = ""
     if models and models.kind == "file scores" and models.has_few_rows:
         n_rows, n_components = models.scarcest
         n = f"{n_components} component{'s' * (n_components > 1)}"
         advice = f"Too few files for a file-level mixture: {n_rows:,} rows for {n}. "
     logistic = ", or fuse with --method logistic" if models and models.method == "gmm" else ""
-    return f"{advice}Use {found.reference} alone{logistic}."
+    return f"{advice}Use {comparison.reference} alone{logistic}."

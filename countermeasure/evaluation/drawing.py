@@ -77,7 +77,7 @@ class Drawn(NamedTuple):
 def drawn(k: int, result: SystemResult, cost_name: str, digits: int) -> Drawn:
     """Return what the pictures need of the system at place `k`."""
     scores, name = result.scores, result.name
-    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+    bonafide, spoof = scores.classes
     return Drawn(
         result,
         name if len(name) <= _LONGEST_NAME else f"{name[:16]}…{name[-17:]}",
@@ -116,25 +116,25 @@ def save_all(figures: Mapping[str, Figure], folder: str | os.PathLike[str]) -> l
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
     """Raise InputError, before long work, if matplotlib is missing or a file has the name of the folder."""
-    with house_style():
-        pass
+    require_matplotlib()
     if Path(folder).exists() and not Path(folder).is_dir():
         raise InputError(f"{folder}: is a file; give the name of a folder for the pictures")
 
 
-@contextmanager
-def house_style() -> Iterator[None]:
-    """Draw in this suite's look during the block.
-
-    Raises
-    ------
-    InputError
-        When matplotlib is not installed.
-    """
+def require_matplotlib() -> None:
+    """Raise InputError if matplotlib is not installed."""
     try:
-        import matplotlib
+        import matplotlib  # noqa: F401
     except ImportError:
         raise InputError("pictures need matplotlib; install it with: pip install 'matplotlib>=3.7'") from None
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in this suite's look during the block; raise InputError if matplotlib is missing."""
+    require_matplotlib()
+    import matplotlib
+
     with matplotlib.rc_context(_LOOK):  # type: ignore[arg-type]
         yield
 

@@ -28,8 +28,7 @@ def check(path: str | os.PathLike[str]) -> None:
     """Raise InputError if the picture cannot be written, before long work starts."""
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"--frames {path}: give the name of a picture, which ends in .png, .svg or .pdf")
-    with drawing.house_style():  # raises if matplotlib is missing
-        pass
+    drawing.require_matplotlib()
 
 
 def draw(

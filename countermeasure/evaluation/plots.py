@@ -9,6 +9,7 @@ import numpy as np
 
 from countermeasure.evaluation import calibration_picture, det_picture, drawing
 from countermeasure.evaluation.drawing import BONAFIDE_COLOUR, COLOURS, COST_MARK, FAINT, INK, SPOOF_COLOUR, Drawn
+from countermeasure.evaluation.results import ATTACK
 from countermeasure.evaluation.tables import FIGURES, decimals
 from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, tdcf_name
 from tDCF_python.metrics import LinearCost
@@ -46,7 +47,7 @@ def pictures(study: Study) -> dict[str, Figure]:
             "cost": _cost(systems, cost, FIGURES[cost_name].removeprefix("min ")),
             "calibration": calibration_picture.draw(systems),
         }
-        with_attacks = [system for system in systems if system.result.groups("attack")]
+        with_attacks = [system for system in systems if system.result.groups(ATTACK)]
         if with_attacks:
             found["attacks"] = _attacks(with_attacks)
     return found
@@ -103,7 +104,7 @@ def _attacks(systems: Sequence[Drawn]) -> Figure:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    groups = [system.result.groups("attack") for system in systems]
+    groups = [system.result.groups(ATTACK) for system in systems]
     most, single = max(map(len, groups)), len(systems) == 1
     longest = max(len(group.name) for found in groups for group in found)
     width = max(6.2 if single else 3.4, (0.42 if single else 0.22) * most + 0.8)

@@ -96,6 +96,11 @@ class SystemResult(NamedTuple):
         return None
 
 
+def units_of(scores: CmScores, over: str | None = None) -> Units:
+    """Return the units of a file's trials, see `intervals.choose_units`."""
+    return intervals.choose_units(scores.columns.speakers, scores.columns.utterances, scores.bonafide, over)
+
+
 class Comparison(NamedTuple):
     """Whether a system differs from a reference by more than chance."""
 

@@ -19,13 +19,13 @@ from countermeasure.evaluation.results import (
     Group,
     Study,
     SystemResult,
+    units_of,
 )
 from countermeasure.trials.lines import BONAFIDE
 from countermeasure.trials.score_files import Bools, CmScores
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER, MIN_DCF, cost_functions, evaluate, tdcf_name, tdcf_problem
 from tDCF_python.intervals import Influence, Units
-from tDCF_python.metrics import Floats
 
 _BLANK = {None, "-", BONAFIDE}
 
@@ -73,10 +73,7 @@ def run_study(
     over = with_intervals if isinstance(with_intervals, str) else None
     results = []
     for name, scores in systems.items():
-        units = None
-        if with_intervals:
-            columns = scores.columns
-            units = intervals.choose_units(columns.speakers, columns.utterances, scores.bonafide, over)
+        units = units_of(scores, over) if with_intervals else None
         applied = _applied(scores, threshold_from[name]) if threshold_from else ()
         results.append(_system(name, scores, None if problem else asv, by, units, applied))
     study = Study(tuple(results), tuple(by), (), asv, legacy, ())
@@ -161,19 +158,15 @@ def _members(scores: CmScores, column: str) -> Iterator[tuple[str, Bools]]:
 def _applied(scores: CmScores, source: CmScores) -> tuple[AppliedThreshold, ...]:
     if source.bonafide.all() or not source.bonafide.any():
         raise _one_class(source)
-    found = evaluate(*_classes(source))
+    found = evaluate(*source.classes)
     applied = []
     for rule, point in ((EER, found.eer), (MIN_DCF, found.min_dcf)):
         # Both sets are counted by the same rule, so that the rates can be compared.
-        expected = metrics.rates_at(point.threshold, *_classes(source))
-        seen = metrics.rates_at(point.threshold, *_classes(scores))
+        expected = metrics.rates_at(point.threshold, *source.classes)
+        seen = metrics.rates_at(point.threshold, *scores.classes)
         cost = metrics.dcf()(*seen)
         applied.append(AppliedThreshold(rule, point.threshold, *expected, *seen, cost, source.path, source.sha256))
     return tuple(applied)
-
-
-def _classes(scores: CmScores) -> tuple[Floats, Floats]:
-    return scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
 
 
 def _one_class(scores: CmScores) -> InputError:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from countermeasure import cli, files, records
 from countermeasure.errors import InputError
+from countermeasure.evaluation.results import units_of
 from countermeasure.gmm.calibration import FILE, Calibration, fit, logit, write
 from countermeasure.gmm.models import model_files, read_pair
 from countermeasure.stages import card
@@ -36,12 +37,13 @@ class Calibrated(NamedTuple):
     calibrated_cllr: float
 
     def __str__(self) -> str:
-        found = self.calibration
+        calibration = self.calibration
+        eer = metrics.percent(calibration.eer, calibration.n_bonafide, calibration.n_spoof)
         return (
-            f"threshold {found.threshold:.6f} ({found.origin})\n"
-            f"calibrated LLR = {found.calibrated_llr}\n"
-            f"EER {metrics.percent(found.eer, found.n_bonafide, found.n_spoof)} ({found.interval}) on "
-            f"{found.n_bonafide:,} bona fide and {found.n_spoof:,} spoofed trials; "
+            f"threshold {calibration.threshold:.6f} ({calibration.origin})\n"
+            f"calibrated LLR = {calibration.calibrated_llr}\n"
+            f"EER {eer} ({calibration.interval}) on "
+            f"{calibration.n_bonafide:,} bona fide and {calibration.n_spoof:,} spoofed trials; "
             f"C_llr {self.cllr:.4f}, calibrated {self.calibrated_cllr:.4f}"
         )
 
@@ -82,25 +84,26 @@ def calibrate(
     scores = read_cm_scores(cm_score, labels)
     record = read_record(scores.path, scores.sha256)
     _check_origin(record, scores.path, model_path, pair.sha256)
-    found = _fitted(scores, prior, criterion, pair.sha256)
+    calibration = _fitted(scores, prior, criterion, pair.sha256)
     if record and pair.bonafide.columns is None:  # a fusion is judged by its base models
-        found = replace(found, log_likelihoods=record.log_likelihoods)
+        calibration = replace(calibration, log_likelihoods=record.log_likelihoods)
     with files.only_run(model_path):
-        write(model_path, found)
+        write(model_path, calibration)
         card.write(model_path)
-    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+    bonafide, spoof = scores.classes
     if min(len(bonafide), len(spoof)) < _FEW:
         numbers = f"{len(bonafide)} bona fide and {len(spoof)} spoofed trials"
         cli.log(f"{scores.path}: {numbers} are few; threshold and EER are rough")
     if bonafide.min() > spoof.max():
         cli.log("the classes do not overlap: the steepness of the probabilities only reflects the number of trials")
     cli.log(f"{Path(model_path) / FILE}: written")
-    calibrated = metrics.cllr(found.slope * bonafide + found.offset, found.slope * spoof + found.offset)
-    return Calibrated(found, metrics.cllr(bonafide, spoof), calibrated)
+    slope, offset = calibration.slope, calibration.offset
+    calibrated = metrics.cllr(slope * bonafide + offset, slope * spoof + offset)
+    return Calibrated(calibration, metrics.cllr(bonafide, spoof), calibrated)
 
 
 def _fitted(scores: CmScores, prior: float, criterion: Literal["bayes", "eer"], models_digest: str) -> Calibration:
-    bonafide, spoof = scores.scores[scores.bonafide], scores.scores[~scores.bonafide]
+    bonafide, spoof = scores.classes
     for label, of_class in zip(LABELS, (bonafide, spoof), strict=True):
         if not len(of_class):
             raise InputError(f"{scores.path}: no {label} trial in it; calibration needs both classes")
@@ -109,7 +112,7 @@ def _fitted(scores: CmScores, prior: float, criterion: Literal["bayes", "eer"], 
     except InputError as error:
         raise InputError(f"{scores.path}: {error}") from None
     eer, eer_threshold = metrics.eer(bonafide, spoof)
-    units = intervals.choose_units(scores.columns.speakers, scores.columns.utterances, scores.bonafide)
+    units = units_of(scores)
     interval = intervals.interval(intervals.influences(scores.scores, scores.bonafide, units, {})[EER])
     return Calibration(
         slope=slope,

@@ -74,12 +74,12 @@ class _Member(NamedTuple):
     def is_framed(self) -> bool:
         return self.sources[0].is_framed
 
-    def score(self, found: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]) -> Scores:
+    def score(self, piece: dict[str, NDArray[np.floating]], scores: dict[Path, Scores]) -> Scores:
         """Score rows made of features and of other members' scores, in the form of their lists."""
         columns = []
         for source in self.sources:
             if source.folder is None:
-                columns.append(found[source.feature or ""])
+                columns.append(piece[source.feature or ""])
             else:
                 column = scores[source.folder][source.side]
                 columns.append(column.mean().reshape(1, 1) if source.whole else column.astype(np.float32)[:, None])
@@ -144,8 +144,8 @@ class Chain:
         ]
         rates = {entry["sampling_rate"] for entry in self._recorded}
         windows = {window for name in self.features if (window := types.window(name))}
-        for what, found in (("windows", windows), ("sampling rates", rates)):
-            if len(found) > 1:
+        for what, values in (("windows", windows), ("sampling rates", rates)):
+            if len(values) > 1:
                 raise InputError(f"{self.folder}: its base models have different {what}; train them on lists of one")
         self.rate, self.assumed_rate = min(rates, default=_USUAL_RATE), not rates
         self.window = min(windows, default=None)
@@ -167,16 +167,16 @@ class Chain:
             If its features or scores are not finite.
         """
         framed: dict[Path, list[Scores]] = {folder: [] for folder, each in self._members.items() if each.is_framed}
-        found: dict[str, NDArray[np.floating]] = {}
-        for found in features.extract_pieces(pieces, self.rate, self.features, self._dtype):
+        piece: dict[str, NDArray[np.floating]] = {}
+        for piece in features.extract_pieces(pieces, self.rate, self.features, self._dtype):
             latest: dict[Path, Scores] = {}
             for folder, done in framed.items():
-                latest[folder] = self._members[folder].score(found, latest)
+                latest[folder] = self._members[folder].score(piece, latest)
                 done.append(latest[folder])
         scores = {folder: joined(done) for folder, done in framed.items()}
         for folder, member in self._members.items():
             if folder not in scores:
-                scores[folder] = member.score(found, scores)
+                scores[folder] = member.score(piece, scores)
         llr = scores[self.folder].llr
         if not np.isfinite(llr):
             raise InputError("its score is not finite; its samples are too large, expected -1 to 1")
@@ -221,12 +221,12 @@ class Chain:
             return _Source(self._recorded_feature(folder, entry))
         if not column:
             return _Source(self._given_feature(folder))
-        found = names.score_column(column)
-        if found:
-            provider = self._provider(folder, found.model, (entry or {}).get("model"))
+        origin = names.score_column(column)
+        if origin:
+            provider = self._provider(folder, origin.model, (entry or {}).get("model"))
             self._load(provider)
-            whole = entry["kind"] == "file scores" if entry else found.whole_files
-            return _Source(None, provider, names.SIDES.index(found.side), whole)
+            whole = entry["kind"] == "file scores" if entry else origin.whole_files
+            return _Source(None, provider, names.SIDES.index(origin.side), whole)
         if entry is None and types.is_name(column):
             return _Source(column)
         raise InputError(

@@ -12,9 +12,9 @@ ASVspoof 2021 PA          ``PA_0010 PA_E_1000001 R3 M3 d4 r1 m1 s4 c4 spoof notr
 ASVspoof 5                ``T_4850 T_0000000000 F - - - AC3 A05 spoof -``                 asvspoof5
 ========================  ==============================================================  =========
 
-Fields are separated by blanks, of Unicode too. All lines of a file are of one form. In a blind file no line has a
-label. Sources: README files of the ASVspoof 2019 and ASVspoof 5 databases and of the evaluation package of
-ASVspoof 2021.
+Fields are separated by white space, including that of Unicode. All lines of a file are of one form. In a blind file
+no line has a label. Sources: README files of the ASVspoof 2019 and ASVspoof 5 databases and of the evaluation package
+of ASVspoof 2021.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def labelled_forms(n_fields: int, protocol_format: str | None, scored: bool) -> 
     forms = [form for form in FORMS if len(form.fields) == n_fields]
     if n_fields > 2:
         between = ["environment" if n_fields == 5 else UNNAMED] * max(n_fields - 4, 0)
-        forms.insert(0, Form(V2019, ("speaker", "utterance", *between, *["attack"][: n_fields - 3], "label")))
+        forms.insert(
+            0, Form(V2019, ("speaker", "utterance", *between, *(("attack",) if n_fields > 3 else ()), "label"))
+        )
     # Score files have trials of a CSV in the form of 2019.
     wanted = V2019 if protocol_format == CSV else protocol_format
     return [form for form in forms if wanted in (None, form.format)]
@@ -253,19 +255,24 @@ def check_ids(text: Text, utterances: Sequence[str]) -> None:
             raise text.error(row, f"utterance {name} stands on line {number} already; a file names each once")
 
 
-def subset_note(
+def check_subsets(
     path: str | os.PathLike[str], subsets: Iterable[str | None], wanted: Collection[str] | None
 ) -> str | None:
-    """Return a note that a file has several subsets if none is chosen, else None.
+    """Check that a file has the subsets that ``--protocol_subset`` names.
 
     Parameters
     ----------
     path : path
-        The protocol or score file.
+        The protocol or score file, for messages.
     subsets : iterable of str or None
         The subset of each trial.
     wanted : collection of str or None
         The value of ``--protocol_subset``.
+
+    Returns
+    -------
+    str or None
+        A note if there are several subsets and none is chosen.
 
     Raises
     ------
@@ -273,10 +280,10 @@ def subset_note(
         When no trial is of a wanted subset.
     """
     numbers = Counter(name for name in subsets if name)
-    found = ", ".join(f"{name} ({number:,})" for name, number in sorted(numbers.items()))
+    known = ", ".join(f"{name} ({number:,})" for name, number in sorted(numbers.items()))
     for name in wanted or ():
         if name not in numbers:
-            raise InputError(f"{path}: no subset {name!r}; it has {found or 'no subsets: leave --protocol_subset out'}")
+            raise InputError(f"{path}: no subset {name!r}; it has {known or 'no subsets: leave --protocol_subset out'}")
     if wanted or len(numbers) < 2:
         return None
-    return f"{path}: trials of the subsets {found}, all taken; --protocol_subset NAME… takes some"
+    return f"{path}: trials of the subsets {known}, all taken; --protocol_subset NAME… takes some"

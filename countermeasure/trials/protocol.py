@@ -23,11 +23,11 @@ from countermeasure.trials.lines import (
     V2019,
     Trial,
     check_ids,
+    check_subsets,
     find_form,
     no_column,
     no_label,
     parse,
-    subset_note,
     written,
 )
 from countermeasure.trials.text import Text
@@ -79,7 +79,7 @@ def read_protocol(
     header = _take_header(text, protocol_format == CSV) if protocol_format in (None, CSV) else None
     found = _csv_trials(text, *header, others) if header else _trials(text, protocol_format, others)
     protocol = Protocol(trial for trial in found if not protocol_subset or trial.subset in protocol_subset)
-    protocol.note = subset_note(path, (trial.subset for trial in found), protocol_subset)
+    protocol.note = check_subsets(path, (trial.subset for trial in found), protocol_subset)
     return protocol
 
 

@@ -25,9 +25,9 @@ from countermeasure.trials.lines import (
     TARGET,
     Columns,
     Trial,
+    check_subsets,
     find_form,
     parse,
-    subset_note,
 )
 from countermeasure.trials.text import Text
 
@@ -90,7 +90,7 @@ class CmScores(NamedTuple):
     unscored : int
         Trials of the protocol without a score; 0 without a protocol.
     note : str or None
-        A message for the user, see `lines.subset_note`.
+        A message for the user, see `lines.check_subsets`.
     models : ModelsRecord or None
         From the record beside the file, if there is one.
     """
@@ -104,6 +104,11 @@ class CmScores(NamedTuple):
     unscored: int = 0
     note: str | None = None
     models: ModelsRecord | None = None
+
+    @property
+    def classes(self) -> tuple[Floats, Floats]:
+        """The scores of the bona fide trials and of the spoofs."""
+        return self.scores[self.bonafide], self.scores[~self.bonafide]
 
     def column(self, name: str) -> Sequence[str | None]:
         """Return each trial's attack, speaker, or value in one of `others`; None if it names none."""
@@ -214,7 +219,7 @@ def read_cm_scores(
     if protocol is not None:
         found = _joined(text, found, protocol, len(others))
     known = [trial.subset for trial in protocol.values()] if protocol else found.subsets
-    note = subset_note(path, known, protocol_subset)
+    note = check_subsets(path, known, protocol_subset)
     if protocol_subset:
         kept = [subset in protocol_subset for subset in found.subsets]
         if not any(kept):
@@ -285,7 +290,7 @@ def read_asv_scores(path: str | os.PathLike[str]) -> AsvScores:
 
 
 def _text(path: str | os.PathLike[str], expected: str) -> Text:
-    """Read a score file without its heading, whose last word is *score* and which has no label."""
+    """Read a score file; skip a heading, a first line that ends in *score* or *llr* and holds no label or key."""
     text = Text(path, expected)
     words = text.rows[0].split()
     if _HEADING.fullmatch(" ".join(words)) and not {*LABELS, *ASV_KEYS}.intersection(words):
