@@ -495,8 +495,11 @@ def test_several_files_make_one_table(file, printed):
         out = printed("--cm_score", *some)
         assert out.count("For min t-DCF give the ASV system's scores: --asv_score FILE, or asvspoof2019-la-eval") == 1
         assert "revisited" not in out
-    # Other trials: how many they are stands in the table.
-    assert re.search(r"^a +84 +216 ", printed("--cm_score", files[0], file("c.txt", n=200)), re.MULTILINE)
+    # Other trials: how many they are stands in the table, and none is the best.
+    out = printed("--cm_score", files[0], file("c.txt", n=200))
+    assert re.search(r"^a +84 +216 ", out, re.MULTILINE)
+    assert "*" not in out
+    assert "on different trials, so none of them is called the best" in out
 
 
 @pytest.mark.parametrize(
@@ -522,6 +525,23 @@ def test_the_best_on_dev_is_marked(file, printed):
     rows = [line.split() for line in out.splitlines()[4:6]]
     assert [row[:2] for row in rows] == [["a", f"{eers[0]:.1f}"], ["b", f"{eers[1]:.1f}*"]]
     assert out.count("*") == 2
+
+
+def test_files_of_other_models_are_told_apart(file, printed):
+    """By their records; the files of a development set are easily given in another order."""
+    files = {name: file(name) for name in ("a-eval.txt", "b-eval.txt", "a-dev.txt", "b-dev.txt", "other-dev.txt")}
+    for name, path in files.items():
+        if "other" not in name:
+            sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            split = "dev" if "dev" in name else "train"
+            write_record(path, ScoreRecord(sha256, name[0] * 64, split, ["lfcc"]))
+    systems = "--cm_score", files["a-eval.txt"], files["b-eval.txt"]
+    for option in ("--dev", "--threshold_from"):
+        out = printed(*systems, option, files["a-dev.txt"], files["other-dev.txt"])
+        assert "Note: a: scores of training data, which the models fit better than other data" in out
+        message = rf"{option} .*b-dev\.txt: scores of other models than .*a-eval\.txt; give a file for each"
+        with pytest.raises(InputError, match=message):
+            printed(*systems, option, files["b-dev.txt"], files["a-dev.txt"])
 
 
 def test_two_fields_with_a_protocol(file, printed):
@@ -677,6 +697,7 @@ TWO = ["a - bonafide 1\n", "b A01 spoof 0\n"]
         (TWO, ["--json", "a", "--csv", "./a"], "a: this run reads or writes that file already"),
         (TWO, ["--plot", "scores.txt"], r"scores\.txt: is a file; give the name of a folder for the pictures"),
         (TWO, ["--report", "."], "is a folder; give the name of a file"),
+        (TWO, ["--report", "r.html", "matplotlib is missing"], "pictures need matplotlib; install it with"),
         (TWO, ["--report", "-"], "--report -: a report is an HTML file; give its name"),
     ],
 )
@@ -684,6 +705,9 @@ def test_wrong_calls(file, tmp_path, monkeypatch, content, arguments, message):
     file(content=content)
     file("one.txt", TWO[:1])
     monkeypatch.chdir(tmp_path)
+    if "matplotlib is missing" in arguments:
+        arguments = arguments[:-1]
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=message):
         score_eval.main(["--cm_score", "scores.txt", *arguments])
     assert sorted(os.listdir(tmp_path)) == ["one.txt", "scores.txt"]

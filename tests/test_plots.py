@@ -194,6 +194,13 @@ def test_points_of_the_det_curve_lie_where_they_should():
     assert x.max() > figure.axes[0].get_xlim()[1]  # it leaves the picture
 
 
+def test_a_mark_outside_the_det_picture_is_told():
+    """Scores without information, of which the least cost accepts nearly everything."""
+    for cm, is_outside in ((scores(3, n=400, shift=3.0), False), (scores(3, n=400, shift=0.2), True)):
+        words = [word.get_text() for word in pictures(cm)["det"].legends[0].get_texts()]
+        assert ("min DCF (in part outside the picture)" in words) == is_outside
+
+
 def test_the_picture_of_calibration_shows_the_figures_of_the_table():
     found = run_study({"s": scores(n=2000)})
     expected = found.systems[0].evaluation

@@ -245,6 +245,14 @@ def test_columns_come_from_the_lines_or_from_the_protocol(tmp_path, form):
     assert (part.scores.tolist(), part.unscored) == ([0.5], 1)  # LA_E_2 is in the protocol only
 
 
+def test_a_protocol_is_no_score_file(tmp_path):
+    (tmp_path / "protocol.txt").write_text("LA_0009 LA_E_1 - A07 spoof\nLA_0009 LA_E_2 - - bonafide\n")
+    with pytest.raises(
+        InputError, match=r"protocol\.txt:1: no score at the end of the line, which may be of a protocol"
+    ):
+        read_cm_scores(tmp_path / "protocol.txt")
+
+
 def test_columns_that_are_nowhere_and_labels_that_contradict(tmp_path):
     path = tmp_path / "scores.txt"
     path.write_text("LA_0009 LA_E_1 - A07 spoof 1\nLA_0009 LA_E_2 - - bonafide 2\n")

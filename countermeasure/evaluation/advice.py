@@ -9,7 +9,7 @@ import numpy as np
 from countermeasure.evaluation.results import ATTACK, Comparison, Study, SystemResult, units_of
 from countermeasure.evaluation.tables import LEVEL_NAME, NO_INTERVAL, decimals, number, p_value, percent
 from countermeasure.lists import names
-from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record
+from countermeasure.trials.score_files import ModelsRecord, ScoreRecord
 from tDCF_python import intervals, metrics
 from tDCF_python.defaults import FEWEST_SPEAKERS
 from tDCF_python.evaluation import EER
@@ -27,6 +27,8 @@ def summary(study: Study) -> list[str]:
 
 
 def _on_best(study: Study) -> str:
+    if len({(system.pooled.n_bonafide, system.pooled.n_spoof) for system in study.systems}) > 1:
+        return "The systems are evaluated on different trials, so none of them is called the best"
     best = study.best.pooled
     digits = decimals([best])
     shown = {system.name: percent(system.evaluation.eer.value, digits) for system in study.systems}
@@ -67,12 +69,14 @@ def _notes_on_scores(system: SystemResult) -> Iterator[str]:
     if np.ptp(system.scores.scores) == 0:
         yield f"{system.name}: all scores are equal and carry no information; ties count against the detector"
     elif _is_worse_than_chance(system):
-        causes = "; ".join(f"({number}) {cause}" for number, cause in enumerate(_causes(system.scores.models), 1))
+        causes = "; ".join(f"({number}) {cause}" for number, cause in enumerate(_causes(system.scores.record), 1))
         turned = percent(1 - system.evaluation.eer.value, decimals([system.pooled]))
         yield (
             f"{system.name}: EER above 50 %, worse than chance. Possible causes, the likeliest first: {causes}. With "
             f"the scores negated the EER would be about {turned}"
         )
+    if system.scores.record and system.scores.record.split == "train":
+        yield f"{system.name}: scores of training data, which the models fit better than other data"
     if n := system.scores.unscored:
         trials = "1 trial" if n == 1 else f"{n:,} trials"
         yield f"{system.name}: {trials} of the protocol without a score {'is' if n == 1 else 'are'} not counted"
@@ -90,8 +94,9 @@ def _is_worse_than_chance(system: SystemResult) -> bool:
     return interval.low is not None and interval.low > 0.5
 
 
-def _causes(models: ModelsRecord | None) -> Iterator[str]:
+def _causes(record: ScoreRecord | None) -> Iterator[str]:
     """Yield possible causes of an EER above 50 %, the likeliest first."""
+    models = record.models if record else None
     if models and models.has_few_rows and (n_components := models.scarcest[1]) > 1:
         rows = "files" if models.kind == "file scores" else "frames"
         of_fusion = models.kind != "features"
@@ -130,7 +135,7 @@ def on_fusions(dev: Study) -> Iterator[str]:
         Of a development set, with intervals. Records beside the score files name the members of a fusion; systems
         without a record are skipped.
     """
-    records = {system.name: read_record(system.scores.path, system.scores.sha256) for system in dev.systems}
+    records = {system.name: system.scores.record for system in dev.systems}
     for system in dev.systems:
         record = records[system.name]
         members = [dev[name] for name in _members(system.name, records)]

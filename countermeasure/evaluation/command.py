@@ -61,9 +61,12 @@ def evaluate_files(args: argparse.Namespace) -> None:
         return {name: scores._replace(unscored=0) if several else scores for name, scores in found.items()}
 
     systems = read(args.cm_score, protocol_subset=args.protocol_subset, others=others)
-    for scores in systems.values():
+    threshold_from, dev = read(args.threshold_from), read(args.dev)
+    for name, scores in systems.items():
         if scores.note:
             cli.log(scores.note)
+        for option, files in (("--threshold_from", threshold_from), ("--dev", dev)):
+            _check_models(option, files.get(name), scores)
     is_asked = bool(args.intervals or args.reference)
     study = run_study(
         systems,
@@ -71,16 +74,25 @@ def evaluate_files(args: argparse.Namespace) -> None:
         legacy=args.legacy,
         by=by or (_by_attack(systems) if outputs.is_illustrated else ()),
         with_intervals=args.intervals or is_asked or outputs.is_illustrated,
-        threshold_from=read(args.threshold_from),
+        threshold_from=threshold_from,
         reference=args.reference,
     )
-    if args.dev:
-        study = replace(study, dev=run_study(read(args.dev), with_intervals=True))
+    if dev:
+        study = replace(study, dev=run_study(dev, with_intervals=True))
     if not outputs.is_printed:
         print(to_text(study, brief=outputs.is_illustrated and not by and not is_asked), flush=True)
     outputs.write(study)
     if not outputs.is_illustrated and not outputs.is_printed:
         cli.log("Next: --report report.html makes a page with pictures, intervals and the breakdown by attack")
+
+
+def _check_models(option: str, other: CmScores | None, scores: CmScores) -> None:
+    """Raise InputError if the records of two score files name different models."""
+    if other and other.record and scores.record and other.record.models_sha256 != scores.record.models_sha256:
+        raise InputError(
+            f"{option} {other.path}: scores of other models than {scores.path}; give a file for each of --cm_score, in "
+            "the same order"
+        )
 
 
 def plot_scores(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:

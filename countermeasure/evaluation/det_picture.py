@@ -41,7 +41,7 @@ def draw(systems: Sequence[Drawn], cost_name: str) -> Figure:
 
     figure = drawing.figure_of(5.4, 5.6 + 0.18 * (len(systems) + 2))
     axes = figure.add_subplot()
-    handles, least = [], low
+    handles, least, is_outside = [], low, False
     for system in systems:
         rates = (place(system.curve.p_fa), place(system.curve.p_miss))
         (line,) = axes.plot(*rates, color=system.colour, linestyle=system.line)
@@ -49,11 +49,13 @@ def draw(systems: Sequence[Drawn], cost_name: str) -> Figure:
         line.set_label(f"{system.name}: EER {percent(system.eer.value, system.digits)}, {least_cost}")
         handles.append(line)
         for point, mark in ((system.eer, EER_MARK), (system.cheapest, COST_MARK)):
+            is_outside = is_outside or max(point.p_fa, point.p_miss) > high
             if max(point.p_fa, point.p_miss) <= high:
                 axes.plot(place(point.p_fa), place(point.p_miss), color=system.colour, **mark)
                 least = min(least, point.p_fa, point.p_miss)
     handles.append(Line2D([], [], color=INK, label="equal error rate", **EER_MARK))
-    handles.append(Line2D([], [], color=INK, label=cost_name, **COST_MARK))
+    outside = " (in part outside the picture)" * is_outside
+    handles.append(Line2D([], [], color=INK, label=f"{cost_name}{outside}", **COST_MARK))
     # A point without an error does not lie on the edge.
     ends = (float(place(least)) - (step / 2 if least == 0 else 0), float(place(high)))
     axes.plot(ends, ends, color=FAINT, linewidth=1, zorder=1)

@@ -74,10 +74,12 @@ class Outputs(NamedTuple):
         ------
         InputError
             When a name is that of an input, of another output or of a folder; for pictures, that of a file; when the
-            report was to be printed.
+            report was to be printed, or matplotlib is missing.
         """
         if self.report == _STDOUT:
             raise InputError("--report -: a report is an HTML file; give its name")
+        if self.is_illustrated:
+            drawing.require_matplotlib()
         taken = list(inputs)
         for path in (self.report, self.json, self.csv):
             if path and path != _STDOUT:

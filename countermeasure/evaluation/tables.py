@@ -116,9 +116,10 @@ def systems(study: Study) -> Table:
     if dev := study.dev:
         caption += "; best on dev marked" * (len(groups) > 1)
         columns.append(_column("dev EER\n%", EER, [dev[system.name].pooled for system in study.systems], True))
-    if len({(group.n_bonafide, group.n_spoof) for group in groups}) > 1:
+    is_one = len({(group.n_bonafide, group.n_spoof) for group in groups}) == 1
+    if not is_one:
         columns += _counts(groups)
-    columns += [_column(heading, figure, groups, not dev) for figure, heading in HEADINGS.items()]
+    columns += [_column(heading, figure, groups, not dev and is_one) for figure, heading in HEADINGS.items()]
     return table(caption, columns)
 
 

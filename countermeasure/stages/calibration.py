@@ -15,7 +15,7 @@ from countermeasure.gmm.models import model_files, read_pair
 from countermeasure.stages import card
 from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
-from countermeasure.trials.score_files import CmScores, ScoreRecord, read_cm_scores, read_record
+from countermeasure.trials.score_files import CmScores, ScoreRecord, read_cm_scores
 from tDCF_python import intervals, metrics
 from tDCF_python.evaluation import EER
 
@@ -82,7 +82,7 @@ def calibrate(
     pair = read_pair(*model_files(model_path))
     labels = {trial.utterance: trial for trial in read_protocol(protocol)} if protocol else None
     scores = read_cm_scores(cm_score, labels)
-    record = read_record(scores.path, scores.sha256)
+    record = scores.record
     _check_origin(record, scores.path, model_path, pair.sha256)
     calibration = _fitted(scores, prior, criterion, pair.sha256)
     if record and pair.bonafide.columns is None:  # a fusion is judged by its base models

@@ -91,8 +91,8 @@ class CmScores(NamedTuple):
         Trials of the protocol without a score; 0 without a protocol.
     note : str or None
         A message for the user, see `lines.check_subsets`.
-    models : ModelsRecord or None
-        From the record beside the file, if there is one.
+    record : ScoreRecord or None
+        The record beside the file, if there is one.
     """
 
     path: str
@@ -103,7 +103,7 @@ class CmScores(NamedTuple):
     others: tuple[str, ...] = ()
     unscored: int = 0
     note: str | None = None
-    models: ModelsRecord | None = None
+    record: ScoreRecord | None = None
 
     @property
     def classes(self) -> tuple[Floats, Floats]:
@@ -207,6 +207,8 @@ def read_cm_scores(
     text = _text(path, _CM_EXPECTED)
     if len(text.rows[0].split()) == 1:
         raise text.error(0, f"one field only; {text.expected}")
+    if text.columns[-1][0] in LABELS:
+        raise text.error(0, f"no score at the end of the line, which may be of a protocol; {text.expected}")
     form = find_form(text, protocol_format, scored=True)
     is_labelled = "label" in form.fields
     if not is_labelled and protocol is None:
@@ -228,7 +230,6 @@ def read_cm_scores(
     unscored = set(protocol or ()).difference(found.utterances)
     if protocol and protocol_subset:
         unscored = {name for name in unscored if protocol[name].subset in protocol_subset}
-    record = read_record(path, text.sha256)
     return CmScores(
         str(path),
         text.sha256,
@@ -238,7 +239,7 @@ def read_cm_scores(
         tuple(others),
         len(unscored),
         note,
-        record.models if record else None,
+        read_record(path, text.sha256),
     )
 
 
