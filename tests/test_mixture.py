@@ -121,6 +121,15 @@ def test_frames_that_the_mixture_does_not_expect_count_as_scikit_learn_has_them(
     )
 
 
+def test_mixtures_of_digital_silence_are_evaluated_as_scikit_learn_does(rng):
+    """Frames of zeros are all alike: scikit-learn's `reg_covar` of 1e-6 is the whole variance of their component."""
+    silences = np.repeat(rng.normal(size=(5, 24)) * 300, 80, axis=0)
+    frames = np.concatenate([rng.normal(size=(600, 24)) * 50, silences])
+    peer = GaussianMixture(16, covariance_type="diag", random_state=0).fit(frames)
+    found = Kernel.of_raw(Parameters(peer.weights_, peer.means_, peer.covariances_)).log_likelihoods(frames)
+    np.testing.assert_allclose(found, peer.score_samples(frames), rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("versions", [{"exp": "X4", "exp2": "X4"}, {"exp": "X4", "exp2": "baseline"}, {}], ids=str)
 def test_either_exponential_is_right_and_the_faster_one_is_taken(rng, monkeypatch, versions):
     introspect = pytest.importorskip("numpy.lib.introspect", reason="NumPy 1 has one exponential")

@@ -90,7 +90,7 @@ class Statistics:
 
 
 def total(statistics: Iterable[Statistics]) -> Statistics:
-    """Return the sum of at least one statistics."""
+    """Return the sum of one or more `Statistics`."""
     return reduce(operator.add, statistics)
 
 
@@ -161,7 +161,7 @@ def update(
     floor : float
         Smallest variance, relative to each dimension's variance over the data; at least `SMALLEST_VARIANCE`.
     regularisation : array [D] or float
-        Added to every variance, as scikit-learn's `reg_covar`.
+        Added to every variance, in units of each dimension's variance over the data.
     """
     n_dims = previous.n_dims
     n = np.maximum(statistics.occupancy, 0.0)  # differences of sums round below 0
