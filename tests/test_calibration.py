@@ -78,8 +78,9 @@ def test_classes_that_do_not_overlap_keep_a_finite_slope():
 
 
 def test_scores_that_tell_nothing_or_the_contrary_are_refused(rng):
-    labels = np.arange(40) % 2 == 0
-    for llrs in (np.zeros(40), np.where(labels, -1.0, 1.0) + 0.01 * rng.normal(size=40)):
+    labels = np.arange(47) % 3 == 0
+    # The mean of 47 times 0.3 is rounded.
+    for llrs in (np.zeros(47), np.full(47, 0.3), np.where(labels, -1.0, 1.0) + 0.01 * rng.normal(size=47)):
         with pytest.raises(InputError, match="do not score higher"):
             fit(llrs, labels)
 

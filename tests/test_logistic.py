@@ -131,7 +131,7 @@ def test_the_gaussians_log_ratio_is_the_linear_llr():
         np.testing.assert_allclose(ratio, points @ weights + llr.offset, rtol=1e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize("value", [0.0, 7.0])
+@pytest.mark.parametrize("value", [0.0, 7.0, 0.1])
 def test_constant_columns_have_no_say(experiment, value):
     training.train_fusion(experiment / "train", experiment / "without", LogisticOptions())
     expected = llrs_of(experiment, experiment / "without")

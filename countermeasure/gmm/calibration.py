@@ -8,8 +8,8 @@ corrects them to
 where `prior` is the share of bona fide speech (N. Brümmer and J. du Preez, Computer Speech & Language 2006).
 Both classes weigh the same in the fit of slope and offset; the prior enters threshold and probability only.
 The targets are (n + 1) / (n + 2) and 1 / (n + 2) (J. Platt, 1999), which keep the slope finite for classes that do
-not overlap. n is each class's own number of trials. With the prior in its place, a few relabelled trials of one class
-could outweigh all trials of the other.
+not overlap. n is each class's own number of trials. Platt's single n, or the prior, would let a few relabelled trials
+of one class outweigh the other.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from countermeasure import files, records
 from countermeasure.errors import InputError
+from countermeasure.gmm.logistic import deviations
 from countermeasure.gmm.models import model_files
 from countermeasure.lists import provenance
 from tDCF_python import metrics
@@ -46,8 +47,10 @@ class Calibration:
         Whether the threshold makes both classes equally probable or is that of the EER.
     threshold : float
         For LLRs of the models before calibration; a recording is accepted as bona fide when its LLR is greater.
-    eer, eer_low, eer_high : float or None
-        EER of the development scores and its 95 % interval, None if there are too few speakers.
+    eer : float
+        Of the development scores.
+    eer_low, eer_high : float or None
+        Its 95 % interval; None if there are too few speakers.
     eer_over : {'speakers', 'trials'}
         Units of the interval.
     n_bonafide, n_spoof : int
@@ -173,7 +176,7 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[floa
     n_spoof = n - n_bonafide
     target = np.where(is_bonafide, (n_bonafide + 1) / (n_bonafide + 2), 1 / (n_spoof + 2))
     weight = np.where(is_bonafide, n / (2 * n_bonafide), n / (2 * n_spoof))
-    mean, scale = llrs.mean(), llrs.std() or np.inf
+    mean, scale = llrs.mean(), deviations(llrs)
     z = (llrs - mean) / scale
     # scikit-learn has no targets between 0 and 1, so each trial is used once for each class. The large C leaves
     # practically no penalty.

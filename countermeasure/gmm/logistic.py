@@ -54,7 +54,7 @@ def train(rows: np.ndarray, is_bonafide: np.ndarray, names: Sequence[str], l2: f
     pairs = pairing(names)
     llr = fit(rows @ pairs, is_bonafide, l2)
     variance = rows.var(axis=0)
-    variance[variance == 0] = 1.0
+    variance[np.isinf(deviations(rows))] = 1.0
     return as_mixtures(Linear(pairs @ llr.weights, llr.offset), rows.mean(axis=0), variance)
 
 
@@ -101,8 +101,7 @@ def fit(rows: np.ndarray, is_bonafide: np.ndarray, l2: float) -> Linear:
     """
     from sklearn.linear_model import LogisticRegression
 
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    scale = np.where(scale > 1e-9 * np.abs(mean), scale, np.inf)  # a constant column gets the weight 0
+    mean, scale = rows.mean(axis=0), deviations(rows)
     # Newton's method suits few columns: the default solver's LLRs were off by up to 6e-6, and it may stop with a
     # warning, as solvers with conjugate gradients may.
     regression = LogisticRegression(
@@ -111,6 +110,13 @@ def fit(rows: np.ndarray, is_bonafide: np.ndarray, l2: float) -> Linear:
     regression.fit((rows - mean) / scale, is_bonafide)
     weights = regression.coef_[0] / scale
     return Linear(weights, float(regression.intercept_[0] - weights @ mean))
+
+
+def deviations(rows: np.ndarray) -> np.ndarray:
+    """Return each column's standard deviation; of a constant one, infinity, which gives it the weight 0."""
+    deviation = rows.std(axis=0)
+    # Rounding gives equal values a deviation above 0.
+    return np.where(deviation > 1e-9 * np.abs(rows.mean(axis=0)), deviation, np.inf)
 
 
 def as_mixtures(llr: Linear, mean: np.ndarray, variance: np.ndarray) -> tuple[Parameters, Parameters]:

@@ -117,7 +117,7 @@ def _check(path: PathLike, model: Model) -> None:
         _check_parameters(model.parameters)
         records.checked(_Record, model.record)
     except ValueError as error:
-        raise InputError(f"{path}: is not written, since {error}; look at the data, or change --reg_covar") from None
+        raise InputError(f"{path}: is not written, since {error}; look at the data") from None
 
 
 def _dump(model: Model, file: IO[bytes]) -> None:
