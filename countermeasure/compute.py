@@ -187,6 +187,11 @@ _DASK_SETTINGS: dict[str, Any] = {
 }
 
 
+# Those to which Dask's configuration gives a level, which all below them inherit.
+_DASK_LOGGERS = ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application", "asyncio")
+_SILENT = logging.CRITICAL + 1
+
+
 class _Dask(Workers):
     """The workers of a Dask scheduler. If a worker dies, another one repeats its tasks."""
 
@@ -198,14 +203,15 @@ class _Dask(Workers):
 
     def __enter__(self) -> _Dask:
         with contextlib.ExitStack() as stack:
-            # Dask's own messages about lost connections are replaced by one line.
-            stack.callback(logging.disable, logging.root.manager.disable)
-            logging.disable(logging.CRITICAL)
             try:
                 import dask
                 import distributed
             except ImportError:
                 raise InputError("--dask: Dask is not installed; pip install .[dask]") from None
+            for name in _DASK_LOGGERS:  # whose messages about lost connections are replaced by one line
+                logger = logging.getLogger(name)
+                stack.callback(logger.setLevel, logger.level)
+                logger.setLevel(_SILENT)
             stack.enter_context(dask.config.set(_DASK_SETTINGS))
             self._distributed = distributed
             self._client = self._connected(stack)

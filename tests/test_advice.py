@@ -46,8 +46,7 @@ def told_of(files):
     study = run_study({name: read_cm_scores(path) for name, path in files.items()}, with_intervals=True)
     sentences = advice.summary(replace(study, dev=study))
     end = next(k for k, each in enumerate(sentences) if "the lowest EER of" in each or "different trials, so" in each)
-    sentences = sentences[:end]
-    return sentences
+    return sentences[:end]
 
 
 def mixture(kind, n_components, n_rows):

@@ -1,6 +1,7 @@
 """Dask: a scheduler and two workers as processes of their own, on the loopback interface."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import compute, versions
+from countermeasure import cli, compute, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, trainer
 from countermeasure.lists.rows import ListFile
@@ -189,6 +190,19 @@ def test_where_no_scheduler_is_the_caller_is_told(monkeypatch):
         compute.workers(dask="tcp://127.0.0.1:1"),
     ):
         pass
+
+
+def test_messages_of_the_suite_are_shown_and_those_of_dask_are_not(cluster, capsys):
+    loggers = [logging.getLogger(name) for name in ("distributed.core", "distributed.gc", "tornado.general", "asyncio")]
+    with compute.workers(dask=cluster.address):
+        cli.log("a message")
+        for logger in loggers:
+            logger.critical("lost")
+    said = capsys.readouterr().err
+    assert said.endswith("a message\n")
+    assert "lost" not in said
+    loggers[0].critical("afterwards")
+    assert "afterwards" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("waited", [0, 3])  # while tasks are under way; after the client has given up
