@@ -27,7 +27,7 @@ from countermeasure import cli
 from countermeasure.compute import n_cores, workers
 from countermeasure.gmm.kernel import TILE
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_model
+from countermeasure.gmm.models import model_files, read_model, read_pair
 from countermeasure.gmm.scores import score_items
 from countermeasure.lists.pickles import read_list
 from countermeasure.lists.table import Table
@@ -158,8 +158,7 @@ def heldout(folder: Path, args: argparse.Namespace) -> None:
         model = read_model(full)
         theirs = scikit_learn(read_model(start).parameters, max_iter=300, tol=1e-3)
         duration = seconds(partial(theirs.fit, frames.astype(np.float64)))
-        write_model(folder / "ours.gmm", Model(model.parameters))
-        ours = pickle.loads((folder / "ours.gmm").read_bytes())
+        ours = pickle.loads(full.read_bytes())
         print(
             f"{label}: held out, {ours.score(others):.4f} nats a frame after {model.n_iter} passes; scikit-learn "
             f"{theirs.score(others):.4f} after {theirs.n_iter_} iterations ({duration:.1f} s)"

@@ -172,10 +172,16 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a regular file, in hexadecimal digits."""
-    digest = hashlib.sha256()
     with open_regular(path, buffering=0) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+        return sha256_of(file)
+
+
+def sha256_of(file: IO[bytes]) -> str:
+    """Return the SHA-256 of an open file and go back to its beginning."""
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    file.seek(0)
     return digest.hexdigest()
 
 

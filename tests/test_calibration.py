@@ -12,10 +12,11 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import calibration
 from countermeasure.gmm.calibration import Calibration, fit
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, write_model
+from countermeasure.gmm.models import Model, model_files
 from countermeasure.stages.calibration import calibrate
 from countermeasure.trials.score_files import ScoreRecord, write_record
 from tDCF_python import metrics
+from trainings import write_model
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ import corpus
 from countermeasure import files
 from countermeasure.gmm import calibration
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, write_model
+from countermeasure.gmm.models import Model, model_files
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import card
 from countermeasure.stages.calibration import calibrate
 from countermeasure.stages.extraction import extract
 from countermeasure.stages.scoring import write_frame_scores
 from countermeasure.stages.training import train, train_fusion
+from trainings import write_model
 
 OPTIONS = TrainingOptions(n_components=2, max_iter=3)
 

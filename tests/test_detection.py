@@ -24,7 +24,7 @@ from countermeasure.errors import InputError
 from countermeasure.features import features, types
 from countermeasure.gmm import calibration
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_model, write_model
+from countermeasure.gmm.models import Model, model_files, read_model
 from countermeasure.options import TrainingOptions
 from countermeasure.speech.audio import _libsndfile_refuses
 from countermeasure.stages import detection
@@ -32,6 +32,7 @@ from countermeasure.stages.chain import Chain
 from countermeasure.stages.extraction import extract
 from countermeasure.stages.scoring import score_fusion, write_frame_scores
 from countermeasure.stages.training import train, train_fusion
+from trainings import write_model
 
 TYPES = ("lfcc", "mfcc")
 FRAMES, FILES = "ensemble-lfcc+mfcc", "filelevel-lfcc+mfcc+silence"

@@ -13,13 +13,13 @@ from countermeasure import versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import em
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_pair, write_model
+from countermeasure.gmm.models import Model, model_files, read_pair
 from countermeasure.lists import provenance
 from countermeasure.options import LogisticOptions
 from countermeasure.stages import training
 from countermeasure.stages.finished import would_replace
 from lists import write_described
-from trainings import LABELS, SMALL, contents, frames_of, write_list
+from trainings import LABELS, SMALL, contents, frames_of, write_list, write_model
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from sklearn.mixture import GaussianMixture
 
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_model, write_pair
+from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_pair
+from trainings import write_model
 
 RECORD = {
     "format": 1,

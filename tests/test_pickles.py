@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_list(tmp_path, protocol):
 def test_a_mixture_pickled_by_scikit_learn_is_read_without_it(tmp_path, rng, protocol):
     model = GaussianMixture(3, covariance_type="diag", random_state=0).fit(rng.normal(size=(90, 2)))
     model.more_ = {"a": {"n": 2**40, "b": [1, None, True]}, "c": -0.5, "none": {}}
-    state = read_estimator(pickled(tmp_path / "bon.gmm", model, protocol))
+    _, state = read_estimator(pickled(tmp_path / "bon.gmm", model, protocol))
     np.testing.assert_array_equal(state["means_"], model.means_)
     assert {name: state[name] for name in ("n_iter_", "covariance_type", "lower_bound_", "more_")} == {
         "n_iter_": model.n_iter_,

@@ -14,9 +14,10 @@ import pytest
 import gmm_run
 from countermeasure.features import types
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, write_model
+from countermeasure.gmm.models import Model
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.stages.pipeline import OPTIONS
+from trainings import write_model
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -154,7 +155,7 @@ def test_the_example_opens_lists_and_models(tmp_path, monkeypatch, capsys, rng):
         out.append(frames, "spoof")
     for name, mean in (("bon", 0.0), ("sp", 1.0)):
         model = Parameters(np.ones(1), np.full((1, 60), mean), np.ones((1, 60)))
-        write_model(f"{name}.gmm", Model(model))
+        write_model(Path(f"{name}.gmm"), Model(model))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # the example leaves closing files to Python
         exec(compile(example, "files.md", "exec"), {"pickle": pickle})

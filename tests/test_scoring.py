@@ -14,7 +14,7 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import scores
 from countermeasure.gmm.calibration import models_sha256
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_pair, write_model
+from countermeasure.gmm.models import Model, model_files, read_pair
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter, read_list
 from countermeasure.options import LogisticOptions, TrainingOptions
@@ -24,6 +24,7 @@ from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import ModelsRecord, read_cm_scores, read_record, write_scores
 from tDCF_python import metrics
+from trainings import write_model
 
 
 def write_models(folder, n_dims=60, shift=0.0):

@@ -320,3 +320,18 @@ def test_files_are_closed_after_any_error(tmp_path, arrays):
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_list_that_is_replaced_while_it_is_opened_is_read_by_its_own_record(tmp_path, arrays, monkeypatch):
+    path, new = described(tmp_path / "a.pkl", arrays), described(tmp_path / "new.pkl", arrays[::-1])
+    describe = provenance.describe
+
+    def replaced(*arguments):
+        found = describe(*arguments)
+        os.replace(new, path)
+        return found
+
+    monkeypatch.setattr(provenance, "describe", replaced)
+    with Table([path]) as table:
+        assert table.described[0].record
+        assert_holds(table, arrays)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from countermeasure.gmm.models import model_files
+from countermeasure.gmm.models import Model, model_files, write_pair
 from countermeasure.lists.pickles import ListWriter
 from countermeasure.options import TrainingOptions
 
@@ -38,6 +39,14 @@ def write_list(path: Path, items: Iterable[tuple[np.ndarray, str | None]]) -> Pa
 def frames_of(items: Iterable[tuple[np.ndarray, str]], label: str) -> np.ndarray:
     """Return all frames of a class."""
     return np.concatenate([array for array, own in items if own == label]).astype(np.float64)
+
+
+def write_model(path: Path, model: Model) -> None:
+    """Write one model, under any name, as `write_pair` writes two."""
+    with TemporaryDirectory() as folder:
+        write_pair(folder, model, model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(model_files(folder)[0].read_bytes())
 
 
 def contents(folder: Path) -> list[bytes]:

@@ -186,10 +186,10 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[floa
         np.repeat([True, False], n),
         np.concatenate([weight * target, weight * (1 - target)]),
     )
-    slope = float(model.coef_[0, 0]) / scale
+    slope = float(model.coef_[0, 0] / scale)
     if not slope > 0:
         raise InputError(
             "bona fide trials do not score higher than spoofed ones on average, so there is nothing to calibrate; "
             "are these the scores of a trained model on its development set?"
         )
-    return slope, float(model.intercept_[0]) - slope * mean
+    return slope, float(model.intercept_[0] - slope * mean)

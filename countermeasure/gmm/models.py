@@ -12,7 +12,7 @@ import numpy as np
 
 from countermeasure import records
 from countermeasure.errors import InputError
-from countermeasure.files import replace_when_whole, sha256
+from countermeasure.files import replace_when_whole
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.lists.pickles import dump, read_estimator
 from countermeasure.lists.provenance import Source, combined_sha256
@@ -81,23 +81,11 @@ class Pair(NamedTuple):
         return combined_sha256(model.sha256 for model in self)
 
 
-def write_model(path: PathLike, model: Model) -> None:
-    """Write a model as a pickled, fitted `sklearn.mixture.GaussianMixture`.
-
-    Equal models give equal bytes under the same version of scikit-learn.
-
-    Raises
-    ------
-    InputError
-        If `read_model` would refuse the model.
-    """
-    _check(path, model)
-    with replace_when_whole(path) as file:
-        _dump(model, file)
-
-
 def write_pair(folder: PathLike, bonafide: Model, spoof: Model) -> None:
     """Write the two models of a training into a folder; existing models are replaced when both are complete.
+
+    Each is a pickled, fitted `sklearn.mixture.GaussianMixture`. Equal models give equal bytes under the same version of
+    scikit-learn.
 
     Raises
     ------
@@ -117,7 +105,8 @@ def _check(path: PathLike, model: Model) -> None:
         _check_parameters(model.parameters)
         records.checked(_Record, model.record)
     except ValueError as error:
-        raise InputError(f"{path}: is not written, since {error}; look at the data") from None
+        more = ", or change --reg_covar" if "reg_covar" in model.record.get("options", ()) else ""
+        raise InputError(f"{path}: is not written, since {error}; look at the data{more}") from None
 
 
 def _dump(model: Model, file: IO[bytes]) -> None:
@@ -156,7 +145,7 @@ def read_model(path: PathLike) -> Model:
     """
     if not os.path.lexists(path):
         raise InputError(f"{path}: no such file; train the models first")
-    digest, state = _read_state(path)
+    digest, state = read_estimator(path)
     kind = str(state.get("covariance_type"))
     if kind != "diag":
         raise InputError(f"{path}: a mixture with covariance_type={kind[:20]!r}; this suite's are 'diag'")
@@ -179,14 +168,6 @@ def read_model(path: PathLike) -> Model:
         record,
         digest,
     )
-
-
-def _read_state(path: PathLike) -> tuple[str, dict[str, Any]]:
-    """Return the SHA-256 and the estimator's attributes of the same contents of a file."""
-    digest = ""
-    while digest != (now := sha256(path)):  # again if the file was replaced in between
-        digest, state = now, read_estimator(path)
-    return digest, state
 
 
 def _number(value: Any) -> float:

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from countermeasure.errors import InputError
-from countermeasure.files import open_regular, replace_when_whole
+from countermeasure.files import open_regular, replace_when_whole, sha256_of
 from countermeasure.lists.unpickling import ArrayRef, Estimator, Unpickler
 from countermeasure.trials.lines import BONAFIDE, SPOOF
 
@@ -184,8 +184,8 @@ def read_list(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray | None,
         yield value.read() if isinstance(value, ArrayRef) else value if value is None else np.asarray(value), label
 
 
-def read_estimator(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the attributes of a pickled `GaussianMixture`, without scikit-learn.
+def read_estimator(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """Return the SHA-256 and the attributes of a pickled `GaussianMixture`, without scikit-learn.
 
     Raises
     ------
@@ -193,11 +193,12 @@ def read_estimator(path: str | os.PathLike[str]) -> dict[str, Any]:
         As `read_items`, and if the pickle is not a `GaussianMixture`.
     """
     with _open(path) as file:
+        digest = sha256_of(file)
         found = Unpickler(file).value()
         if type(found) is not Estimator or found.state is None:
             raise InputError(f"{path}: holds no Gaussian mixture model; give a bon.gmm or sp.gmm")
         arrays = {name: value for name, value in found.state.items() if type(value) is ArrayRef and value.shape}
-        return found.state | {name: value.read() for name, value in arrays.items()}
+        return digest, found.state | {name: value.read() for name, value in arrays.items()}
 
 
 def _open(path: str | os.PathLike[str]) -> IO[bytes]:

@@ -31,11 +31,14 @@ class Record:
 
     Attributes
     ----------
+    kind : {'features', 'frame scores', 'file scores'}
     split : {'train', 'dev', 'eval'}
     feature : dict
         Type and settings, see `types.settings`.
     sampling_rate : int
         In Hz.
+    dtype : str
+        Of the list's arrays, such as ``'float32'``.
     protocol_sha256, list_sha256, versions
         See `protocol_sha256`, `files.sha256`, `versions.current`.
     audio_sha256 : str
@@ -151,9 +154,8 @@ class Described(NamedTuple):
     doubt: str | None = None
 
 
-def describe(list_path: str | os.PathLike[str]) -> Described:
-    """Return the SHA-256 and the record of a list."""
-    digest = sha256(list_path)
+def describe(list_path: str | os.PathLike[str], digest: str) -> Described:
+    """Return the SHA-256 and the record of a list, given the SHA-256."""
     try:
         record = read(list_path)
         doubt = "has no record beside it"

@@ -24,7 +24,7 @@ class ListFile(AbstractContextManager):
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
-        self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115  closed by __exit__
+        self._file = files.open_regular(self.path, buffering=0)  # closed by __exit__
         self._held: np.ndarray | None = None
         self.size = os.fstat(self._file.fileno()).st_size
 
@@ -41,6 +41,10 @@ class ListFile(AbstractContextManager):
         for i in range(_SPOT_CHECKS):
             digest.update(os.pread(self._file.fileno(), _SPOT_CHECK_BYTES, i * self.size // _SPOT_CHECKS))
         return digest.hexdigest()
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the file."""
+        return files.sha256_of(self._file)
 
     def hold(self) -> None:
         """Load the file; later reads come from memory."""

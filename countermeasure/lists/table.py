@@ -154,14 +154,16 @@ class Table(AbstractContextManager):
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]):
         self.paths = [Path(path) for path in paths]
-        self.described = [provenance.describe(path) for path in self.paths]
-        self.record = next((described.record for described in self.described if described.record), None)
-        self.utterances = self.record.utterances if self.record else None
-        self.doubts = [described.doubt for described in self.described if described.doubt]
         with ExitStack() as resources:
+            # Opened first, so that a list that is replaced meanwhile is not read by its successor's record.
+            files = [resources.enter_context(ListFile(path)) for path in self.paths]
+            self.described = [provenance.describe(file.path, file.sha256()) for file in files]
+            self.record = next((described.record for described in self.described if described.record), None)
+            self.utterances = self.record.utterances if self.record else None
+            self.doubts = [described.doubt for described in self.described if described.doubt]
             self._lists = [
-                self._opened(path, described.record, resources)
-                for path, described in zip(self.paths, self.described, strict=True)
+                (described.record and _of_record(file, described.record)) or _read_through(file.path, resources)
+                for file, described in zip(files, self.described, strict=True)
             ]
             self._check_items()
             self.labels = self._joined_labels()
@@ -169,11 +171,6 @@ class Table(AbstractContextManager):
             self.widths = [each.n_columns for each in self._lists]
             self.n_columns = sum(self.widths)
             self._resources = resources.pop_all()
-
-    @staticmethod
-    def _opened(path: Path, record: provenance.Record | None, resources: ExitStack) -> _List:
-        file = resources.enter_context(ListFile(path))
-        return (record and _of_record(file, record)) or _read_through(path, resources)
 
     def __exit__(self, *exception: object) -> None:
         self._resources.close()
