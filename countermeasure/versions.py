@@ -16,20 +16,14 @@ FORMAT = 1
 FEATURES = 1
 
 COMPARED = {"format": str(FORMAT), "features": str(FEATURES)}
-_LIBRARIES = ("numpy", "spafe")
+_LIBRARIES = ("numpy", "scipy")
 
 
 def current() -> dict[str, str]:
-    """Return the versions to record: those compared, the suite's, and those of installed libraries."""
-    from importlib.metadata import PackageNotFoundError, version  # takes 0.07 s, and not all scripts record
+    """Return the versions to record: those compared, the suite's, and those of the libraries that compute."""
+    from importlib.metadata import version  # takes 0.07 s, and not all scripts record
 
-    found = {**COMPARED, "countermeasure": __version__}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {**COMPARED, "countermeasure": __version__, **{name: version(name) for name in _LIBRARIES}}
 
 
 def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
