@@ -55,8 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_const",
         const="json",
         default="text",
-        help="one object per line: file, llr, threshold, decision, probability, out_of_domain; null if unknown "
-        "(default: text)",
+        help="one object per line: file, llr, threshold, decision, probability, out_of_domain, warnings; null if "
+        "unknown (default: text)",
     )
     output.add_argument(
         "--csv", dest="output", action="store_const", const="csv", help="the same fields as CSV with a heading"

@@ -32,8 +32,8 @@ class Score(NamedTuple):
         LLR of every frame under the last frame-level models of the chain; empty if there are none.
     window : Window or None
         Of these frames.
-    are_own : bool
-        Whether the recording's LLR is the mean of these frames' LLRs.
+    folder : Path or None
+        Of the models that scored these frames; those of the chain itself, unless it scores whole files only.
     log_likelihoods : dict of Path to float
         By folder of a base model: mean log-likelihood per frame under its better fitting mixture, in nats.
     """
@@ -41,7 +41,7 @@ class Score(NamedTuple):
     llr: float
     frames: NDArray[np.float64]
     window: Window | None
-    are_own: bool
+    folder: Path | None
     log_likelihoods: dict[Path, float]
 
 
@@ -180,12 +180,13 @@ class Chain:
         llr = scores[self.folder].llr
         if not np.isfinite(llr):
             raise InputError("its score is not finite; its samples are too large, expected -1 to 1")
-        shown = scores[list(framed)[-1]] if framed else None
+        last = list(framed)[-1] if framed else None
+        shown = scores[last] if last else None
         return Score(
             llr,
             shown.bonafide - shown.spoof if shown else np.empty(0),
             self.window if shown else None,
-            self.folder in framed,
+            last,
             {folder: float(max(side.mean() for side in scores[folder])) for folder in self.base_models},
         )
 
@@ -210,7 +211,7 @@ class Chain:
     def _pair(self, folder: Path) -> Pair:
         if folder not in self._pairs:
             if not has_models(folder):
-                what = "no models in it" if folder.is_dir() else "no such folder"
+                what = "is a file" if folder.is_file() else "no models in it" if folder.is_dir() else "no such folder"
                 raise InputError(f"{folder}: {what}; give a folder with bon.gmm and sp.gmm, as training writes it")
             self._pairs[folder] = read_pair(*model_files(folder))
         return self._pairs[folder]

@@ -53,6 +53,8 @@ class Judgement(NamedTuple):
         Of being bona fide; None without calibration.
     out_of_domain : bool or None
         Whether the recording is far less likely under a base model than those of its calibration; None without one.
+    warnings : list of str
+        Why the score is unreliable.
     """
 
     file: str
@@ -61,6 +63,7 @@ class Judgement(NamedTuple):
     decision: str | None
     probability: float | None
     out_of_domain: bool | None
+    warnings: list[str]
 
 
 def detect(
@@ -100,34 +103,34 @@ def detect(
     if frames is not None:
         paths = iter(_checked_for_picture(paths, frames, detector.models))
     show = _printer(output)
-    n_scored, problems, doubts = 0, [], Counter[str]()
+    n_scored, problems, warnings = 0, [], Counter[str]()
     with compute.workers(1):
         for path in paths:
             try:
-                heard = detector.judge(path)
+                judgement, score = detector.judge(path)
             except InputError as error:
                 cli.log(str(error) if str(error).startswith(path) else f"{path}: {error}")
                 problems.append(path)
                 continue
             n_scored += 1
-            show(heard.judgement)
-            for doubt in heard.doubts:
-                doubts[doubt] += 1
-                if doubts[doubt] == 1:  # later ones are counted
-                    _warn(path, doubt)
-            if frames is not None and heard.score.window:
-                _draw(frames, detector.models, heard.score, heard.score.window, heard.judgement)
-    for doubt, n in doubts.items():
+            show(judgement)
+            for warning in judgement.warnings:
+                warnings[warning] += 1
+                if warnings[warning] == 1:  # later ones are counted
+                    _warn(path, warning)
+            if frames is not None and score.window:
+                _draw(frames, detector.models, score, score.window, judgement)
+    for warning, n in warnings.items():
         if n > 1:
-            _warn(f"{n:,} of {n_scored:,} recordings", doubt)
+            _warn(f"{n:,} of {n_scored:,} recordings", warning)
     if problems:
         raise InputError(f"{len(problems):,} not scored, {n_scored:,} scored; first {problems[0]}, see above")
     if not n_scored:
         raise InputError("no recording came on standard input")
 
 
-def _warn(what: str, doubt: str) -> None:
-    cli.warn(f"{what}: {doubt}; the score is unreliable")
+def _warn(what: str, warning: str) -> None:
+    cli.warn(f"{what}: {warning}; the score is unreliable")
 
 
 # -- one recording -------------------------------------------------------------------------------------
@@ -161,14 +164,6 @@ class _Listener:
         frames = self.beginning[: n * _N_FFT].reshape(n, _N_FFT) * np.hanning(_N_FFT)
         power = (np.abs(np.fft.rfft(frames)) ** 2).sum(axis=0)
         return bool(power[_N_FFT * 9 // 32 :].sum() < _NOTHING * power.sum())
-
-
-class Heard(NamedTuple):
-    """A judgement, the score behind it, and reasons to doubt it."""
-
-    judgement: Judgement
-    score: Score
-    doubts: list[str]
 
 
 class Detector:
@@ -235,22 +230,25 @@ class Detector:
         """
         path = os.fspath(recording)
         with compute.workers(1):
-            heard = self.judge(path)
-        for doubt in heard.doubts:
-            _warn(path, doubt)
-        return heard.judgement
+            judgement, _ = self.judge(path)
+        for warning in judgement.warnings:
+            _warn(path, warning)
+        return judgement
 
-    def judge(self, path: str) -> Heard:
-        """Judge a recording; call it within `compute.workers(1)`, since BLAS threads slow down small products."""
+    def judge(self, path: str) -> tuple[Judgement, Score]:
+        """Judge a recording; also return its score.
+
+        Call it within `compute.workers(1)`, since BLAS threads slow down small products.
+        """
         listener = _Listener()
         with audio.stream(path) as stream:
             score = self.models.score(listener.pieces(stream, self.models.rate))
         if listener.is_constant:
             raise InputError(f"{path}: digital silence (all samples are the same); there is nothing to judge")
-        doubts = list(_doubts(stream, listener, self.models))
+        warnings = list(_warnings(stream, listener, self.models))
         unlike = [folder for folder, lowest in self._lowest.items() if score.log_likelihoods[folder] < lowest]
         for folder in unlike[:1]:
-            doubts.append(
+            warnings.append(
                 f"far less likely under {folder} than the recordings of its calibration, with a log-likelihood per "
                 f"frame below {self._lowest[folder]:.1f}"
             )
@@ -261,11 +259,10 @@ class Detector:
             decision = BONAFIDE if llr > threshold else SPOOF
         probability = float(f"{found.probability(score.llr):.6g}") if found else None
         out_of_domain = bool(unlike) if self._lowest else None
-        judgement = Judgement(path, llr, threshold, decision, probability, out_of_domain)
-        return Heard(judgement, score, doubts)
+        return Judgement(path, llr, threshold, decision, probability, out_of_domain, warnings), score
 
 
-def _doubts(stream: audio.Stream, listener: _Listener, models: Chain) -> Iterator[str]:
+def _warnings(stream: audio.Stream, listener: _Listener, models: Chain) -> Iterator[str]:
     """Yield reasons why a recording's score is unreliable."""
     if stream.md5_matches is False:
         yield "its samples do not have the MD5 that the file states"
@@ -300,7 +297,9 @@ def _draw(picture: str | os.PathLike[str], models: Chain, score: Score, window: 
     decision = f"{result.decision}, " if result.decision else ""
     title = f"{os.path.basename(result.file)}: {decision}LLR {score.llr:.2f}"
     # The threshold applies to the scores of the last models, not to those of a member of a fusion.
-    threshold = result.threshold if score.are_own else None
+    is_own = score.folder == models.folder
+    threshold = result.threshold if is_own else None
+    title += "" if is_own or score.folder is None else f"; frames: {score.folder.name}"
     frame_picture.draw(picture, title, signal, models.rate, score.frames, window, threshold)
     cli.log(f"{os.fspath(picture)}: written")
 
@@ -324,10 +323,11 @@ def _sentence(result: Judgement) -> str:
         text += f" {'>' if result.decision == BONAFIDE else '<='} threshold {result.threshold:.4f}"
     if result.probability is not None:
         text += f", P(bona fide) {result.probability:.3f}"
-    return text + ", unlike the calibration's recordings" * bool(result.out_of_domain)
+    return text + ", unreliable" * bool(result.warnings)
 
 
 def _csv(values: Iterable[object]) -> str:
     row = io.StringIO()
-    csv.writer(row, lineterminator="").writerow([str(v).lower() if isinstance(v, bool) else v for v in values])
+    words = ["; ".join(v) if isinstance(v, list) else str(v).lower() if isinstance(v, bool) else v for v in values]
+    csv.writer(row, lineterminator="").writerow(words)
     return row.getvalue()
