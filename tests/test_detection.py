@@ -224,7 +224,7 @@ def test_without_calibration_there_is_no_decision_and_one_line_says_how_to_get_o
     assert detect(capsys, work / "model" / "mfcc", odd).out == f"{odd}: LLR {result['llr']:.4f}\n"
     (row,) = csv.DictReader(io.StringIO(detect(capsys, work / "model" / "mfcc", odd, output="csv").out))
     assert list(row) == FIELDS
-    assert (row["file"], *list(row.values())[2:]) == (str(odd), "", "", "", "")
+    assert (row["file"], *list(row.values())[2:]) == (str(odd), "", "", "", "", "")
 
 
 def test_a_threshold_decides_and_a_calibration_gives_probabilities(work, capsys, tmp_path, recordings):
@@ -274,7 +274,7 @@ def test_recordings_unlike_those_of_the_calibration_are_flagged(work, capsys, tm
     assert f"{recordings[expected.index(True)]}: {doubt}" in told.err
     assert f"{sum(expected)} of {len(recordings)} recordings: {doubt}" in told.err
     told = detect(capsys, tmp_path / "mfcc", recordings[expected.index(True)], output="csv").out
-    assert ",true,far less likely under " in told.splitlines()[1]
+    assert ',true,"far less likely under ' in told.splitlines()[1]
     assert ", unreliable\n" in detect(capsys, tmp_path / "mfcc", recordings[expected.index(True)]).out
 
 

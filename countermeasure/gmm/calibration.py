@@ -192,4 +192,4 @@ def fit(llrs: NDArray[np.float64], is_bonafide: NDArray[np.bool_]) -> tuple[floa
             "bona fide trials do not score higher than spoofed ones on average, so there is nothing to calibrate; "
             "are these the scores of a trained model on its development set?"
         )
-    return slope, float(model.intercept_[0] - slope * mean)
+    return slope, float(model.intercept_[0]) - slope * float(mean)
