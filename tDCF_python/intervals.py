@@ -180,13 +180,10 @@ def interval(influence: Influence) -> Interval:
     variance = max(_variance(influence.own), _variance(influence.others)) / influence.span**2
     share = min(max((influence.corrected - influence.floor) / influence.span, 0.0), 1.0)
     n = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else influence.n_trials
-    scale = (stdtrit(math.inf, _TAIL) / stdtrit(influence.fewest - 1, _TAIL)) ** 2
-    n *= scale
+    n *= (stdtrit(math.inf, _TAIL) / stdtrit(influence.fewest - 1, _TAIL)) ** 2
     wrong = share * n
     low = betaincinv(wrong, n - wrong + 1, _TAIL) if share > 0 else 0.0
     high = betaincinv(wrong + 1, n - wrong, 1 - _TAIL) if share < 1 else 1.0
-    # A single error may have a small variance; the bound is not below that without any error.
-    high = max(high, betaincinv(1, influence.n_trials * scale, 1 - _TAIL))
     return Interval(
         min(influence.value, influence.floor + influence.span * float(low)),
         max(influence.value, influence.floor + influence.span * float(high)),

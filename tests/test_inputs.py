@@ -83,6 +83,12 @@ def test_a_missing_or_empty_folder_of_a_fusion_names_lists_and_command(is_there,
     assert "python gmm_filelevel_preprocess.py --data_split eval" in str(whole.value)
 
 
+def test_of_a_folder_above_those_of_the_splits_these_are_named():
+    put("experiment/mine/train/x-bon-train.pkl", "experiment/mine/eval/x-bon-eval.pkl")
+    with pytest.raises(InputError, match=r"in it; give one of experiment/mine/train, experiment/mine/eval$"):
+        inputs.of_fusion("experiment/mine", whole_files=False)
+
+
 @pytest.mark.parametrize("work", ["", "elsewhere/"])
 def test_lists_of_the_same_run_are_named(work):
     put(f"{work}ensemble/lfcc/train/lfcc-bon-train.pkl", f"{work}ensemble/small/lfcc/train/lfcc-bon-train.pkl")

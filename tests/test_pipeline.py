@@ -253,6 +253,12 @@ def test_only_calibration_may_fail(copied, monkeypatch, capsys):
         gmm_run.main(["test", "lfcc"])
 
 
+def test_options_that_a_pipeline_gives_itself_are_refused(here):
+    for word in ("--model_path", "--model_path=x"):
+        with pytest.raises(InputError, match=f"TRAIN_OPTIONS: {word} is given by this pipeline; leave it out"):
+            list(pipelines("mfcc", TRAIN_OPTIONS=f"--n_components 3 {word} x").train())
+
+
 @pytest.mark.parametrize(
     ("name", "variable", "message"),
     [

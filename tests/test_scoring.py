@@ -238,7 +238,9 @@ def test_where_models_or_list_do_not_say_what_they_are_of_one_warning_does(place
     training.train(place / "dev-mfcc.pkl", place / "model", TrainingOptions(n_components=2), n_jobs=1, restart=True)
     capsys.readouterr()
     score(place)
-    assert "no record of its data" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no record of its data" not in told
+    assert "dev-mfcc.pkl: the models were trained on it, so the EER says nothing about other recordings" in told
     models = read_record(place / "scores.txt", files.sha256(place / "scores.txt")).models
     n_frames = [sum(len(x) for x, own in read_list(place / "dev-mfcc.pkl") if own == label) for label in LABELS]
     assert models == ModelsRecord("gmm", "features", [2, 2], n_frames)

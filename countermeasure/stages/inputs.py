@@ -102,6 +102,8 @@ def of_fusion(folder: PathLike, whole_files: bool) -> Data:
         return Data(folder, [column.path for column in found], [column.name for column in found], kind)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give the folder with the lists to fuse")
+    if within := [str(folder / split) for split in SPLITS if (folder / split).is_dir()]:
+        raise InputError(f"{folder}: no list (.pkl) in it; give one of {', '.join(within)}")
     split = _split(folder) if _split(folder) in SPLITS else "train"
     lists = _candidates(folder, split, whole_files)
     more = f" and {len(lists) - _MOST_NAMED} more" * (len(lists) > _MOST_NAMED)

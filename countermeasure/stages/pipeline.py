@@ -239,8 +239,11 @@ class Pipelines:
         words = [script]
         for name, value in options.items():
             words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+        more = self._settings.options.get(script, ())
+        if owned := [word for word in more if word.partition("=")[0] in words]:
+            raise InputError(f"{OPTIONS[script]}: {owned[0]} is given by this pipeline; leave it out")
         workers = [] if script in ("gmm_calibrate", "score_eval") else self._settings.workers
-        return [*words, *workers, *self._settings.options.get(script, ())]
+        return [*words, *workers, *more]
 
     def _scoring(self, system: _System, split: str) -> list[str]:
         bonafide, spoof = model_files(self._model / system.name)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from countermeasure import __version__, compute, files, versions
-from countermeasure.cli import log, progress
+from countermeasure.cli import log, progress, warn
 from countermeasure.errors import InputError
 from countermeasure.evaluation import drawing
 from countermeasure.evaluation.command import plot_scores
@@ -91,6 +91,9 @@ def score_list(
     if plot is not None:
         drawing.check_folder(plot)
     with _opened(data, models, n_jobs, dask) as scoring:
+        trained_on = scoring.pair.record.get("data_sha256") or ()
+        if any(described.sha256 in trained_on for described in scoring.table.described):
+            warn(f"{data.place}: the models were trained on it, so the EER says nothing about other recordings")
         trials = read_protocol(label_path, protocol_format, protocol_subset)
         items = matching.items_of_trials(scoring.table, trials, label_path, bool(protocol_subset))
         files.check_place(Path(output_path))
