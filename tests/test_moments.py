@@ -66,15 +66,27 @@ def test_a_constant_dimension_has_the_scale_1(tmp_path, arrays, monkeypatch, val
     assert (standard.scale[[0, 1, 3]] != 1).all()
 
 
-@pytest.mark.parametrize("wrong", [[np.nan, 0], [np.inf, -np.inf], [1e200, 0]], ids=str)  # no square in float32
+@pytest.mark.parametrize("wrong", [[np.nan, 0], [np.inf, -np.inf], [1e200, 0]], ids=str)
 def test_values_that_are_no_numbers_are_refused_with_their_item(tmp_path, arrays, wrong):
     arrays = [array.astype(np.float64) for array in arrays]
-    arrays[1][0, 0] = 1e15  # large, and no error
+    arrays[1][0, 0] = 1e7  # large, and no error
     arrays[4][[3, 9], 1] = wrong
     with (
         Table([write_list(tmp_path / "a.pkl", arrays)]) as table,
         workers(1) as some,
         pytest.raises(InputError, match=r"a\.pkl: item 5 "),
+    ):
+        standardisation(table, np.arange(len(arrays)), some)
+
+
+@pytest.mark.parametrize("scale", ["1.0e-11", "9.0e+16"])
+def test_a_dimension_that_varies_too_little_or_too_much_is_refused(tmp_path, arrays, scale):
+    """Their squares are variances that `models.read_model` refuses."""
+    scaled = [array * np.array([1, 1, float(scale), 1]) for array in arrays]
+    with (
+        Table([write_list(tmp_path / "a.pkl", scaled)]) as table,
+        workers(1) as some,
+        pytest.raises(InputError, match=r"a\.pkl: dimension 3 has a standard deviation of [\d.]+e(-11|\+16); "),
     ):
         standardisation(table, np.arange(len(arrays)), some)
 

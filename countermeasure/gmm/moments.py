@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -18,6 +18,9 @@ _PARTS_PER_TASK = 16
 # Deviation of a constant dimension due to rounding, relative to its mean: of the values in float32, and of the sums
 # over a part in other types.
 _ROUNDING_FLOAT32, _ROUNDING_OTHERS = 1e-6, 1e-12
+# Largest root mean square of a part, and smallest and largest deviation of a dimension, whose models are read.
+_LARGEST = 1e17
+_DEVIATIONS = 1e-6, 1e8
 
 
 def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standardisation:
@@ -28,16 +31,17 @@ def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standa
     Raises
     ------
     InputError
-        If a value is NaN, infinite or too large; the message names the item.
+        If a value is NaN, infinite or too large, or a dimension varies too little or too much; the message names the
+        item or the dimension.
     """
     parts = table.parts(items)
     groups = grouped(parts, -(-len(parts) // _PARTS_PER_TASK))
-    found = workers.map(_moments, (list(map(table.located, group)) for group in groups))
+    of_groups = workers.map(_moments, (list(map(table.located, group)) for group in groups))
     rounding = 0.0
     n, mean, squares = 0, np.zeros(table.n_columns), np.zeros(table.n_columns)
-    for part, moments in enumerate(chain.from_iterable(found)):
+    for part, moments in enumerate(chain.from_iterable(of_groups)):
         if not moments.are_usable:
-            _refuse_not_finite(table, parts[part])
+            _refuse(table, parts[part])
         # T. F. Chan et al., Updating formulae for computing sample variances, 1979.
         difference = moments.mean - mean
         squares += moments.squares + difference**2 * (n * moments.n / (n + moments.n))
@@ -46,6 +50,14 @@ def standardisation(table: Table, items: np.ndarray, workers: Workers) -> Standa
         rounding = max(rounding, moments.rounding)
     deviation = np.sqrt(squares / n)
     constant = deviation <= rounding * np.abs(mean) + np.finfo(np.float32).tiny
+    smallest, largest = _DEVIATIONS
+    unusual = np.flatnonzero(~constant & ((deviation < smallest) | (deviation > largest)))
+    if unusual.size:
+        d = int(unusual[0])
+        raise InputError(
+            f"{_lists(table)}: dimension {d + 1} has a standard deviation of {deviation[d]:.1e}; models need one from "
+            f"{smallest:g} to {largest:g}, so look at the data, or multiply it by a constant"
+        )
     return Standardisation(mean, np.where(constant, 1.0, deviation))
 
 
@@ -60,28 +72,28 @@ class _Moments(NamedTuple):
 
 
 def _moments(parts: list[Rows]) -> list[_Moments]:
-    found = []
+    moments = []
     for part in parts:
         rows = part.read()
         with np.errstate(invalid="ignore", over="ignore"):
             mean = rows.mean(axis=0, dtype=np.float64)
             squares = ((rows - mean) ** 2).sum(axis=0)
-            are_usable = bool(np.isfinite((squares + mean**2).astype(np.float32)).all())
+            are_usable = bool((squares / len(rows) + mean**2 <= _LARGEST**2).all())
         rounding = _ROUNDING_FLOAT32 if rows.dtype == np.float32 else _ROUNDING_OTHERS
-        found.append(_Moments(len(rows), mean, squares, rounding, are_usable))
-    return found
+        moments.append(_Moments(len(rows), mean, squares, rounding, are_usable))
+    return moments
 
 
-def _refuse_not_finite(table: Table, part: Part) -> None:
-    for item, start, stop in part.tolist():
-        with np.errstate(over="ignore", invalid="ignore"):
-            usable = np.isfinite(table.rows(item, start, stop).astype(np.float32) ** 2).all()
-        if not usable:
-            lists = ", ".join(map(str, table.paths))
-            raise InputError(
-                f"{lists}: {table.name(item)} holds a value that is NaN, infinite or too large to be squared; "
-                "make the list again"
-            )
+def _refuse(table: Table, part: Part) -> NoReturn:
+    largest = [np.abs(table.rows(*rows)).max() for rows in part.tolist()]  # NaN if one is NaN
+    raise InputError(
+        f"{_lists(table)}: {table.name(part[np.argmax(largest), 0])} holds a value that is NaN, infinite or too large; "
+        "make the list again"
+    )
+
+
+def _lists(table: Table) -> str:
+    return ", ".join(map(str, table.paths))
 
 
 def means(table: Table, items: np.ndarray) -> np.ndarray:
@@ -89,14 +101,14 @@ def means(table: Table, items: np.ndarray) -> np.ndarray:
 
     Raises InputError as `standardisation` does.
     """
-    found = []
+    rows = []
     for item in items:
         part = np.array([[item, 0, table.n_rows[item]]])
         (moments,) = _moments([table.located(part)])
         if not moments.are_usable:
-            _refuse_not_finite(table, part)
-        found.append(moments.mean)
-    return np.array(found)
+            _refuse(table, part)
+        rows.append(moments.mean)
+    return np.array(rows)
 
 
 def sample(table: Table, items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

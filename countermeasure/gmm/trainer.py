@@ -38,8 +38,7 @@ _PARTS_PER_BLOCK = 8
 _SMALLEST_PART = 512
 # Statistics are added up within groups of parts, then over groups. A worker on another machine sends one sum per group,
 # so a group has about this many rows: computing its statistics takes much longer than sending their 0.5 MB. The
-# number of groups depends on the data alone, so that sums have the same bytes anywhere. It is a power of two, which
-# most numbers of workers divide.
+# number of groups depends on the data alone, so that sums have the same bytes anywhere.
 _ROWS_PER_GROUP = 65536
 _GROUPS_PER_BLOCK = (4, 256)
 
@@ -82,7 +81,7 @@ class Trainer:
     Raises
     ------
     InputError
-        If a value is NaN or infinite.
+        If a value is NaN, infinite or too large, or a dimension varies too little or too much.
     """
 
     def __init__(self, table: Table, items: np.ndarray, label: str, options: TrainingOptions, workers: compute.Workers):
