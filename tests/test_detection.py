@@ -26,7 +26,6 @@ from countermeasure.gmm import calibration
 from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_model
 from countermeasure.options import TrainingOptions
-from countermeasure.speech.audio import _libsndfile_refuses
 from countermeasure.stages import detection
 from countermeasure.stages.chain import Chain
 from countermeasure.stages.extraction import extract
@@ -88,13 +87,8 @@ def test_flac_that_libsndfile_refuses_is_judged(work, capsys, tmp_path, recordin
     signal[len(signal) // 2] = 32768
     (tmp_path / "a.flac").write_bytes(overflowing_flac.content(signal))
     soundfile.write(tmp_path / "a.wav", overflowing_flac.wrapped(signal).astype(np.int16), 16000)
-    (tmp_path / "b.flac").write_bytes(overflowing_flac.content(signal, md5=b"some other bytes"))
-    found = detect(capsys, work / "model" / "mfcc", tmp_path, output="json")
-    flac, wav, other = objects(found.out)
-    assert flac["llr"] == wav["llr"] == other["llr"]
-    if _libsndfile_refuses(tmp_path / "a.flac"):  # as it does from version 1.2.1 on
-        assert found.err.count("do not have the MD5") == 1
-        assert f"{tmp_path / 'b.flac'}: its samples do not have the MD5" in found.err
+    flac, wav = objects(detect(capsys, work / "model" / "mfcc", tmp_path, output="json").out)
+    assert flac["llr"] == wav["llr"]
 
 
 def test_a_chain_is_given_in_any_order_and_from_other_places(work, capsys, tmp_path, recordings):

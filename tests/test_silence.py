@@ -146,4 +146,4 @@ def test_script_names_bad_files_and_goes_on(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="1 of 1 recordings cannot be used"):
         silence_measure.main([str(tmp_path / "empty")])
-    assert "empty: is a folder without recordings" in capsys.readouterr().err
+    assert "empty: is a folder; give a recording" in capsys.readouterr().err

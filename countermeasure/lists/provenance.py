@@ -43,10 +43,9 @@ class Record:
         See `protocol_sha256`, `files.sha256`, `versions.current`.
     audio_sha256 : str
         `combined_sha256` of each trial's audio file, in the protocol's order.
-    skipped, padded, mixed_down, wrong_md5 : list of str
+    skipped, padded, mixed_down : list of str
         Utterances whose recordings could not be used; were shorter than one window and padded with zeros; had several
-        channels, whose mean was used; are FLAC files that libsndfile refuses and whose samples do not have the MD5
-        stated in the file.
+        channels, whose mean was used.
     utterances, speakers, n_frames : list
         Of each item; a speaker may be None, and n_frames is 0 without an array.
     index : Index or None
@@ -69,7 +68,6 @@ class Record:
     skipped: list[str] = field(default_factory=list)
     padded: list[str] = field(default_factory=list)
     mixed_down: list[str] = field(default_factory=list)
-    wrong_md5: list[str] = field(default_factory=list)
     utterances: list[str] = field(default_factory=list)
     speakers: list[str | None] = field(default_factory=list)
     n_frames: list[int] = field(default_factory=list)
@@ -134,6 +132,7 @@ def read(list_path: str | os.PathLike[str]) -> Record | None:
             if type(values.get("format")) is int and values["format"] > FORMAT:
                 return None
             values["index"] = values.get("index") or None  # {} in older records
+            values.pop("wrong_md5", None)  # of older records
         return records.checked(Record, values)
     except FileNotFoundError:
         return None

@@ -37,7 +37,6 @@ class Recording:
     rate: int = 0
     n_channels: int = 0
     n_samples: int = 0
-    md5_matches: bool | None = None
     problem: str | None = None
 
 

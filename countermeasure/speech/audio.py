@@ -33,14 +33,11 @@ class Recording(NamedTuple):
         Sampling rate in Hz.
     n_channels : int
         Channels of the file.
-    md5_matches : bool or None
-        Whether the samples have the MD5 stated in the file. Only checked for FLAC files that libsndfile refuses.
     """
 
     signal: NDArray[np.float32]
     rate: int
     n_channels: int
-    md5_matches: bool | None = None
 
 
 def find(data_path: str | os.PathLike[str], utterance: str) -> Path:
@@ -72,27 +69,25 @@ def read(path: str | os.PathLike[str]) -> Recording:
         If the file is missing, not audio, empty, cut short or damaged, or holds samples that are not
         finite or, as floats, not in [-1, 1].
     """
-    with stream(path) as found:
-        signal = np.concatenate(list(found.pieces))
-    return Recording(signal, found.rate, found.n_channels, found.md5_matches)
+    with stream(path) as opened:
+        signal = np.concatenate(list(opened.pieces))
+    return Recording(signal, opened.rate, opened.n_channels)
 
 
-class Stream:
-    """A recording that is read in pieces; attributes as those of `Recording`.
+class Stream(NamedTuple):
+    """A recording that is read in pieces.
 
     Attributes
     ----------
     rate, n_channels : int
+        See `Recording`.
     pieces : iterator of array [n], float32
         The samples in order. Raises the errors of `read`.
-    md5_matches : bool or None
-        Known once all pieces are read.
     """
 
-    def __init__(self, rate: int, n_channels: int):
-        self.rate, self.n_channels = rate, n_channels
-        self.pieces: Iterator[NDArray[np.float32]] = iter(())
-        self.md5_matches: bool | None = None
+    rate: int
+    n_channels: int
+    pieces: Iterator[NDArray[np.float32]]
 
 
 @contextlib.contextmanager
@@ -107,19 +102,19 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
     import soundfile
 
     if not os.path.isfile(path):
-        raise InputError(f"{path}: {'is a folder without recordings' if os.path.isdir(path) else 'no such file'}")
+        raise InputError(f"{path}: {'is a folder; give a recording' if os.path.isdir(path) else 'no such file'}")
     try:
         header = flac.read_header(path)
         if header and flac.miniaudio():
-            found = Stream(header.rate, header.n_channels)
-            found.pieces = _flac_pieces(path, header, found)
-            yield found
+            yield Stream(header.rate, header.n_channels, _flac_pieces(path, header))
             return
         with soundfile.SoundFile(os.fsencode(path)) as file:  # the bytes of the name, which may not be UTF-8
             check_length(path, file.extra_info)
-            found = Stream(file.samplerate, file.channels)
-            found.pieces = _pieces(path, file)
-            yield found
+            if file.format == "MP3" and not flac.mp3_states_length(path):
+                pieces = _mp3_pieces(path, file.samplerate, file.channels)
+            else:
+                pieces = _pieces(path, file)
+            yield Stream(file.samplerate, file.channels, pieces)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except soundfile.SoundFileError as error:
@@ -130,31 +125,23 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
         raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again, {hint}") from None
 
 
-def _flac_pieces(path: str | os.PathLike[str], header: flac.Header, found: Stream) -> Iterator[NDArray[np.float32]]:
-    n, is_full = 0, False
-    for samples in flac.pieces(path, header):
-        is_full |= samples.min() == -1
+def _flac_pieces(path: str | os.PathLike[str], header: flac.Header) -> Iterator[NDArray[np.float32]]:
+    n = 0
+    for samples in flac.pieces(path, header.rate, header.n_channels):
         n += len(samples)
         yield _mean_of_channels(samples)
-    if n != header.n_samples:
+    if n != (header.n_samples or n):
         raise InputError(
             f"{path}: is cut short or damaged ({n:,} of {header.n_samples:,} samples can be decoded); copy it again"
         )
-    # A sample beyond the range wraps around to -1; other files need no check.
-    if is_full and _libsndfile_refuses(path):
-        found.md5_matches = flac.md5_matches(path, header)
+    if not n:
+        raise InputError(f"{path}: holds no samples")
 
 
-def _libsndfile_refuses(path: str | os.PathLike[str]) -> bool:
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            while len(file.read(_PIECE, dtype="float32")):
-                pass
-    except soundfile.SoundFileError:
-        return True
-    return False
+def _mp3_pieces(path: str | os.PathLike[str], rate: int, n_channels: int) -> Iterator[NDArray[np.float32]]:
+    if not flac.miniaudio():
+        raise InputError(f"{path}: does not state its length; pip install miniaudio, or convert it to FLAC")
+    yield from map(_mean_of_channels, flac.pieces(path, rate, n_channels, "MP3"))
 
 
 def _pieces(path: str | os.PathLike[str], file: Any) -> Iterator[NDArray[np.float32]]:

@@ -1,21 +1,22 @@
-"""FLAC decoded by miniaudio, which is faster than libsndfile and reads files that newer versions of it refuse.
+"""FLAC decoded by miniaudio, which is faster than libsndfile and reads files that newer versions of it refuse; and MP3.
 
 Half of the files of ASVspoof 2021 hold samples of +32768, beyond the range of 16 bits. libsndfile refuses them from
-version 1.2.1 on; older versions and miniaudio let such a sample wrap around to -32768.
+version 1.2.1 on; older versions and miniaudio let such a sample wrap around to -32768. Of an MP3 file that does not
+state its length, libsndfile guesses it from the first frame, and stops there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 _HEADER_SIZE = 42  # bytes of the format's mark and the first metadata block
+_LARGEST_MP3_FRAME = 1441  # bytes
 _PIECE = 1 << 16  # samples decoded at a time
 
 
@@ -27,32 +28,34 @@ class Header(NamedTuple):
     rate : int
         Sampling rate in Hz.
     n_channels : int
-    n_bits : int
-        Bits per sample.
     n_samples : int
-        Samples per channel.
-    md5 : bytes
-        MD5 of all samples; zeros if unknown.
+        Samples per channel; 0 if unknown, as in files that were written to a pipe.
     """
 
     rate: int
     n_channels: int
-    n_bits: int
     n_samples: int
-    md5: bytes
 
 
 def read_header(path: str | os.PathLike[str]) -> Header | None:
-    """Return a file's header, or None if it is not FLAC or its length is unknown."""
+    """Return a file's header, or None if it is not FLAC."""
     with open(path, "rb") as file:
         content = file.read(_HEADER_SIZE)
     if content[:4] != b"fLaC" or len(content) < _HEADER_SIZE:
         return None
     fields = int.from_bytes(content[18:26], "big")  # 20, 3, 5 and 36 bits
-    rate, n_samples = fields >> 44, fields & (1 << 36) - 1
-    if not rate or not n_samples:
-        return None
-    return Header(rate, (fields >> 41 & 7) + 1, (fields >> 36 & 31) + 1, n_samples, content[26:])
+    rate = fields >> 44
+    return Header(rate, (fields >> 41 & 7) + 1, fields & (1 << 36) - 1) if rate else None
+
+
+def mp3_states_length(path: str | os.PathLike[str]) -> bool:
+    """Return whether the first frame of an MP3 file holds its number of frames."""
+    with open(path, "rb") as file:
+        tag = file.read(10)  # ID3, whose size has 7 bits in each of 4 bytes
+        n = sum(byte << 7 * (3 - k) for k, byte in enumerate(tag[6:10])) + 10 if tag[:3] == b"ID3" else 0
+        file.seek(n)
+        frame = file.read(_LARGEST_MP3_FRAME)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 @lru_cache(maxsize=1)
@@ -65,21 +68,23 @@ def miniaudio() -> Any:
     return miniaudio
 
 
-def pieces(path: str | os.PathLike[str], header: Header) -> Iterator[NDArray[np.float32]]:
+def pieces(
+    path: str | os.PathLike[str], rate: int, n_channels: int, kind: Literal["FLAC", "MP3"] = "FLAC"
+) -> Iterator[NDArray[np.float32]]:
     """Decode a file and yield arrays [n, n_channels]; stop at damage."""
     decoder = miniaudio()
     with open(path, "rb") as file:
         try:
             decoded = decoder.stream_any(
                 _Source(file),
-                source_format=decoder.FileFormat.FLAC,
+                source_format=decoder.FileFormat[kind],
                 output_format=decoder.SampleFormat.FLOAT32,
-                nchannels=header.n_channels,
-                sample_rate=header.rate,
+                nchannels=n_channels,
+                sample_rate=rate,
                 frames_to_read=_PIECE,
             )
             for samples in decoded:
-                yield np.frombuffer(samples, np.float32).reshape(-1, header.n_channels)
+                yield np.frombuffer(samples, np.float32).reshape(-1, n_channels)
         except decoder.MiniaudioError:
             return
 
@@ -95,15 +100,3 @@ class _Source:
     def seek(self, offset: int, origin: Any) -> bool:
         self._file.seek(offset, (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END)[origin.value])
         return True
-
-
-def md5_matches(path: str | os.PathLike[str], header: Header) -> bool:
-    """Return whether a file's samples have the MD5 in its header; True if there is none."""
-    if not any(header.md5) or header.n_bits > 24:  # float32 is exact up to 24 bits
-        return True
-    md5 = hashlib.md5(usedforsecurity=False)
-    n_bytes = (header.n_bits + 7) // 8
-    for samples in pieces(path, header):
-        integers = (samples * np.float32(1 << header.n_bits - 1)).astype("<i4")
-        md5.update(integers.view(np.uint8).reshape(-1, 4)[:, :n_bytes].tobytes())
-    return md5.digest() == header.md5

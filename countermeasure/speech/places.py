@@ -11,8 +11,23 @@ from itertools import chain
 # Files of a folder that count as recordings. libsndfile does not read those of the last row; reading them fails with a
 # message instead of passing them over.
 SUFFIXES = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
-    *(".sph", ".m4a", ".aac", ".wma", ".amr"),
+    *(
+        ".wav",
+        ".flac",
+        ".mp3",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".caf",
+        ".w64",
+        ".rf64",
+        ".sph",
+    ),
+    *(".m4a", ".aac", ".wma", ".amr"),
 )
 _STDIN = "-"
 

@@ -264,8 +264,6 @@ class Detector:
 
 def _warnings(stream: audio.Stream, listener: _Listener, models: Chain) -> Iterator[str]:
     """Yield reasons why a recording's score is unreliable."""
-    if stream.md5_matches is False:
-        yield "its samples do not have the MD5 that the file states"
     used = f"but the models use the band up to {models.highest:,.0f} Hz"
     if stream.rate < models.rate:
         if stream.rate / 2 < models.highest:

@@ -167,7 +167,6 @@ class _List:
             skipped=[trial.utterance for trial, _ in skipped],
             padded=[trial.utterance for trial in padded],
             mixed_down=[trial.utterance for trial, one in kept if one.n_channels > 1],
-            wrong_md5=[trial.utterance for trial, one in kept if one.md5_matches is False],
             utterances=[trial.utterance for trial, _ in kept],
             speakers=[trial.speaker for trial, _ in kept],
             n_frames=unfinished.n_frames,
@@ -220,10 +219,6 @@ def _report(source: Source, recordings: Sequence[Recording], skip_bad: bool) -> 
     pairs = list(zip(source.trials, recordings, strict=True))
     if mixed_down := [trial for trial, one in pairs if one.n_channels > 1]:
         log(f"several channels, of which the mean is taken: {_named(mixed_down)}")
-    if refused := [trial for trial, one in pairs if one.md5_matches is not None]:
-        n_wrong = sum(one.md5_matches is False for one in recordings)
-        other = f"; {n_wrong:,} of them do not have the MD5 that they state, see the record" if n_wrong else ""
-        log(f"FLAC files that libsndfile refuses, decoded by miniaudio: {_named(refused)}{other}")
     problems = [one.problem for one in recordings if one.problem]
     if not problems:
         return

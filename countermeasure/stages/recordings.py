@@ -90,4 +90,4 @@ def _load(data_path: Path, name: str, is_decoded: bool) -> tuple[Recording, NDAr
         found = audio.read(path)
     except (InputError, OSError) as error:
         return Recording(sha256, problem=records.text(str(error))), None
-    return Recording(sha256, found.rate, found.n_channels, len(found.signal), found.md5_matches), found.signal
+    return Recording(sha256, found.rate, found.n_channels, len(found.signal)), found.signal
