@@ -287,6 +287,7 @@ def test_the_history_is_kept_as_csv(trained):
         assert [int(row["pass"]) for row in own] == list(range(1, model.n_iter_ + 1))
         values = [float(row["log_likelihood"]) for row in own]
         np.testing.assert_allclose(values, model.lower_bounds_, atol=1e-6)
+        assert own[0]["gain"] == ""
         np.testing.assert_allclose([float(row["gain"]) for row in own[1:]], np.diff(values), atol=2e-6)
         assert all(0 < float(row["seconds"]) < 600 for row in own)  # no time of day
 

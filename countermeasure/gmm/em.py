@@ -13,7 +13,7 @@ Neither changes the optimum. Batch EM is the case of a single block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,16 +95,8 @@ def _over_relaxed(now: Statistics, before: Statistics) -> Statistics:
     return replace(now, sums=sums)
 
 
-def run(
-    state: State,
-    n_blocks: int,
-    e_step: EStep,
-    m_step: MStep,
-    max_iter: int,
-    tol: float,
-    observe: Callable[[State], None],
-) -> State:
-    """Pass over the data until two passes in a row gain less than `tol`, or `max_iter` passes are done.
+def passes(state: State, n_blocks: int, e_step: EStep, m_step: MStep, max_iter: int, tol: float) -> Iterator[State]:
+    """Yield the state after each pass, until two passes in a row gain less than `tol` or `max_iter` passes are done.
 
     Parameters
     ----------
@@ -114,10 +106,7 @@ def run(
         Returns the statistics of a block, given its number and the parameters.
     m_step : callable
         Returns the new parameters, given the statistics of all blocks and the previous parameters.
-    observe : callable
-        Called with the state after each pass.
     """
     while not state.has_converged(tol) and len(state.history) < max_iter:
         state = one_pass(state, n_blocks, e_step, m_step)
-        observe(state)
-    return state
+        yield state

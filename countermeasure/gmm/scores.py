@@ -34,7 +34,7 @@ class Scores(NamedTuple):
 
     @property
     def are_finite(self) -> bool:
-        """Whether no score is NaN or infinite, as scores of NaN, infinite or far too large values are."""
+        """Whether all scores are finite; NaN, infinite or huge inputs make them non-finite."""
         return bool(np.isfinite(self.bonafide).all() and np.isfinite(self.spoof).all())
 
 

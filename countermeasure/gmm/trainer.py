@@ -1,7 +1,7 @@
 """Train the mixture of one class: from seeds, from a given mixture, or from a checkpoint.
 
 A training computes mean and deviation of the data (`moments`), takes a start (`mixture.seeds`) and runs passes of EM
-(`em.run`). Workers perform the E-step part by part (`kernel.Kernel`). A checkpoint is written after each pass.
+(`em.passes`). Workers perform the E-step part by part (`kernel.Kernel`). A checkpoint is written after each pass.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class PassLog:
         """Write a class's passes so far: log-likelihoods in nats per frame, and seconds."""
         if self._path is None:
             return
-        gains = [float("inf"), *np.diff(history)]
+        gains = ["", *(f"{gain:.6f}" for gain in np.diff(history))]
         self._rows[label] = [
-            (label, i, f"{value:.6f}", f"{gain:.6f}", f"{duration:.3f}", f"{n_frames / duration:.0f}")
+            (label, i, f"{value:.6f}", gain, f"{duration:.3f}", f"{n_frames / duration:.0f}")
             for i, (value, gain, duration) in enumerate(zip(history, gains, seconds, strict=True), 1)
         ]
         with files.replace_when_whole(self._path, text=True, flush=False) as file:
@@ -95,7 +95,7 @@ class Trainer:
         self._blocks = self._divide()
 
     def train(
-        self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog, row: str = "frame"
+        self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog, row: str
     ) -> Model:
         """Train to the end and return the model.
 
@@ -119,32 +119,29 @@ class Trainer:
         state, seconds = self._first_state(start, checkpoint)
         if seconds:
             log.write(self.label, state.history, seconds, self._n_frames)
-        began = time.perf_counter()
-
-        def observe(state: em.State) -> None:
-            nonlocal began
-            latest = state.history[-1]
-            self._check_finite(latest)
-            seconds.append(time.perf_counter() - began)
-            gain = f" ({state.gain:+.4f})" if len(state.history) > 1 else ""
-            cli.detail(
-                f"{self.label}: pass {len(state.history)}, log-likelihood {latest:.4f} a {row}{gain}, "
-                f"{seconds[-1]:.2f} s, {self._n_frames / seconds[-1]:,.0f} {row}s/s"
-            )
-            bar.set_postfix_str(f"log-likelihood {latest:.3f} a {row}", refresh=False)
-            bar.update()
-            checkpoints.save(checkpoint, state, seconds, record)
-            log.write(self.label, state.history, seconds, self._n_frames)
-            began = time.perf_counter()
-
         options, n_blocks = self._options, len(self._blocks)
         if n_blocks > 1:
             cli.detail(
                 f"{self.label}: the data are divided into {n_blocks} blocks with an update after each, so the "
                 "log-likelihood may fall a little from one pass to the next"
             )
+        passes = em.passes(state, n_blocks, self._e_step, self._m_step, options.max_iter, options.tol)
         with cli.progress_bar(None, self.label, "passes") as bar:
-            state = em.run(state, n_blocks, self._e_step, self._m_step, options.max_iter, options.tol, observe)
+            began = time.perf_counter()
+            for state in passes:
+                latest = state.history[-1]
+                self._check_finite(latest)
+                seconds.append(time.perf_counter() - began)
+                gain = f" ({state.gain:+.4f})" if len(state.history) > 1 else ""
+                cli.detail(
+                    f"{self.label}: pass {len(state.history)}, log-likelihood {latest:.4f} a {row}{gain}, "
+                    f"{seconds[-1]:.2f} s, {self._n_frames / seconds[-1]:,.0f} {row}s/s"
+                )
+                bar.set_postfix_str(f"log-likelihood {latest:.3f} a {row}", refresh=False)
+                bar.update()
+                checkpoints.save(checkpoint, state, seconds, record)
+                log.write(self.label, state.history, seconds, self._n_frames)
+                began = time.perf_counter()
         return self._model(state, record, row)
 
     def _first_state(self, start: Parameters | None, checkpoint: Path) -> tuple[em.State, list[float]]:
@@ -181,10 +178,10 @@ class Trainer:
         # On this machine, each task is one part, so that every core has work.
         tasks = groups if elsewhere else [[part] for group in groups for part in group]
         located = (list(map(self._table.located, task)) for task in tasks)
-        found = self._workers.map(_EStep(parameters, self._standard), located)
+        of_tasks = self._workers.map(_EStep(parameters, self._standard), located)
         statistics = Statistics.zero(parameters.n_components, parameters.n_dims)
         for group in groups:
-            statistics = statistics + total(islice(found, 1 if elsewhere else len(group)))
+            statistics = statistics + total(islice(of_tasks, 1 if elsewhere else len(group)))
         return statistics
 
     def _m_step(self, statistics: Statistics, previous: Parameters) -> Parameters:
@@ -203,15 +200,15 @@ class Trainer:
         self._check_finite(lower_bound)
         converged = state.has_converged(self._options.tol)
         starved = int((final.occupancy < 1).sum())
-        told = [
+        summary = [
             _counted(state.parameters.n_components, "component"),
             _counted(len(state.history), "pass", "es"),
             f"log-likelihood {lower_bound:.2f} a {row}",
             "converged" if converged else "not converged: --max_iter ended it",
         ]
         if starved:
-            told.append(f"{_counted(starved, 'component')} with less than one {row}")
-        cli.log(f"{self.label}: {', '.join(told)}")
+            summary.append(f"{_counted(starved, 'component')} with less than one {row}")
+        cli.log(f"{self.label}: {', '.join(summary)}")
         return Model(
             self._standard.backward(state.parameters),
             len(state.history),
