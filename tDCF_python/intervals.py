@@ -152,10 +152,10 @@ def influences(
     ranked = metrics.ranking(scores[bonafide], scores[~bonafide])
     trials = _Trials(ranked, np.concatenate([units.codes[bonafide], units.codes[~bonafide]])[ranked.order], units)
     curve = ranked.curve()
-    point = metrics.eer_point(curve)
-    rejected = round(point.p_miss * trials.n_bonafide) + round((1 - point.p_fa) * trials.n_spoof)
-    weight = _miss_weight(curve, point.value)
-    found = {EER: trials.influence(LinearCost(0.0, weight, 1 - weight), 1.0, point.value, rejected, rejected)}
+    at = metrics.even_point(curve)
+    eer = sum(curve.rates(at)) / 2
+    weight = _miss_weight(curve, eer)
+    found = {EER: trials.influence(LinearCost(0.0, weight, 1 - weight), 1.0, eer, at, at)}
     folds = trials.folds()
     best = {name: np.empty(N_FOLDS, np.intp) for name in costs}
     for fold in range(N_FOLDS if costs else 0):
@@ -163,10 +163,10 @@ def influences(
         if not (others.misses[-1] and others.alarms[0]):  # few trials: all of a class are in this fold
             others = curve
         for name, cost in costs.items():
-            best[name][fold] = _cheapest(others, cost)
+            best[name][fold] = metrics.cheapest_point(others, cost)
     for name, cost in costs.items():
-        at = _cheapest(curve, cost)
-        value = float(cost(curve.p_miss[at], curve.p_fa[at]))
+        at = metrics.cheapest_point(curve, cost)
+        value = cost(*curve.rates(at))
         found[name] = trials.influence(cost, min(cost.miss, cost.false_alarm), value, at, best[name][folds])
     return found
 
@@ -272,11 +272,6 @@ class _Trials:
             cost.false_alarm / self.n_spoof * (wrong - p_fa),
         )
         return cost(p_miss, p_fa), np.bincount(self.codes, part, minlength=self.n_units).astype(np.float64)
-
-
-def _cheapest(curve: DetCurve, cost: LinearCost) -> int:
-    """Return the first point where a cost is least."""
-    return int(np.argmin(cost(curve.p_miss, curve.p_fa)))
 
 
 def _miss_weight(curve: DetCurve, eer: float) -> float:

@@ -63,6 +63,10 @@ class DetCurve(NamedTuple):
         """`alarms` as a fraction of all spoofs."""
         return self.alarms / self.alarms[0]
 
+    def rates(self, k: int) -> tuple[float, float]:
+        """Return P_miss and P_fa at point k."""
+        return float(self.misses[k] / self.misses[-1]), float(self.alarms[k] / self.alarms[0])
+
 
 class Ranking(NamedTuple):
     """All scores in ascending order; at ties bona fide first, so that ties count against the detector."""
@@ -164,11 +168,21 @@ def det_curve(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> De
     return ranking(bonafide_scores, spoof_scores).curve()
 
 
+def even_point(curve: DetCurve) -> int:
+    """Return the number of the first point where the two error rates differ least."""
+    # In whole numbers, for rounding must not choose between two equal differences.
+    return int(np.argmin(np.abs(curve.misses * curve.alarms[0] - curve.alarms * curve.misses[-1])))
+
+
+def cheapest_point(curve: DetCurve, cost: LinearCost) -> int:
+    """Return the number of the first point where a cost is least."""
+    return int(np.argmin(cost(curve.p_miss, curve.p_fa)))
+
+
 def eer_point(curve: DetCurve) -> Point:
     """Return the first point where the two error rates differ least; its value is their mean."""
-    # In whole numbers, for rounding must not choose between two equal differences.
-    at = int(np.argmin(np.abs(curve.misses * curve.alarms[0] - curve.alarms * curve.misses[-1])))
-    p_miss, p_fa = float(curve.p_miss[at]), float(curve.p_fa[at])
+    at = even_point(curve)
+    p_miss, p_fa = curve.rates(at)
     return Point((p_miss + p_fa) / 2, float(curve.thresholds[at]), p_miss, p_fa)
 
 
@@ -180,10 +194,9 @@ def eer(bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[fl
 
 def min_cost(curve: DetCurve, cost: LinearCost) -> Point:
     """Return the first point of a curve where a cost is least."""
-    p_miss, p_fa = curve.p_miss, curve.p_fa
-    values = cost(p_miss, p_fa)
-    at = int(np.argmin(values))
-    return Point(float(values[at]), float(curve.thresholds[at]), float(p_miss[at]), float(p_fa[at]))
+    at = cheapest_point(curve, cost)
+    p_miss, p_fa = curve.rates(at)
+    return Point(cost(p_miss, p_fa), float(curve.thresholds[at]), p_miss, p_fa)
 
 
 def rates_at(threshold: float, bonafide_scores: npt.ArrayLike, spoof_scores: npt.ArrayLike) -> tuple[float, float]:
