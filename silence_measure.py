@@ -19,38 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def get_silence(
-    signal: "ArrayLike",
-    rate: int,
-    power_th: float | None = None,
-    frame_length: int | None = None,
-    hop_length: int | None = None,
-) -> "NDArray[int64]":
-    """Return the leading and trailing silence of a recording in samples, see `countermeasure.speech.silence`.
-
-    Parameters
-    ----------
-    signal : array [n_samples]
-        In [-1, 1).
-    rate : int
-        Sampling rate in Hz.
-    power_th, frame_length, hop_length : float, int, int or None
-        Arguments of older callers. The definition of ``silence`` fixes them at 1e-4, 512 and 256.
-
-    Raises
-    ------
-    InputError
-        If one of them has another value.
-    """
+def get_silence(signal: "ArrayLike", rate: int) -> "NDArray[int64]":
+    """Return the leading and trailing silence of a recording in samples, see `countermeasure.speech.silence`."""
     from countermeasure.speech import silence
 
-    fixed = {"power_th": silence.LOUD_POWER, "frame_length": silence.FRAME, "hop_length": silence.HOP}
-    given = {"power_th": power_th, "frame_length": frame_length, "hop_length": hop_length}
-    for name, value in given.items():
-        if value is not None and value != fixed[name]:
-            raise InputError(
-                f"get_silence: {name} {value}; it is {fixed[name]} by the definition of silence, leave the argument out"
-            )
     return silence.get_silence(signal, rate)
 
 

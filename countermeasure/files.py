@@ -41,7 +41,7 @@ def replace_when_whole(path: str | os.PathLike[str], text: bool = False, flush: 
         If `path` is a folder, or another run is writing the same file.
     """
     path = Path(path)
-    check_place(path)
+    prepare_place(path)
     how = {"mode": "w", **_TEXT} if text else {"mode": "wb"}
     if is_no_file(path):
         with open(path, **how) as file:
@@ -83,7 +83,7 @@ def refuse_overwriting(output: str | os.PathLike[str] | None, *inputs: str | os.
         raise InputError(f"{output}: this run reads or writes that file already; choose another name")
 
 
-def check_place(path: Path) -> None:
+def prepare_place(path: Path) -> None:
     """Make the parent folder of an output; raise InputError if `path` is a folder or its parent a file."""
     _refuse_folder(path)
     _make_folder(path.parent)

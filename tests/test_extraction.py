@@ -18,7 +18,7 @@ from countermeasure.errors import InputError
 from countermeasure.features import features, types
 from countermeasure.lists import provenance, unfinished
 from countermeasure.lists.pickles import ListWriter
-from countermeasure.lists.unfinished import Recording, UnfinishedList
+from countermeasure.lists.unfinished import RecordingInfo, UnfinishedList
 from countermeasure.speech import audio
 from countermeasure.stages import recordings
 from countermeasure.stages.extraction import extract
@@ -297,7 +297,7 @@ def grown(path, features, settings="mfcc", digests=None):
         unfinished.resume(digests or [str(i) for i in range(unfinished.n_found)], with_problems=False)
         n_there = len(unfinished.recordings)
         for i, feature in enumerate(features[n_there:], n_there):
-            unfinished.add(Recording(str(i), 16000, 1, 4000), feature, "spoof")
+            unfinished.add(RecordingInfo(str(i), 16000, 1, 4000), feature, "spoof")
     return n_there
 
 

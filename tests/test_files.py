@@ -12,11 +12,11 @@ import pytest
 from countermeasure import files
 from countermeasure.errors import InputError
 from countermeasure.files import (
-    check_place,
     is_no_file,
     only_run,
     open_locked,
     open_regular,
+    prepare_place,
     read_into,
     read_regular,
     refuse_overwriting,
@@ -107,11 +107,11 @@ def test_standard_output_by_its_name_is_written_to(tmp_path):
 
 def test_names_that_cannot_be_written_are_refused(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
-        check_place(tmp_path)
+        prepare_place(tmp_path)
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):
         with pytest.raises(InputError, match=r"file: cannot be made|b: cannot be made"):
-            check_place(path)
+            prepare_place(path)
     assert names(tmp_path) == ["file"]
 
 

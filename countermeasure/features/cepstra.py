@@ -42,11 +42,14 @@ def _log_cepstra(bank: str, tilted: bool = False) -> Callable[[Block, Band], Mat
 
 
 def _equal_loudness(power: Matrix) -> Matrix:
-    """Return the cube root of Bark powers weighted by the sensitivity of the ear, spafe's E(w)."""
+    """Return the cube root of E(w), Hermansky's sensitivity of the ear, at w = the power of each filter.
+
+    His w is a frequency; spafe passes powers, and so do these features.
+    """
     squared = power * power
-    cubed = squared * squared * squared  # a third of the time of **3
+    sixth = squared * squared * squared  # a third of the time of **6
     weighted = (squared + 56.8e6) * squared * squared
-    return np.cbrt(weighted / ((squared + 6.3e6) * (squared + 0.38e9) * (cubed + 9.58e26)))
+    return np.cbrt(weighted / ((squared + 6.3e6) * (squared + 0.38e9) * (sixth + 9.58e26)))
 
 
 def _bfcc(block: Block, band: Band) -> Matrix:

@@ -1,7 +1,7 @@
 """Pickled lists of arrays, written and read item by item.
 
 A list is one ordinary pickle, which ``pickle.load`` reads with any NumPy since 1.22. This module reads it without
-running code, see `unpickling`, and in constant memory.
+running code, see `unpickling`, without holding the arrays.
 """
 
 from __future__ import annotations

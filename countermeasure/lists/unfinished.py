@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from countermeasure import records
-from countermeasure.files import check_place, open_locked, sha256
+from countermeasure.files import open_locked, prepare_place, sha256
 from countermeasure.lists.pickles import LIST_END, LIST_START, Index, ItemWriter
 
 # Recordings per part.
@@ -27,7 +27,7 @@ PART = 500
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordingInfo:
     """What extraction found out about a recording, see `audio.Recording`.
 
     `sha256` is empty if the file is missing; `problem` says why there is no feature.
@@ -44,7 +44,7 @@ class Recording:
 class _Part:
     """Consecutive recordings and the index of their items, which end before byte `end`."""
 
-    recordings: list[Recording]
+    recordings: list[RecordingInfo]
     n_frames: list[int]
     index: Index
     end: int
@@ -66,7 +66,7 @@ class UnfinishedList(AbstractContextManager):
 
     Attributes
     ----------
-    recordings : list of Recording
+    recordings : list of RecordingInfo
         Those processed so far.
     n_frames : list of int
         Number of rows of each item.
@@ -82,11 +82,11 @@ class UnfinishedList(AbstractContextManager):
         self._items_path = self.path.with_name(f".{self.path.name}.items")
         self._parts_path = self.path.with_name(f".{self.path.name}.parts")
         self._settings, self._restart = json.dumps(settings), restart
-        self.recordings: list[Recording] = []
+        self.recordings: list[RecordingInfo] = []
         self.n_frames: list[int] = []
 
     def __enter__(self) -> UnfinishedList:
-        check_place(self.path)
+        prepare_place(self.path)
         self._file: IO[bytes] = os.fdopen(open_locked(self._items_path, self.path), "r+b")
         self._parts: IO[str] | None = None
         self._found = [] if self._restart else list(self._whole_parts())
@@ -136,7 +136,7 @@ class UnfinishedList(AbstractContextManager):
         self._parts.write("".join([self._settings + "\n", *kept]))
         self._noted = len(self.recordings), len(self.n_frames)  # how many of both belong to complete parts
 
-    def add(self, recording: Recording, feature: np.ndarray | None, label: str | None) -> None:
+    def add(self, recording: RecordingInfo, feature: np.ndarray | None, label: str | None) -> None:
         """Append the next recording; `feature` is an array [rows, columns], or None if there is a problem."""
         if feature is not None:
             self._items.append(feature, label)

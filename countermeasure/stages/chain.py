@@ -248,7 +248,7 @@ class Chain:
         ftype, self._ftype = self._ftype, None  # for one model only
         if ftype is None:
             raise InputError(f"{folder}: the models do not tell which features they were trained on; give --ftype")
-        types.window(ftype)  # raises for an unknown type
+        types.get(ftype)  # raises for an unknown type
         return ftype
 
     def _provider(self, folder: Path, name: str, training_id: str | None) -> Path:

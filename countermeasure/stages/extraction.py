@@ -13,7 +13,7 @@ from countermeasure.errors import InputError
 from countermeasure.features import types
 from countermeasure.files import refuse_overwriting, replace_when_whole
 from countermeasure.lists import names, provenance
-from countermeasure.lists.unfinished import Recording, UnfinishedList
+from countermeasure.lists.unfinished import RecordingInfo, UnfinishedList
 from countermeasure.stages.recordings import Source
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import read_protocol
@@ -78,7 +78,7 @@ def extract(
         If an argument is wrong, if recordings cannot be used (without `skip_bad`), or if their sampling rates differ.
     """
     for name in ftype:
-        types.window(name)  # raises for an unknown type
+        types.get(name)  # raises for an unknown type
     if not Path(data_path).is_dir():
         raise InputError(f"{data_path}: no such folder; give the one with the recordings (.flac or .wav)")
     lists = [_List(Path(output_path), data_split, name, dtype) for name in dict.fromkeys(ftype)]
@@ -208,7 +208,7 @@ def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
         one.end_part()
 
 
-def _report(source: Source, recordings: Sequence[Recording], skip_bad: bool) -> None:
+def _report(source: Source, recordings: Sequence[RecordingInfo], skip_bad: bool) -> None:
     """Log what is unusual about the recordings.
 
     Raises

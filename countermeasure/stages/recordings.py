@@ -16,7 +16,7 @@ from countermeasure.cli import progress
 from countermeasure.errors import InputError
 from countermeasure.features import features
 from countermeasure.lists import provenance
-from countermeasure.lists.unfinished import Recording
+from countermeasure.lists.unfinished import RecordingInfo
 from countermeasure.speech import audio
 from countermeasure.trials.lines import Trial
 from countermeasure.trials.protocol import Protocol
@@ -28,7 +28,7 @@ _BATCH, _BATCH_ELSEWHERE = 8, 32
 class Result(NamedTuple):
     """What a worker returns about a recording, and its features by type; without features if it has a problem."""
 
-    recording: Recording
+    recording: RecordingInfo
     features: dict[str, NDArray[np.floating]]
 
 
@@ -79,15 +79,17 @@ def _process_batch(data_path: Path, ftypes: Sequence[str], dtype: str, names: li
     return results
 
 
-def _load(data_path: Path, name: str, is_decoded: bool) -> tuple[Recording, NDArray[np.floating] | None]:
+def _load(data_path: Path, name: str, is_decoded: bool) -> tuple[RecordingInfo, NDArray[np.floating] | None]:
     """Return what is known about a recording, and its samples; None if they are not wanted or unusable."""
-    sha256 = ""
+    sha256, path = "", data_path / name
     try:
         path = audio.find(data_path, name)
         sha256 = files.sha256(path)
         if not is_decoded:
-            return Recording(sha256), None
+            return RecordingInfo(sha256), None
         found = audio.read(path)
-    except (InputError, OSError) as error:
-        return Recording(sha256, problem=records.text(str(error))), None
-    return Recording(sha256, found.rate, found.n_channels, len(found.signal)), found.signal
+    except InputError as error:
+        return RecordingInfo(sha256, problem=records.text(str(error))), None
+    except OSError as error:
+        return RecordingInfo(sha256, problem=records.text(f"{path}: {error.strerror or error}")), None
+    return RecordingInfo(sha256, found.rate, found.n_channels, len(found.signal)), found.signal

@@ -96,7 +96,7 @@ def score_list(
             warn(f"{data.place}: the models were trained on it, so the EER says nothing about other recordings")
         trials = read_protocol(label_path, protocol_format, protocol_subset)
         items = matching.items_of_trials(scoring.table, trials, label_path, bool(protocol_subset))
-        files.check_place(Path(output_path))
+        files.prepare_place(Path(output_path))
         if trials.note:
             log(trials.note)
         has_rows = (items >= 0) & (scoring.table.n_rows[items] > 0)
