@@ -140,10 +140,14 @@ def test_mp3_that_does_not_state_its_length_is_read_whole(tmp_path, rng, monkeyp
     assert len(audio.read(stated).signal) == len(samples)
     content = stated.read_bytes()
     tagged = b"ID3\4\0\0" + bytes([0, 0, 1, 2]) + b"Info".ljust(130, b"\0")
-    unstated.write_bytes(tagged + content[content.index(content[:2], content.index(b"Xing")) :])
+    frames = content[content.index(content[:2], content.index(b"Xing")) :]
+    unstated.write_bytes(tagged + frames)
     whole = audio.read(unstated).signal
     assert len(samples) <= len(whole) < len(samples) + 3 * 1152
     assert np.std(whole[-60_000:]) == pytest.approx(np.std(audio.read(stated).signal[-60_000:]), rel=0.02)
+    unstated.write_bytes(frames[:5] + b"\xff" + frames[6:700])  # damaged where the first frame describes itself
+    with pytest.raises(InputError, match=r"b\.mp3: holds no samples"):
+        audio.read(unstated)
     monkeypatch.setattr(flac, "miniaudio", lambda: None)
     with pytest.raises(InputError, match=r"b\.mp3: does not state its length; pip install miniaudio, or convert"):
         audio.read(unstated)

@@ -217,7 +217,7 @@ def test_records_without_an_index_are_read(tmp_path, arrays):
     record = provenance.path_of(path)
     values = json.loads(record.read_text())
     del values["index"]
-    record.write_text(json.dumps({**values, "format": 1}))
+    record.write_text(json.dumps({**values, "wrong_md5": ["U0"], "format": 1}))
     with Table([path]) as table:
         assert table.utterances == [f"U{i}" for i in range(8)]
         assert_holds(table, arrays)

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,14 +106,15 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
     try:
         header = flac.read_header(path)
         if header and flac.miniaudio():
-            yield Stream(header.rate, header.n_channels, _flac_pieces(path, header))
+            yield Stream(header.rate, header.n_channels, _miniaudio_pieces(path, "FLAC", *header))
             return
         with soundfile.SoundFile(os.fsencode(path)) as file:  # the bytes of the name, which may not be UTF-8
             check_length(path, file.extra_info)
+            pieces = _pieces(path, file)
             if file.format == "MP3" and not flac.mp3_states_length(path):
-                pieces = _mp3_pieces(path, file.samplerate, file.channels)
-            else:
-                pieces = _pieces(path, file)
+                if not flac.miniaudio():
+                    raise InputError(f"{path}: does not state its length; pip install miniaudio, or convert it to FLAC")
+                pieces = _miniaudio_pieces(path, "MP3", file.samplerate, file.channels)
             yield Stream(file.samplerate, file.channels, pieces)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
@@ -125,23 +126,19 @@ def stream(path: str | os.PathLike[str]) -> Iterator[Stream]:
         raise InputError(f"{path}: cannot be read as audio ({reason}); copy it again, {hint}") from None
 
 
-def _flac_pieces(path: str | os.PathLike[str], header: flac.Header) -> Iterator[NDArray[np.float32]]:
+def _miniaudio_pieces(
+    path: str | os.PathLike[str], kind: Literal["FLAC", "MP3"], rate: int, n_channels: int, n_samples: int = 0
+) -> Iterator[NDArray[np.float32]]:
     n = 0
-    for samples in flac.pieces(path, header.rate, header.n_channels):
+    for samples in flac.pieces(path, kind, rate, n_channels):
         n += len(samples)
         yield _mean_of_channels(samples)
-    if n != (header.n_samples or n):
+    if n != (n_samples or n):
         raise InputError(
-            f"{path}: is cut short or damaged ({n:,} of {header.n_samples:,} samples can be decoded); copy it again"
+            f"{path}: is cut short or damaged ({n:,} of {n_samples:,} samples can be decoded); copy it again"
         )
     if not n:
         raise InputError(f"{path}: holds no samples")
-
-
-def _mp3_pieces(path: str | os.PathLike[str], rate: int, n_channels: int) -> Iterator[NDArray[np.float32]]:
-    if not flac.miniaudio():
-        raise InputError(f"{path}: does not state its length; pip install miniaudio, or convert it to FLAC")
-    yield from map(_mean_of_channels, flac.pieces(path, rate, n_channels, "MP3"))
 
 
 def _pieces(path: str | os.PathLike[str], file: Any) -> Iterator[NDArray[np.float32]]:

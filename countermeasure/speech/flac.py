@@ -69,7 +69,7 @@ def miniaudio() -> Any:
 
 
 def pieces(
-    path: str | os.PathLike[str], rate: int, n_channels: int, kind: Literal["FLAC", "MP3"] = "FLAC"
+    path: str | os.PathLike[str], kind: Literal["FLAC", "MP3"], rate: int, n_channels: int
 ) -> Iterator[NDArray[np.float32]]:
     """Decode a file and yield arrays [n, n_channels]; stop at damage."""
     decoder = miniaudio()

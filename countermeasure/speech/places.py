@@ -11,22 +11,8 @@ from itertools import chain
 # Files of a folder that count as recordings. libsndfile does not read those of the last row; reading them fails with a
 # message instead of passing them over.
 SUFFIXES = (
-    *(
-        ".wav",
-        ".flac",
-        ".mp3",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".w64",
-        ".rf64",
-        ".sph",
-    ),
+    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"),
+    *(".rf64", ".sph"),
     *(".m4a", ".aac", ".wma", ".amr"),
 )
 _STDIN = "-"
@@ -60,8 +46,8 @@ def _of(name: str) -> Iterator[str]:
         below = _below(name)
         yield next(below, name)
         yield from below
-    elif not os.path.lexists(name) and (found := sorted(glob.glob(name, recursive=True))):
-        yield from chain.from_iterable(map(_of, found))
+    elif not os.path.lexists(name) and (paths := sorted(glob.glob(name, recursive=True))):
+        yield from chain.from_iterable(map(_of, paths))
     else:
         yield name
 

@@ -43,10 +43,10 @@ def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, new_rate: int) -
     stream = soxr.ResampleStream(rate, new_rate, 1, dtype="float32", quality=_QUALITY)
     n = 0
     for piece in pieces:
-        if len(found := stream.resample_chunk(piece)):
-            n += len(found)
-            yield found
-    if len(found := stream.resample_chunk(np.empty(0, np.float32), last=True)):
-        yield found
+        if len(converted := stream.resample_chunk(piece)):
+            n += len(converted)
+            yield converted
+    if len(converted := stream.resample_chunk(np.empty(0, np.float32), last=True)):
+        yield converted
     elif not n:
         yield np.zeros(1, np.float32)
