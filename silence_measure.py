@@ -20,10 +20,22 @@ if TYPE_CHECKING:
 
 
 def get_silence(signal: "ArrayLike", rate: int) -> "NDArray[int64]":
-    """Return the leading and trailing silence of a recording in samples, see `countermeasure.speech.silence`."""
-    from countermeasure.speech import silence
+    """Return the leading and trailing silence of a recording in samples, array [2].
 
-    return silence.get_silence(signal, rate)
+    Parameters
+    ----------
+    signal : array [n_samples]
+        In [-1, 1).
+    rate : int
+        Not used: the frames of `countermeasure.speech.silence.Meter` are defined in samples.
+    """
+    import numpy as np
+
+    from countermeasure.speech.silence import Meter
+
+    meter = Meter()
+    meter.add(np.asarray(signal))
+    return meter.result()
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 FRAME = 512
 HOP = 256
@@ -12,33 +12,13 @@ QUIET_POWER = 1e-5
 QUIET_CROSSINGS = 0.1
 
 
-def get_silence(signal: ArrayLike, rate: int) -> NDArray[np.int64]:
-    """Measure the silence before and after the voiced part of a recording.
-
-    Frames have 512 samples and a hop of 256. A frame is *loud* if its mean power exceeds 1e-4, and
-    *quiet* if its mean power is at most 1e-5 and its zero-crossing rate at most 0.1. A voiced stretch
-    begins at the first of two loud frames in a row and lasts until the first of two quiet frames
-    in a row, or to the end.
-
-    Parameters
-    ----------
-    signal : array [n_samples]
-        In [-1, 1).
-    rate : int
-        Not used: frames are defined in samples.
-
-    Returns
-    -------
-    array [2]
-        Leading and trailing silence in samples. Without a voiced stretch, all is leading silence.
-    """
-    meter = Meter()
-    meter.add(np.asarray(signal))
-    return meter.result()
-
-
 class Meter:
-    """`get_silence` for a recording that comes in pieces."""
+    """Measures the silence before and after the voiced part of a recording that comes in pieces.
+
+    Frames have 512 samples and a hop of 256, whatever the sampling rate. A frame is *loud* if its mean power exceeds
+    1e-4, and *quiet* if its mean power is at most 1e-5 and its zero-crossing rate at most 0.1. A voiced stretch begins
+    at the first of two loud frames in a row and lasts until the first of two quiet frames in a row, or to the end.
+    """
 
     def __init__(self) -> None:
         self._n = 0
@@ -47,7 +27,7 @@ class Meter:
         self._crossings: list[NDArray[np.float64]] = []
 
     def add(self, piece: NDArray[np.floating]) -> None:
-        """Add the next samples, array [n]."""
+        """Add the next samples, array [n], in [-1, 1)."""
         self._n += len(piece)
         signal = np.concatenate([self._rest, piece], dtype=np.float64)
         power, crossings = _frame_measures(signal)
@@ -56,7 +36,7 @@ class Meter:
         self._rest = signal[len(power) * HOP :]
 
     def result(self) -> NDArray[np.int64]:
-        """Return the leading and trailing silence in samples, array [2]."""
+        """Return the leading and trailing silence in samples, array [2]; without a voiced stretch, all is leading."""
         power, crossings = np.concatenate(self._power), np.concatenate(self._crossings)
         loud_pairs = _first_of_two(power > LOUD_POWER)
         if not len(loud_pairs):
