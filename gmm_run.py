@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _carry_out(steps)
     if results:
         _run(results)
+        cli.log("Options of score_eval.py are given in EVALUATION_OPTIONS, see gmm_run.py -h")
     elif args.pipeline == "test":
         cli.log("dev and eval are blind: there are scores, but no results without labels")
     return 0

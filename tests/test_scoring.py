@@ -261,6 +261,21 @@ def test_a_score_file_does_not_replace_what_is_read(place, no_work, name):
     assert contents(place) == before
 
 
+@pytest.mark.parametrize(
+    ("content", "is_refused"), [(b"fLaC\0\0", True), (b"# a card\n", True), (b"", False), (b"a 1\n", False)]
+)
+def test_a_file_that_holds_no_scores_is_not_replaced(place, content, is_refused):
+    path = place / "there"
+    path.write_bytes(content)
+    if is_refused:
+        with pytest.raises(InputError, match="there: is there, and no score file; choose another name"):
+            score(place, output_path=path)
+        assert path.read_bytes() == content
+    else:
+        score(place, output_path=path)
+        assert path.read_text().startswith("LA_")
+
+
 def test_neither_does_its_record_nor_that_of_a_fusion(place, no_work):
     protocol = (place / "protocol.txt").rename(place / "scores.txt.json")
     folder = fused(place)

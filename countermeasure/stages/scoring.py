@@ -26,7 +26,14 @@ from countermeasure.stages.compatibility import check_columns, check_likelihoods
 from countermeasure.stages.inputs import Data, PathLike
 from countermeasure.trials.lines import BONAFIDE, LABELS, Trial
 from countermeasure.trials.protocol import read_protocol
-from countermeasure.trials.score_files import ModelsRecord, ScoreRecord, read_record, write_record, write_scores
+from countermeasure.trials.score_files import (
+    ModelsRecord,
+    ScoreRecord,
+    check_replaceable,
+    read_record,
+    write_record,
+    write_scores,
+)
 from tDCF_python import metrics
 
 
@@ -88,6 +95,7 @@ def score_list(
     data = data_path if isinstance(data_path, Data) else inputs.of_list(data_path)
     models = model_path_bon, model_path_sp
     _refuse_overwriting(Path(output_path), data, *models, label_path)
+    check_replaceable(output_path)
     if plot is not None:
         drawing.check_folder(plot)
     with _opened(data, models, n_jobs, dask) as scoring:

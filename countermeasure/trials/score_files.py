@@ -39,6 +39,7 @@ ASV_KEYS = (TARGET, NONTARGET, SPOOF)
 CM_EXAMPLE = "LA_0039 LA_E_2834763 - A11 spoof -3.123456"
 _CM_EXPECTED = f"expected lines like {CM_EXAMPLE!r} or 'UTTERANCE SCORE'"
 _ASV_EXPECTED = "expected lines like 'A07 spoof -2.51', or of six fields with the key 5th and the score 6th"
+_LONGEST_LINE = 4096
 _HEADING = re.compile(r"([a-z_-]+ )+((cm|asv|sasv)[_-]?)?(scores?|llr)", re.IGNORECASE)
 
 
@@ -318,6 +319,18 @@ def _scores(text: Text) -> Floats:
         row = int(np.argmin(np.isfinite(scores)))
         raise text.error(row, f"score {words[row]!r} is not finite; give the trial a real score")
     return scores
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Raise InputError if there is a file whose first line does not end in a number, so it is no score file."""
+    if not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        words = file.readline(_LONGEST_LINE).split()
+    try:
+        float(words[-1] if words else 0)
+    except ValueError:
+        raise InputError(f"{path}: is there, and no score file; choose another name") from None
 
 
 def write_scores(path: str | os.PathLike[str], lines: Iterable[str], scores: npt.ArrayLike) -> str:
