@@ -53,8 +53,8 @@ def extract(signal: _Signal, rate: int, names: Iterable[str], dtype: DTypeLike =
     parts: dict[str, list[_Signal]] = {name: [] for name in names}
     for window in set(map(types.window, parts)):
         together = [name for name in parts if types.window(name) == window]
-        for found in extract_pieces([signal], rate, together, dtype):
-            for name, feature in found.items():
+        for results in extract_pieces([signal], rate, together, dtype):
+            for name, feature in results.items():
                 parts[name].append(feature)
     return {name: _joined(features) for name, features in parts.items()}
 
@@ -88,10 +88,10 @@ def extract_pieces(
     else:
         features = iter([{}])
         deque(pieces, maxlen=0)  # only measures them
-    for found, is_last in _and_whether_last(features):
+    for results, is_last in _and_whether_last(features):
         if meter and is_last:
-            found[types.SILENCE] = meter.result()[None].astype(dtype)
-        yield found
+            results[types.SILENCE] = meter.result()[None].astype(dtype)
+        yield results
 
 
 def _measured(pieces: Iterable[_Signal], meter: Meter) -> Iterator[_Signal]:
@@ -107,17 +107,11 @@ def _framed(
     if any(entry.cmvn or entry.method.name in OVER_TIME for entry in entries):
         parts = list(rows)
         rows = iter([{key: _joined([part[key] for part in parts]) for key in parts[0]}])
-    context: dict[str, Matrix] = {}
-    for found, is_last in _and_whether_last(rows):
+    by_type = [(entry, _key(entry, rate), _Deltas(dtype)) for entry in entries]
+    for results, is_last in _and_whether_last(rows):
         features = {}
-        for entry in entries:
-            cepstra = _cepstra(found[_key(entry, rate)], entry)
-            # Δ and ΔΔ of a frame need the frames around it, also those of other pieces.
-            lead = _REACH if entry.name in context else 0
-            cepstra = np.concatenate([context[entry.name], cepstra]) if lead else cepstra
-            end = len(cepstra) if is_last else len(cepstra) - _REACH
-            context[entry.name] = cepstra[-2 * _REACH :]
-            features[entry.name] = feature = _with_deltas(cepstra, dtype)[lead:end]
+        for entry, key, deltas_of_type in by_type:
+            features[entry.name] = feature = deltas_of_type.add(_cepstra(results[key], entry), is_last)
             if not np.isfinite(feature).all():
                 raise InputError(
                     f"its {entry.name} features are not finite: its samples are too large; expected -1 to 1"
@@ -145,11 +139,11 @@ def _rows(
     if window.samples(rate)[1] < 1:
         raise InputError(f"its sampling rate of {rate} Hz is too low for frames of {window.length} s")
     keys = list(dict.fromkeys(_key(entry, rate) for entry in entries))
-    found = blocks(pieces, rate, window, dtype)
-    for first in found:
+    all_blocks = blocks(pieces, rate, window, dtype)
+    for first in all_blocks:
         rows: dict[_Key, list[Matrix]] = {key: [] for key in keys}
         with np.errstate(over="ignore", invalid="ignore"):  # `_framed` refuses such features
-            for block in chain([first], islice(found, BLOCKS_AT_ONCE - 1)):
+            for block in chain([first], islice(all_blocks, BLOCKS_AT_ONCE - 1)):
                 for key in keys:
                     method, low, high = key
                     rows[key].append(KERNELS[method](block, (low, high)))
@@ -184,8 +178,19 @@ def deltas(x: Matrix) -> Matrix:
     return (x[3:-1] - x[1:-3] + 2 * (x[4:] - x[:-4])) / 10
 
 
-def _with_deltas(static: Matrix, dtype: np.dtype) -> _Signal:
-    first = deltas(static)
-    feature = np.empty((len(static), 3 * N_CEPSTRA), dtype)
-    np.concatenate([static, first, deltas(first)], axis=1, out=feature, casting="same_kind")
-    return feature
+class _Deltas:
+    """Appends Δ and ΔΔ to cepstra that come in pieces; holds the last rows, which the deltas of the next ones need."""
+
+    def __init__(self, dtype: np.dtype):
+        self._dtype = dtype
+        self._held: Matrix | None = None
+
+    def add(self, cepstra: Matrix, is_last: bool) -> _Signal:
+        """Add the next cepstra, ``[n, 20]``; return the features, ``[m, 60]``, that are known now."""
+        n_done = 0 if self._held is None else _REACH
+        static = cepstra if self._held is None else np.concatenate([self._held, cepstra])
+        self._held = static[-2 * _REACH :]
+        first = deltas(static)
+        feature = np.empty((len(static), 3 * N_CEPSTRA), self._dtype)
+        np.concatenate([static, first, deltas(first)], axis=1, out=feature, casting="same_kind")
+        return feature[n_done : None if is_last else -_REACH]

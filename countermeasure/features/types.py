@@ -120,29 +120,29 @@ def get(name: str) -> FeatureType:
     InputError
         If there is no such type.
     """
-    found = _NAME.fullmatch(name)
-    method = METHODS.get(found["method"]) if found else None
-    if not found or not method or method.name == SILENCE != name:
+    match = _NAME.fullmatch(name)
+    method = METHODS.get(match["method"]) if match else None
+    if not match or not method or method.name == SILENCE != name:
         raise InputError(
             f"no feature type {name!r}; there are {' '.join(METHODS)}, and of all but silence the variants "
             "TYPE[-25][-cmvn][@LOW-HIGH]"
         )
-    window = None if name == SILENCE else SHORT if found["short"] else STANDARD
-    return FeatureType(name, method, window, bool(found["cmvn"]), _band(name, found["band"], method))
+    window = None if name == SILENCE else SHORT if match["short"] else STANDARD
+    return FeatureType(name, method, window, bool(match["cmvn"]), _band(name, match["band"], method))
 
 
 def _band(name: str, text: str | None, method: Method) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = _BAND.fullmatch(text)
-    if not found or int(found[1]) >= int(found[2]):
+    match = _BAND.fullmatch(text)
+    if not match or int(match[1]) >= int(match[2]):
         raise InputError(
             f"{name}: {text!r} is no band; give the lowest and the highest frequency in whole Hz, as in "
             f"{method.name}@0-4000"
         )
     if "filter_bank" not in method.settings:
         raise InputError(f"{name}: {method.name} has no filter bank, and so no band; leave '@{text}' out")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def is_name(name: object) -> bool:
