@@ -294,7 +294,7 @@ def test_another_type_may_join_an_interrupted_run(interrupted, computed):
 def grown(path, features, settings="mfcc", digests=None):
     """Continue a list of recordings; return how many of them were there."""
     with UnfinishedList(path, settings) as unfinished:
-        unfinished.resume(digests or [str(i) for i in range(unfinished.n_found)], with_problems=False)
+        unfinished.resume(digests or [str(i) for i in range(unfinished.n_earlier)], with_problems=False)
         n_there = len(unfinished.recordings)
         for i, feature in enumerate(features[n_there:], n_there):
             unfinished.add(RecordingInfo(str(i), 16000, 1, 4000), feature, "spoof")
@@ -304,7 +304,7 @@ def grown(path, features, settings="mfcc", digests=None):
 def finished(path, features):
     grown(path, features)
     with UnfinishedList(path, "mfcc") as unfinished:
-        unfinished.resume([str(i) for i in range(unfinished.n_found)], with_problems=False)
+        unfinished.resume([str(i) for i in range(unfinished.n_earlier)], with_problems=False)
         digest, index = unfinished.finish()
         unfinished.publish()
     assert digest == files.sha256(path)
@@ -321,7 +321,7 @@ def written(path, features):
 
 @pytest.mark.parametrize("stop", [0, 20, 21])
 def test_a_list_that_grew_in_two_runs_has_the_bytes_of_an_undisturbed_one(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(unfinished, "PART", 10)
+    monkeypatch.setattr(unfinished, "SECTION", 10)
     features = [np.full((1 + i % 3, 2), i, np.float32) for i in range(50)]
     assert grown(tmp_path / "list", features[:stop]) == 0
     assert grown(tmp_path / "list", features) == stop
@@ -334,12 +334,12 @@ def test_a_list_that_grew_in_two_runs_has_the_bytes_of_an_undisturbed_one(tmp_pa
     ("damage", "n_kept"),
     [("cut", 2), ("garbage", 2), ("flipped", 2), ("no title", 0), ("items cut", 4), ("settings", 0), ("recording", 4)],
 )
-def test_an_unfinished_list_ends_at_its_first_torn_part(tmp_path, monkeypatch, damage, n_kept):
-    monkeypatch.setattr(unfinished, "PART", 2)
-    path, parts, items = tmp_path / "list", tmp_path / ".list.parts", tmp_path / ".list.items"
+def test_an_unfinished_list_ends_at_its_first_torn_section(tmp_path, monkeypatch, damage, n_kept):
+    monkeypatch.setattr(unfinished, "SECTION", 2)
+    path, sections, items = tmp_path / "list", tmp_path / ".list.sections", tmp_path / ".list.items"
     features = [np.full((5, 60), i, np.float32) for i in range(8)]
     grown(path, features)
-    lines = parts.read_bytes().splitlines(keepends=True)
+    lines = sections.read_bytes().splitlines(keepends=True)
     assert len(lines) == 5
     changed = {
         "cut": [*lines[:2], lines[2][:40]],
@@ -347,7 +347,7 @@ def test_an_unfinished_list_ends_at_its_first_torn_part(tmp_path, monkeypatch, d
         "flipped": [*lines[:2], lines[2].replace(b'"end": ', b'"end": 1'), *lines[3:]],
         "no title": lines[1:],
     }
-    parts.write_bytes(b"".join(changed.get(damage, lines)))
+    sections.write_bytes(b"".join(changed.get(damage, lines)))
     if damage == "items cut":
         items.write_bytes(items.read_bytes()[: items.stat().st_size * 5 // 8])
     digests = [str(i) if i != 5 or damage != "recording" else "other" for i in range(8)]
@@ -371,12 +371,12 @@ def test_a_killed_run_leaves_neither_lists_nor_processes(tmp_path, rng, computed
     program = f"""
 from countermeasure.lists import unfinished
 from countermeasure.stages.extraction import extract
-unfinished.PART = 50
+unfinished.SECTION = 50
 extract("train", {str(corpus.data_path)!r}, {str(corpus.label_path)!r}, {str(corpus.output_path)!r}, ["mfcc"], 2)
 """
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, start_new_session=True) as process:
-        parts = corpus.output_path / ".train-mfcc.pkl.parts"
-        wait_until(lambda: parts.exists() and len(parts.read_bytes().splitlines()) > 1)
+        sections = corpus.output_path / ".train-mfcc.pkl.sections"
+        wait_until(lambda: sections.exists() and len(sections.read_bytes().splitlines()) > 1)
         process.kill()
     wait_until(lambda: not alive_in_session(process.pid))
     assert not (corpus.output_path / "train-mfcc.pkl").exists()
@@ -531,7 +531,7 @@ def test_the_script_is_the_stage(corpus):
 @pytest.fixture
 def computed_lfcc(corpus, monkeypatch):
     """A corpus of which a run has computed one type, and was interrupted before it finished the list."""
-    monkeypatch.setattr(unfinished, "PART", 2)
+    monkeypatch.setattr(unfinished, "SECTION", 2)
     with monkeypatch.context() as patch:
         patch.setattr(UnfinishedList, "finish", Mock(side_effect=Interruption))
         with pytest.raises(Interruption):
@@ -548,7 +548,7 @@ def test_types_are_finished_together_after_one_was_interrupted(computed_lfcc):
     assert len(load(path)) == 7
 
 
-def test_a_run_that_does_not_begin_leaves_the_parts_of_another(computed_lfcc):
+def test_a_run_that_does_not_begin_leaves_the_sections_of_another(computed_lfcc):
     corpus = computed_lfcc
     before = {name: content for name, content in corpus.files().items() if "lfcc" in name}
     assert len(before) == 2

@@ -160,7 +160,7 @@ def _cepstra(rows: Matrix, entry: FeatureType) -> Matrix:
 def _normalised(cepstra: Matrix) -> Matrix:
     """Normalise each coefficient to mean 0 and variance 1 over the frames; constant ones become 0."""
     deviations = cepstra.std(axis=0)
-    # Relative to the largest coefficient, constant ones have up to 5e-9 by rounding, those of speech at least 2e-5.
+    # Relative to the largest coefficient, constant ones have up to 5e-9 by rounding, those of speech at least 1e-5.
     is_constant = deviations <= 1e-7 * np.abs(cepstra).max()
     return (cepstra - cepstra.mean(axis=0)) * np.where(is_constant, 0, 1 / np.where(is_constant, 1, deviations))
 

@@ -101,7 +101,7 @@ def extract(
             each: stack.enter_context(UnfinishedList(each.path, each.identity(source), restart)) for each in wanted
         }
         if unfinished:
-            digests = source.digests(max(one.n_found for one in unfinished.values()))
+            digests = source.digests(max(one.n_earlier for one in unfinished.values()))
             for one in unfinished.values():
                 one.resume(digests, with_problems=skip_bad)
                 if one.recordings:
@@ -205,7 +205,7 @@ def _fill(lists: dict[_List, UnfinishedList], source: Source) -> None:
             if place >= len(one.recordings):
                 one.add(recording, found.get(each.name), trial.label)
     for one in lists.values():
-        one.end_part()
+        one.end_section()
 
 
 def _report(source: Source, recordings: Sequence[RecordingInfo], skip_bad: bool) -> None:
