@@ -65,8 +65,10 @@ def test_extraction_gives_what_the_lists_hold(here):
     several = countermeasure.extract(names[0], ["silence", "mfcc"])
     assert list(several) == ["silence", "mfcc"]
     assert several["silence"].shape == (1, 2)
-    with pytest.raises(InputError, match="no feature type 'mfc'"):
+    with pytest.raises(InputError, match=r"^no feature type 'mfc'"):
         countermeasure.extract(names[0], "mfc")
+    with pytest.raises(InputError, match=f"^{re.escape(str(names[0]))}: lfcc@0-9000: its band ends above 8000 Hz"):
+        countermeasure.extract(names[0], "lfcc@0-9000")
 
 
 def test_a_detector_gives_the_score_of_the_list(here):

@@ -26,13 +26,13 @@ def columns(folder: Path) -> list[Column]:
     InputError
         If two lists have the same column, or a name is not Unicode.
     """
-    found = sorted(Column(names.column(path.name), path) for path in folder.glob(f"[!.]*{names.SUFFIX}"))
-    for one, other in itertools.pairwise(found):
+    lists = sorted(Column(names.column(path.name), path) for path in folder.glob(f"[!.]*{names.SUFFIX}"))
+    for one, other in itertools.pairwise(lists):
         if one.name == other.name:
             raise InputError(
                 f"{other.path} and {one.path.name} are both the column {one.name!r}; keep the list of one split only"
             )
-    return found
+    return lists
 
 
 def fill(folder: Path, paths: Sequence[Path]) -> Path | None:

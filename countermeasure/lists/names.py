@@ -71,5 +71,5 @@ class ScoreColumn(NamedTuple):
 
 def score_column(name: str) -> ScoreColumn | None:
     """Parse the name of a column; return None if it is not one of scores."""
-    found = _SCORE_COLUMN.fullmatch(name)
-    return ScoreColumn(found["model"], found["side"], bool(found["whole"])) if found else None
+    match = _SCORE_COLUMN.fullmatch(name)
+    return ScoreColumn(match["model"], match["side"], bool(match["whole"])) if match else None

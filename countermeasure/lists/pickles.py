@@ -1,7 +1,7 @@
 """Pickled lists of arrays, written and read item by item.
 
 A list is one ordinary pickle, which ``pickle.load`` reads with any NumPy since 1.22. This module reads it without
-running code, see `unpickling`, without holding the arrays.
+running code, see `unpickling`, and leaves the data of the arrays in the file until they are read.
 """
 
 from __future__ import annotations
@@ -194,11 +194,11 @@ def read_estimator(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     """
     with _open(path) as file:
         digest = sha256_of(file)
-        found = Unpickler(file).value()
-        if type(found) is not Estimator or found.state is None:
+        value = Unpickler(file).value()
+        if type(value) is not Estimator or value.state is None:
             raise InputError(f"{path}: holds no Gaussian mixture model; give a bon.gmm or sp.gmm")
-        arrays = {name: value for name, value in found.state.items() if type(value) is ArrayRef and value.shape}
-        return digest, found.state | {name: value.read() for name, value in arrays.items()}
+        arrays = {name: each.read() for name, each in value.state.items() if type(each) is ArrayRef and each.shape}
+        return digest, value.state | arrays
 
 
 def _open(path: str | os.PathLike[str]) -> IO[bytes]:

@@ -24,11 +24,15 @@ class ListFile(AbstractContextManager):
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
-        self._file = files.open_regular(self.path, buffering=0)  # closed by __exit__
+        self._file = files.open_regular(self.path, buffering=0)  # closed by `close`
         self._held: np.ndarray | None = None
         self.size = os.fstat(self._file.fileno()).st_size
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __reduce__(self) -> tuple:
@@ -81,7 +85,7 @@ def _opened(there: _FileElsewhere) -> ListFile:
             f"{there.path}: {error.strerror} on {platform.node()}; all machines must see the lists under the same path"
         ) from None
     if file.identity != there.identity:
-        file.__exit__()
+        file.close()
         raise InputError(
             f"{there.path}: on {platform.node()} this is another list; all machines must see the same files"
         )

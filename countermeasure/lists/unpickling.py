@@ -65,7 +65,7 @@ class ArrayRef:
     fortran : bool
         Whether the data are stored column by column.
     offset : int or None
-        First byte of the data in the file; None if they are stored as text.
+        First byte of the data in the file; None if they are stored as text, or were restored from short text.
     """
 
     __slots__ = ("_data", "dtype", "fortran", "offset", "shape")
@@ -84,13 +84,13 @@ class ArrayRef:
         self._data, self.offset = data, None
         n_bytes = self.dtype.itemsize * math.prod(shape)
         if type(data) is bytes:
-            n_found = len(data)
+            n_held = len(data)
         elif data.is_text:  # takes more bytes in the file
-            n_found = n_bytes
+            n_held = n_bytes
         else:
-            n_found, self.offset = data.length, data.offset
-        if n_found != n_bytes:
-            raise ValueError(f"array of {n_bytes} bytes comes with {n_found}")
+            n_held, self.offset = data.length, data.offset
+        if n_held != n_bytes:
+            raise ValueError(f"array of {n_bytes} bytes comes with {n_held}")
 
     def read(self) -> np.ndarray:
         """Read the array; the file must still be open."""

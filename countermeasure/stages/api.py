@@ -9,7 +9,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from countermeasure.features import features
+from countermeasure.errors import InputError
+from countermeasure.features import features, types
 from countermeasure.gmm.models import Pair, model_files
 from countermeasure.lists.pickles import read_list
 from countermeasure.options import TrainingOptions
@@ -47,10 +48,15 @@ def extract(file: PathLike, ftype: str | Sequence[str]) -> Features | dict[str, 
     InputError
         If the file cannot be read or a type is unknown.
     """
-    recording = audio.read(file)
     names = [ftype] if isinstance(ftype, str) else list(ftype)
-    found = features.extract(recording.signal, recording.rate, names)
-    return found[ftype] if isinstance(ftype, str) else found
+    for name in names:
+        types.get(name)  # raises for an unknown type
+    recording = audio.read(file)
+    try:
+        by_type = features.extract(recording.signal, recording.rate, names)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    return by_type[ftype] if isinstance(ftype, str) else by_type
 
 
 def train(
