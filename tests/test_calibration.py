@@ -12,7 +12,7 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import calibration
 from countermeasure.gmm.calibration import Calibration, fit
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files
+from countermeasure.gmm.models import Model, TrainingRecord, model_files
 from countermeasure.stages.calibration import calibrate
 from countermeasure.trials.score_files import ScoreRecord, write_record
 from tDCF_python import metrics
@@ -141,7 +141,8 @@ def test_what_is_usual_comes_from_the_record_of_base_models(rng, tmp_path, model
     columns = ["a-bon", "a-sp"]
     for model in model_files(models):
         write_model(
-            model, Model(Parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2))), record={"columns": columns})
+            model,
+            Model(Parameters(np.ones(1), np.zeros((1, 2)), np.ones((1, 2))), record=TrainingRecord(columns=columns)),
         )
     calibrate(recorded(path, models, log_likelihoods=[-80.0, -70.0]), models)
     assert calibration.read(models).lowest_usual is None

@@ -24,7 +24,8 @@ from countermeasure.errors import InputError
 from countermeasure.features import features, types
 from countermeasure.gmm import calibration
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_model
+from countermeasure.gmm.models import Model, TrainingRecord, model_files, read_model
+from countermeasure.lists.provenance import Source
 from countermeasure.options import TrainingOptions
 from countermeasure.stages import detection
 from countermeasure.stages.chain import Chain
@@ -452,12 +453,12 @@ def test_fusions_of_lists_without_records_go_by_names(work, capsys, tmp_path, re
     shutil.copytree(work / "model", tmp_path / "model")
     for path in model_files(tmp_path / "model" / FRAMES):
         model = read_model(path)
-        write_model(path, replace(model, record={**model.record, "inputs": None}))
+        write_model(path, replace(model, record=replace(model.record, inputs=[])))
     expected = detect(capsys, work / "model" / FRAMES, recordings[0]).out
     assert detect(capsys, tmp_path / "model" / FRAMES, recordings[0]).out == expected
 
 
-MFCC = {"kind": "features", "sampling_rate": 16000, "model": None, "feature": types.settings("mfcc", 16000)}
+MFCC = Source("features", types.settings("mfcc", 16000), 16000)
 
 
 @pytest.mark.parametrize(
@@ -465,13 +466,13 @@ MFCC = {"kind": "features", "sampling_rate": 16000, "model": None, "feature": ty
     [
         (
             None,
-            [{**MFCC, "feature": {**MFCC["feature"], "n_filters": 40}}],
+            [replace(MFCC, feature={**MFCC.feature, "n_filters": 40})],
             "features that this version does not compute",
         ),
-        ("ab", [MFCC, {**MFCC, "feature": types.settings("mfcc-25", 16000)}], "different windows"),
+        ("ab", [MFCC, replace(MFCC, feature=types.settings("mfcc-25", 16000))], "different windows"),
         (
             "ab",
-            [MFCC, {**MFCC, "sampling_rate": 8000, "feature": types.settings("mfcc", 8000)}],
+            [MFCC, Source("features", types.settings("mfcc", 8000), 8000)],
             "different sampling rates",
         ),
         ("ab", [MFCC, None], "column 'b' does not tell which model"),
@@ -479,7 +480,7 @@ MFCC = {"kind": "features", "sampling_rate": 16000, "model": None, "feature": ty
     ],
 )
 def test_features_that_no_chain_can_have_are_refused(tmp_path, columns, inputs, message):
-    record = {"columns": columns and list(columns), "inputs": inputs}
+    record = TrainingRecord(columns=columns and list(columns), inputs=inputs)
     n = 60 if columns is None else 120
     for path in model_files(tmp_path):
         write_model(path, Model(Parameters(np.ones(1), np.zeros((1, n)), np.ones((1, n))), record=record))

@@ -251,7 +251,7 @@ def test_models_of_other_features_or_of_other_scores_are_told(tmp_path, describe
     assert would_replace(tmp_path / "model", SMALL, other).endswith("(trained on other data)")
     (tmp_path / "scores").mkdir()
     rows = [(array[:, 0], label) for array, label in items]
-    for training_id, how in ((pair.record["training_id"], ""), ("other", "(trained on scores of other models)")):
+    for training_id, how in ((pair.record.training_id, ""), ("other", "(trained on scores of other models)")):
         names = {"name": "x", "training_id": training_id}
         path = tmp_path / "scores" / "x-bon-train.pkl"
         write_described(path, *zip(*rows, strict=True), kind="frame scores", model=names)

@@ -148,8 +148,8 @@ def test_the_same_data_give_the_same_bytes_and_nothing_is_done_twice(experiment,
         return training.train_fusion(experiment / "train", experiment / folder, LogisticOptions(l2), **settings)
 
     record = train("one").record
-    assert record["options"] == {"l2": 1.0, "method": "logistic"}
-    assert record["columns"] == list(COLUMNS)
+    assert record.options == {"l2": 1.0, "method": "logistic"}
+    assert record.columns == list(COLUMNS)
     train("two", restart=True)
     for one, two in zip(model_files(experiment / "one"), model_files(experiment / "two"), strict=True):
         assert one.read_bytes() == two.read_bytes()

@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from countermeasure.errors import InputError
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, model_files, read_model, read_pair, write_pair
+from countermeasure.gmm.models import Model, TrainingRecord, model_files, read_model, read_pair, write_pair
 from trainings import write_model
 
 RECORD = {
@@ -34,7 +34,7 @@ def make_model(seed=0, n_components=3, n_dims=2, record=RECORD):
         rng.normal(size=(n_components, n_dims)),
         rng.uniform(0.1, 2, size=(n_components, n_dims)),
     )
-    return Model(parameters, 7, -12.5, True, (-14.0, -13.0, -12.5), record)
+    return Model(parameters, 7, -12.5, True, (-14.0, -13.0, -12.5), TrainingRecord(**record))
 
 
 def assert_same_parameters(one, other):
@@ -48,9 +48,9 @@ def test_what_was_written_is_read(tmp_path):
     write_model(tmp_path / "new" / "bon.gmm", written)
     read = read_model(tmp_path / "new" / "bon.gmm")
     assert_same_parameters(read.parameters, written.parameters)
-    assert (read.n_iter, read.lower_bound, read.converged, read.record) == (7, -12.5, True, RECORD)
+    assert (read.n_iter, read.lower_bound, read.converged, read.record) == (7, -12.5, True, written.record)
     assert read.history == (-14.0, -13.0, -12.5)
-    assert read.columns == ["lfcc-bon", "lfcc-sp", "größe"]
+    assert read.record.columns == ["lfcc-bon", "lfcc-sp", "größe"]
     assert read.sha256 == hashlib.sha256((tmp_path / "new" / "bon.gmm").read_bytes()).hexdigest()
 
 
@@ -61,7 +61,7 @@ def test_what_a_model_does_not_say_is_read_as_such(tmp_path):
     read = read_model(tmp_path / "bon.gmm")
     assert_same_parameters(read.parameters, parameters)
     assert (read.n_iter, read.lower_bound, read.converged) == (0, float("-inf"), False)
-    assert (read.history, read.record) == ((), {})
+    assert (read.history, read.record) == ((), TrainingRecord())
     found = pickle.loads((tmp_path / "bon.gmm").read_bytes())
     own = GaussianMixture()
     assert (found.tol, found.reg_covar, found.max_iter, found.random_state) == (own.tol, 0, own.max_iter, None)
@@ -115,7 +115,7 @@ def test_a_model_of_scikit_learns_own_is_read(tmp_path, fitted):
     model = fitted()
     read = read_model(pickled(tmp_path / "bon.gmm", model))
     assert_same_parameters(read.parameters, Parameters(model.weights_, model.means_, model.covariances_))
-    assert (read.n_iter, read.converged, read.record, read.columns) == (model.n_iter_, model.converged_, {}, None)
+    assert (read.n_iter, read.converged, read.record) == (model.n_iter_, model.converged_, TrainingRecord())
     assert read.lower_bound == model.lower_bound_
     del model.lower_bound_
     assert read_model(pickled(tmp_path / "bon.gmm", model)).lower_bound == float("-inf")
@@ -179,7 +179,6 @@ def test_what_is_no_diagonal_mixture_is_refused(tmp_path, fitted):
         ({"columns": ["lfcc-bon", 3]}, "columns"),
         ({"options": {"n_components": None}}, "options"),
         ({"training_id": 5}, "training_id"),
-        ({"label": "genuine"}, "label"),
         ({"n_frames": 1.5}, "n_frames"),
     ],
 )

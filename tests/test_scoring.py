@@ -131,7 +131,7 @@ def test_the_scores_of_a_fusion_know_its_columns(place, options):
     if isinstance(options, LogisticOptions):
         assert record.models == ModelsRecord("logistic", "frame scores", [1, 1], [6, 6])
     else:
-        n_frames = [model.record["n_frames"] for model in read_pair(*models)]
+        n_frames = [model.record.n_frames for model in read_pair(*models)]
         assert record.models == ModelsRecord("gmm", "frame scores", [2, 2], n_frames)
 
 
@@ -207,7 +207,7 @@ def test_score_lists_know_the_training_that_scored_them(place):
     trained = read_pair(*models.values())
     for side in ("bon", "sp"):
         record = provenance.read(place / "out" / "dev" / f"x-{side}-dev.pkl")
-        assert (record.model["name"], record.model["training_id"]) == ("x", trained.record["training_id"])
+        assert (record.model["name"], record.model["training_id"]) == ("x", trained.record.training_id)
         assert record.model["models_sha256"] == trained.sha256
 
 

@@ -183,7 +183,7 @@ def test_frame_scores_and_file_scores_have_the_documented_forms(here):
     assert (made.kind, made.utterances, made.feature, made.n_frames) == (
         "frame scores", given.utterances, given.feature, given.n_frames,
     )  # fmt: skip
-    assert made.model["training_id"] == read_model("model/lfcc/bon.gmm").record["training_id"]
+    assert made.model["training_id"] == read_model("model/lfcc/bon.gmm").record.training_id
 
 
 def test_the_test_scripts_print_the_eer_of_score_eval_and_draw_its_pictures(here, tmp_path, capsys, monkeypatch):

@@ -46,10 +46,10 @@ def test_models_are_fitted_mixtures_of_scikit_learn(trained, items):
 def test_models_say_what_they_are_and_belong_together(trained, items):
     pair = read_pair(*model_files(trained))
     for label, model in zip(LABELS, pair, strict=True):
-        assert (model.record["label"], model.record["n_files"]) == (label, 30)
-        assert model.record["n_frames"] == len(frames_of(items, label))
-        assert model.record["options"] == vars(SMALL)
-        assert model.record["training_id"] == pair.record["training_id"]
+        assert (model.record.label, model.record.n_files) == (label, 30)
+        assert model.record.n_frames == len(frames_of(items, label))
+        assert model.record.options == vars(SMALL)
+        assert model.record.training_id == pair.record.training_id
 
 
 @pytest.mark.parametrize("n_passes", [1, 10])

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from typing import IO, Any, NamedTuple
+from dataclasses import asdict
+from typing import IO, NamedTuple
 
 import numpy as np
 
+from countermeasure import records
 from countermeasure.errors import InputError
 from countermeasure.files import open_regular, replace_when_whole
 from countermeasure.gmm import em
 from countermeasure.gmm.mixture import Parameters, Statistics
+from countermeasure.gmm.models import TrainingRecord
 
 
 class Checkpoint(NamedTuple):
     """What a checkpoint holds, see `save`."""
 
-    record: dict[str, Any]
+    record: TrainingRecord
     state: em.State
     seconds: list[float]
 
 
-def save(path: str | os.PathLike[str], state: em.State, seconds: list[float], record: dict[str, Any]) -> None:
+def save(path: str | os.PathLike[str], state: em.State, seconds: list[float], record: TrainingRecord) -> None:
     """Write a checkpoint.
 
     Parameters
@@ -31,8 +34,8 @@ def save(path: str | os.PathLike[str], state: em.State, seconds: list[float], re
     state : em.State
     seconds : list of float
         Duration of each pass.
-    record : dict
-        The record that the model will have; JSON values.
+    record : TrainingRecord
+        That of the model, without its class.
     """
     # Not flushed to the disk: it is written after every pass, and has to survive a killed process only.
     with replace_when_whole(path, flush=False) as file:
@@ -46,7 +49,7 @@ def save(path: str | os.PathLike[str], state: em.State, seconds: list[float], re
             block_frames=np.array([block.n_frames for block in state.blocks]),
             history=np.array(state.history),
             seconds=np.array(seconds),
-            record=np.array(json.dumps(record)),
+            record=np.array(json.dumps(asdict(record))),
         )
 
 
@@ -69,7 +72,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint | None:
 
 def _parsed(file: IO[bytes]) -> Checkpoint:
     with np.load(file, allow_pickle=False) as arrays:  # zipfile compares checksums
-        record = json.loads(str(arrays["record"]))
+        record = records.checked(TrainingRecord, json.loads(str(arrays["record"])))
         parameters = Parameters(arrays["weights"], arrays["means"], arrays["variances"])
         sums, log_likelihoods, n_frames = arrays["sums"], arrays["block_log_likelihoods"], arrays["block_frames"]
         history, seconds = arrays["history"].tolist(), arrays["seconds"].tolist()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,49 @@ _ARRAYS = {"weights_": 1, "means_": 2, "covariances_": 2}
 
 
 @dataclass(frozen=True)
+class TrainingRecord:
+    """The data, settings and versions of a model's training; no entry is set for models of other programs.
+
+    Attributes
+    ----------
+    columns : list of str or None
+        Names of the columns of a fusion.
+    data_sha256 : list of str
+        SHA-256 of each list.
+    options : dict
+        Those of the training, see `TrainingOptions` and `LogisticOptions`.
+    start_sha256 : list of str or None
+        SHA-256 of the models that were continued from.
+    training_id : str
+        Identifies data and options; the same for both models.
+    inputs : list of Source or None
+        What the record of each list said; None for a list without one.
+    versions : dict of str to str
+    label : str or None
+        The model's class.
+    n_files, n_frames : int or None
+        Recordings and rows of that class.
+    """
+
+    format: int | None = None
+    columns: list[str] | None = None
+    data_sha256: list[str] = field(default_factory=list)
+    options: dict[str, int | float | str] = field(default_factory=dict)
+    start_sha256: list[str] | None = None
+    training_id: str = ""
+    inputs: list[Source | None] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    label: str | None = None
+    n_files: int | None = None
+    n_frames: int | None = None
+
+    @property
+    def is_logistic(self) -> bool:
+        """Whether the two Gaussians express a logistic regression."""
+        return self.options.get("method") == "logistic"
+
+
+@dataclass(frozen=True)
 class Model:
     """A trained mixture.
 
@@ -44,8 +87,7 @@ class Model:
     converged : bool
     history : tuple of float
         Mean log-likelihood per frame of each pass.
-    record : dict
-        Data and settings of the training, see `_Record`; empty for models of other programs.
+    record : TrainingRecord
     sha256 : str
         SHA-256 of the file that the model was read from; empty for a new model.
     """
@@ -55,13 +97,8 @@ class Model:
     lower_bound: float = float("-inf")
     converged: bool = False
     history: tuple[float, ...] = ()
-    record: dict[str, Any] = field(default_factory=dict)
+    record: TrainingRecord = TrainingRecord()
     sha256: str = field(default="", compare=False)
-
-    @property
-    def columns(self) -> list[str] | None:
-        """Names of the columns that a fusion model was trained on; None for other models."""
-        return self.record.get("columns")
 
 
 class Pair(NamedTuple):
@@ -71,8 +108,8 @@ class Pair(NamedTuple):
     spoof: Model
 
     @property
-    def record(self) -> dict[str, Any]:
-        """Record of the training; empty for models of other programs."""
+    def record(self) -> TrainingRecord:
+        """Record of the training, without what differs between the two models' records."""
         return self.bonafide.record
 
     @property
@@ -103,9 +140,9 @@ def write_pair(folder: PathLike, bonafide: Model, spoof: Model) -> None:
 def _check(path: PathLike, model: Model) -> None:
     try:
         _check_parameters(model.parameters)
-        records.checked(_Record, model.record)
+        records.checked(TrainingRecord, asdict(model.record))
     except ValueError as error:
-        more = ", or change --reg_covar" if "reg_covar" in model.record.get("options", ()) else ""
+        more = ", or change --reg_covar" if "reg_covar" in model.record.options else ""
         raise InputError(f"{path}: is not written, since {error}; look at the data{more}") from None
 
 
@@ -113,7 +150,7 @@ def _dump(model: Model, file: IO[bytes]) -> None:
     from sklearn.mixture import GaussianMixture
 
     p = model.parameters
-    options = model.record.get("options", {})
+    options = model.record.options
     estimator = GaussianMixture(
         p.n_components,
         covariance_type="diag",
@@ -131,7 +168,7 @@ def _dump(model: Model, file: IO[bytes]) -> None:
     estimator.lower_bound_ = float(model.lower_bound)
     estimator.lower_bounds_ = [float(value) for value in model.history]
     estimator.n_features_in_ = p.n_dims
-    setattr(estimator, _RECORD, model.record)
+    setattr(estimator, _RECORD, asdict(model.record))
     dump(estimator, file)
 
 
@@ -151,12 +188,14 @@ def read_model(path: PathLike) -> Model:
         raise InputError(f"{path}: a mixture with covariance_type={kind[:20]!r}; this suite's are 'diag'")
     if "means_" not in state:
         raise InputError(f"{path}: a mixture that was never fitted; train it first")
-    record, history = state.get(_RECORD, {}), state.get("lower_bounds_")
+    entries, history = state.get(_RECORD, {}), state.get("lower_bounds_")
+    if isinstance(entries, dict):  # older models have None for what is missing
+        entries = {name: value for name, value in entries.items() if value is not None}
     try:
         arrays = (_array(state, name, n_axes) for name, n_axes in _ARRAYS.items())
         parameters = Parameters(*arrays)
         _check_parameters(parameters)
-        records.checked(_Record, record)
+        record = records.checked(TrainingRecord, entries)
     except ValueError as error:
         raise InputError(f"{path}: {error}; the file is damaged, copy or train the model again") from None
     return Model(
@@ -195,23 +234,6 @@ def _check_parameters(p: Parameters) -> None:
         raise ValueError("a mean or a variance is larger or smaller than any feature's")
 
 
-@dataclass(frozen=True)
-class _Record:
-    """The record of a model: data, settings and versions of its training. All entries may be missing."""
-
-    format: int | None = None
-    columns: list[str] | None = None
-    data_sha256: list[str] | None = None
-    options: dict[str, int | float | str] | None = None
-    start_sha256: list[str] | None = None
-    training_id: str | None = None
-    inputs: list[Source | None] | None = None
-    versions: dict[str, str] | None = None
-    label: Literal["bonafide", "spoof"] | None = None
-    n_files: int | None = None
-    n_frames: int | None = None
-
-
 def read_pair(bonafide_path: PathLike, spoof_path: PathLike) -> Pair:
     """Read the two models of one training.
 
@@ -222,11 +244,9 @@ def read_pair(bonafide_path: PathLike, spoof_path: PathLike) -> Pair:
     """
     bonafide, spoof = read_model(bonafide_path), read_model(spoof_path)
     for model, path, label in ((bonafide, bonafide_path, "bonafide"), (spoof, spoof_path, "spoof")):
-        if (model.record.get("label") or label) != label:
-            raise InputError(
-                f"{path}: is a model of {model.record['label']} speech, not of {label}; swap the two files"
-            )
-    if bonafide.record.get("training_id") != spoof.record.get("training_id"):
+        if model.record.label not in (None, label):
+            raise InputError(f"{path}: is a model of {model.record.label} speech, not of {label}; swap the two files")
+    if bonafide.record.training_id != spoof.record.training_id:
         raise InputError(
             f"{bonafide_path} and {spoof_path} come from different trainings; give the two files of one model folder"
         )

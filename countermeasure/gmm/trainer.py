@@ -11,10 +11,10 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints, em
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters, Standardisation, Statistics, floored, seeds, total, update
-from countermeasure.gmm.models import Model
+from countermeasure.gmm.models import Model, TrainingRecord
 from countermeasure.gmm.moments import sample, standardisation
 from countermeasure.lists.rows import Rows
 from countermeasure.lists.table import PART, Part, Table, grouped
@@ -95,7 +95,7 @@ class Trainer:
         self._blocks = self._divide()
 
     def train(
-        self, start: Parameters | None, checkpoint: Path, record: dict[str, Any], log: PassLog, row: str
+        self, start: Parameters | None, checkpoint: Path, record: TrainingRecord, log: PassLog, row: str
     ) -> Model:
         """Train to the end and return the model.
 
@@ -105,8 +105,8 @@ class Trainer:
             A mixture of raw frames to start from; if None, seeds among the frames.
         checkpoint : Path
             Written after each pass; training continues from an existing one.
-        record : dict
-            Record of the model.
+        record : TrainingRecord
+            That of the model, without its class.
         log : PassLog
         row : str
             Name of a row of the table in messages.
@@ -193,7 +193,7 @@ class Trainer:
                 f"{self.label}: training came to no finite likelihood; look at the data, or change --reg_covar"
             )
 
-    def _model(self, state: em.State, record: dict[str, Any], row: str) -> Model:
+    def _model(self, state: em.State, record: TrainingRecord, row: str) -> Model:
         # The likelihood of a pass is that of the parameters before its updates, so the final ones need one more E-step.
         final = total(self._e_step(block, state.parameters) for block in range(len(self._blocks)))
         lower_bound = final.log_likelihood / self._n_frames
@@ -215,7 +215,7 @@ class Trainer:
             lower_bound,
             converged,
             state.history,
-            {**record, "label": self.label, "n_files": len(self._items), "n_frames": self._n_frames},
+            replace(record, label=self.label, n_files=len(self._items), n_frames=self._n_frames),
         )
 
 

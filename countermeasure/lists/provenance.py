@@ -167,22 +167,20 @@ def describe(list_path: str | os.PathLike[str], digest: str) -> Described:
     return Described(digest, None, f"{list_path}: {doubt}; its items are taken by their order alone")
 
 
-def source(record: Record | None) -> dict[str, Any] | None:
-    """Return the entries of a list's `Source`; None for a list without a record."""
+def source(record: Record | None) -> Source | None:
+    """Return what models' records say about a list; None for a list without a record."""
     if record is None:
         return None
-    return vars(
-        Source(
-            kind=record.kind,
-            feature=record.feature,
-            sampling_rate=record.sampling_rate,
-            model=record.model.get("training_id"),
-            split=record.split,
-            dtype=record.dtype,
-            protocol_sha256=record.protocol_sha256,
-            n_speakers=len({speaker for speaker in record.speakers if speaker}),
-            n_skipped=len(record.skipped),
-        )
+    return Source(
+        kind=record.kind,
+        feature=record.feature,
+        sampling_rate=record.sampling_rate,
+        model=record.model.get("training_id"),
+        split=record.split,
+        dtype=record.dtype,
+        protocol_sha256=record.protocol_sha256,
+        n_speakers=len({speaker for speaker in record.speakers if speaker}),
+        n_skipped=len(record.skipped),
     )
 
 

@@ -85,7 +85,7 @@ def calibrate(
     record = scores.record
     _check_origin(record, scores.path, model_path, pair.sha256)
     calibration = _fitted(scores, prior, criterion, pair.sha256)
-    if record and pair.bonafide.columns is None:  # a fusion is judged by its base models
+    if record and pair.record.columns is None:  # a fusion is judged by its base models
         calibration = replace(calibration, log_likelihoods=record.log_likelihoods)
     with files.only_run(model_path):
         write(model_path, calibration)

@@ -12,6 +12,7 @@ from countermeasure.errors import InputError
 from countermeasure.features.types import SILENCE
 from countermeasure.gmm import calibration
 from countermeasure.gmm.models import Pair, model_files, read_pair
+from countermeasure.lists.provenance import Source
 from tDCF_python import metrics
 
 FILE = "README.md"
@@ -75,15 +76,15 @@ def card(folder: str | os.PathLike[str]) -> str:
     """Return the card of a folder's models, as Markdown."""
     pair = read_pair(*model_files(folder))
     record = pair.record
-    columns, inputs = record.get("columns") or [], record.get("inputs") or []
-    types = [entry["feature"]["type"] if entry else "unknown" for entry in inputs]
-    known: dict[str, Any] = next((entry for entry in inputs if entry), {})
+    columns = record.columns or []
+    types = [source.feature["type"] if source else "unknown" for source in record.inputs]
+    known = next(filter(None, record.inputs), None)
     if columns:
         title = f"Fusion of {len(columns)} columns"
         features = [f"`{name}`: {kind}" for name, kind in zip(columns, types, strict=False)]
     else:
         title = f"Base model: {types[0] if types else 'unknown features'}"
-        features = _named(known.get("feature", {}))
+        features = _named(known.feature if known else {})
     return _CARD.format(
         mark=MARK,
         title=title,
@@ -92,7 +93,7 @@ def card(folder: str | os.PathLike[str]) -> str:
         training=_training(pair),
         figures=_items(_figures(folder)),
         silence=_SILENCE if SILENCE in [*columns, *types] else "",
-        versions=_items(_named(record.get("versions") or {})),
+        versions=_items(_named(record.versions)),
     )
 
 
@@ -109,24 +110,26 @@ def _table(heading: list[str], bonafide: Sequence[object], spoof: Sequence[objec
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
-def _data(pair: Pair, names: list[str], known: dict[str, Any]) -> str:
-    counts = ([model.record.get(name, "unknown") for name in ("n_files", "n_frames")] for model in pair)
-    facts = {
-        "split": known.get("split"),
-        "sampling rate, Hz": known.get("sampling_rate"),
-        "speakers": known.get("n_speakers"),
-        "recordings left out": known.get("n_skipped"),
-        "SHA-256 of the protocol": known.get("protocol_sha256"),
-    }
-    for name, digest in zip(names, pair.record.get("data_sha256") or [], strict=False):
+def _data(pair: Pair, names: list[str], known: Source | None) -> str:
+    counts = ([n or "unknown" for n in (model.record.n_files, model.record.n_frames)] for model in pair)
+    facts: dict[str, object] = {}
+    if known:
+        facts = {
+            "split": known.split,
+            "sampling rate, Hz": known.sampling_rate,
+            "speakers": known.n_speakers,
+            "recordings left out": known.n_skipped,
+            "SHA-256 of the protocol": known.protocol_sha256,
+        }
+    for name, digest in zip(names, pair.record.data_sha256, strict=False):
         facts[f"SHA-256 of `{name}`"] = digest
     known_facts = _named({name: value for name, value in facts.items() if value})
     return f"{_table(['recordings', 'rows'], *counts)}\n\n{_items(known_facts)}"
 
 
 def _training(pair: Pair) -> str:
-    options = pair.record.get("options") or {}
-    if options.get("method") == "logistic":
+    options = pair.record.options
+    if pair.record.is_logistic:
         text = "Logistic regression on the mean row of each recording, written as two Gaussians whose log ratio it is."
     else:
         heading = ["components", "passes", "converged", "log-likelihood per row, nats"]
@@ -136,7 +139,7 @@ def _training(pair: Pair) -> str:
         text = _table(heading, *rows)
     if options:
         text += "\n\nOptions: " + ", ".join(f"`{name}` {value}" for name, value in options.items())
-    if pair.record.get("start_sha256"):
+    if pair.record.start_sha256:
         text += "\n\nContinued from other models."
     return text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from countermeasure.features.types import N_CEPSTRA, Window
 from countermeasure.gmm.models import Pair, has_models, model_files, read_pair
 from countermeasure.gmm.scores import Scorer, Scores, joined
 from countermeasure.lists import names
+from countermeasure.lists.provenance import Source
 
 _USUAL_RATE = 16000  # Hz, as in ASVspoof; for models that do not name their rate
 _WIDTH, _WIDTH_OF_SILENCE = 3 * N_CEPSTRA, 2
@@ -126,7 +127,7 @@ class Chain:
         self._given, self._ftype = list(dict.fromkeys(map(Path, model_path))), ftype
         self._pairs: dict[Path, Pair] = {}
         self._members: dict[Path, _Member] = {}  # each comes after those it is built on
-        self._recorded: list[dict[str, Any]] = []  # records of features
+        self._recorded: list[Source] = []  # records of features
         for folder in self._given:
             self._load(folder)
         if self._ftype:
@@ -142,7 +143,7 @@ class Chain:
         self.base_models = [
             folder for folder, member in self._members.items() if member.is_framed and member.sources[0].feature
         ]
-        rates = {entry["sampling_rate"] for entry in self._recorded}
+        rates = {entry.sampling_rate for entry in self._recorded}
         windows = {window for name in self.features if (window := types.window(name))}
         for what, values in (("windows", windows), ("sampling rates", rates)):
             if len(values) > 1:
@@ -151,7 +152,7 @@ class Chain:
         self.window = min(windows, default=None)
         framed = (types.get(name) for name in self.features if types.window(name))
         self.highest = max((each.limits(self.rate)[1] for each in framed), default=0.0)
-        self._dtype = "float64" if {entry.get("dtype") for entry in self._recorded} == {"float64"} else "float32"
+        self._dtype = "float64" if {entry.dtype for entry in self._recorded} == {"float64"} else "float32"
 
     def score(self, pieces: Iterable[NDArray[np.floating]]) -> Score:
         """Score a recording.
@@ -197,8 +198,8 @@ class Chain:
         if folder in self._members:
             return
         pair = self._pair(folder)
-        columns = pair.bonafide.columns
-        inputs = pair.record.get("inputs") or [None] * len(columns or [""])
+        columns = pair.record.columns
+        inputs = pair.record.inputs or [None] * len(columns or [""])
         sources = [self._source(folder, *column) for column in zip(columns or [""], inputs, strict=True)]
         n_columns, n_dims = sum(source.width for source in sources), pair.bonafide.parameters.n_dims
         if n_columns != n_dims:
@@ -216,17 +217,17 @@ class Chain:
             self._pairs[folder] = read_pair(*model_files(folder))
         return self._pairs[folder]
 
-    def _source(self, folder: Path, column: str, entry: dict[str, Any] | None) -> _Source:
+    def _source(self, folder: Path, column: str, entry: Source | None) -> _Source:
         """Return the source of a column, given its name ('' in a base model) and its entry in the models' record."""
-        if entry and entry["kind"] == "features":
+        if entry and entry.kind == "features":
             return _Source(self._recorded_feature(folder, entry))
         if not column:
             return _Source(self._given_feature(folder))
         origin = names.score_column(column)
         if origin:
-            provider = self._provider(folder, origin.model, (entry or {}).get("model"))
+            provider = self._provider(folder, origin.model, entry.model if entry else None)
             self._load(provider)
-            whole = entry["kind"] == "file scores" if entry else origin.whole_files
+            whole = entry.kind == "file scores" if entry else origin.whole_files
             return _Source(None, provider, names.SIDES.index(origin.side), whole)
         if entry is None and types.is_name(column):
             return _Source(column)
@@ -234,10 +235,9 @@ class Chain:
             f"{folder}: its column {column!r} does not tell which model gave it; such names end in -bon or -sp"
         )
 
-    def _recorded_feature(self, folder: Path, entry: dict[str, Any]) -> str:
-        feature, rate = entry["feature"], entry["sampling_rate"]
-        name = feature.get("type")
-        if not types.is_name(name) or type(rate) is not int or feature != types.settings(name, rate):
+    def _recorded_feature(self, folder: Path, entry: Source) -> str:
+        name = entry.feature["type"]
+        if not types.is_name(name) or entry.feature != types.settings(name, entry.sampling_rate):
             raise InputError(
                 f"{folder}: trained on features that this version does not compute ({str(name)[:40]}); train again"
             )
@@ -255,7 +255,7 @@ class Chain:
         """Return the folder of the model that gave a column: one that was given, or one beside the fusion."""
         candidates = [path for path in [*self._given, folder.parent / name] if has_models(path) and path != folder]
         named = [path for path in candidates if path.resolve().name == name]
-        fitting = [path for path in candidates if self._pair(path).record.get("training_id") == training_id]
+        fitting = [path for path in candidates if self._pair(path).record.training_id == training_id]
         found = fitting if training_id else named
         if found:
             return found[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from countermeasure.errors import InputError
 from countermeasure.features.types import SILENCE
 from countermeasure.gmm.models import Model, Pair
 from countermeasure.lists import provenance
+from countermeasure.lists.provenance import Source
 from countermeasure.lists.table import Table
 from countermeasure.stages.inputs import Data
 
@@ -69,7 +69,7 @@ def check_columns(model: Model, data: Data) -> None:
     InputError
         If a column is missing or unknown.
     """
-    columns, expected = data.columns, model.columns
+    columns, expected = data.columns, model.record.columns
     if columns is None or expected is None or columns == expected:
         return
     missing = [name for name in expected if name not in columns]
@@ -102,7 +102,7 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
             f"{model_path}: models over {model.parameters.n_dims} dimensions, but {', '.join(map(str, table.paths))} "
             f"of {table.n_columns}; give the models that were trained on these features"
         )
-    inputs = model.record.get("inputs") or [None] * len(table.paths)
+    inputs = model.record.inputs or [None] * len(table.paths)
     untold = []
     for path, described, trained in zip(table.paths, table.described, inputs, strict=False):
         found = provenance.source(described.record)
@@ -110,7 +110,7 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
             _check_same(path, found, model_path, trained)
         elif known := found or trained:
             silent, telling = (model_path, path) if found else (path, model_path)
-            what = f"{known['feature']['type']} features" if known["kind"] == "features" else known["kind"]
+            what = f"{known.feature['type']} features" if known.kind == "features" else known.kind
             untold.append(
                 f"{silent} has no record of its data; scores are right only if they are those of {telling} ({what}), "
                 "with the same normalisation"
@@ -119,25 +119,23 @@ def check_suits(model: Model, table: Table, model_path: str | os.PathLike[str]) 
         warn(untold[0])
 
 
-def _check_same(
-    path: os.PathLike[str], found: dict[str, Any], model_path: str | os.PathLike[str], trained: dict[str, Any]
-) -> None:
+def _check_same(path: os.PathLike[str], found: Source, model_path: str | os.PathLike[str], trained: Source) -> None:
     """Check that a list's record is like that of the list that models were trained on."""
-    if found["kind"] != trained["kind"]:
-        raise InputError(f"{path}: holds {found['kind']}, but {model_path} was trained on {trained['kind']}")
-    now, then = found["feature"], trained["feature"]
+    if found.kind != trained.kind:
+        raise InputError(f"{path}: holds {found.kind}, but {model_path} was trained on {trained.kind}")
+    now, then = found.feature, trained.feature
     if now != then:
         name = next(name for name in {**then, **now} if now.get(name) != then.get(name))
         raise InputError(
             f"{path}: features with {name} {now.get(name)}, but {model_path} was trained on {name} {then.get(name)}; "
             "give the models that were trained on these features"
         )
-    if found["sampling_rate"] != trained["sampling_rate"]:
+    if found.sampling_rate != trained.sampling_rate:
         raise InputError(
-            f"{path}: from recordings at {found['sampling_rate']} Hz, but {model_path} was trained on "
-            f"{trained['sampling_rate']} Hz; resample the recordings"
+            f"{path}: from recordings at {found.sampling_rate} Hz, but {model_path} was trained on "
+            f"{trained.sampling_rate} Hz; resample the recordings"
         )
-    if found["model"] != trained["model"]:
+    if found.model != trained.model:
         raise InputError(
             f"{path}: scores of other models than those that the fusion {model_path} was trained on, although their "
             "name is the same; make the score lists, or the fusion, again"
@@ -163,9 +161,9 @@ def check_likelihoods(pair: Pair, offsets: np.ndarray, table: Table) -> None:
     InputError
         If half of the items are absurdly far below.
     """
-    is_known = all(pair.record.get("inputs") or [None]) and all(described.record for described in table.described)
+    is_known = all(pair.record.inputs or [None]) and all(described.record for described in table.described)
     # The two Gaussians of a logistic regression only express its weights and do not model the data.
-    is_logistic = pair.record.get("options", {}).get("method") == "logistic"
+    is_logistic = pair.record.is_logistic
     if is_known or is_logistic or not offsets.size:
         return
     middle = float(np.median(offsets))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from countermeasure import cli, files, versions
 from countermeasure.errors import InputError
 from countermeasure.gmm import checkpoints
-from countermeasure.gmm.models import Pair, model_files, read_pair
+from countermeasure.gmm.models import Pair, TrainingRecord, model_files, read_pair
 from countermeasure.lists import provenance
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.trials.lines import LABELS
@@ -64,15 +64,14 @@ def would_replace(
         wanted["data_sha256"] = [record.list_sha256 if record else files.sha256(data_path)]
     if conflict := _conflict(folder, pair, wanted):
         return conflict
-    sources = pair.record.get("inputs", []) if pair else []  # models of other programs have no record
-    used = {source["model"] for source in sources if source and source.get("model")}
-    now = {found.record.get("training_id") for found in map(_pair, map(Path, scored_by)) if found}
+    used = {source.model for source in pair.record.inputs if source and source.model} if pair else set()
+    now = {found.record.training_id for found in map(_pair, map(Path, scored_by)) if found}
     if used and now and not now <= used:
         return "finished models of other settings are here (trained on scores of other models)"
     return ""
 
 
-def finished(folder: Path, record: dict[str, Any]) -> Pair | None:
+def finished(folder: Path, record: TrainingRecord) -> Pair | None:
     """Return the models that the training with this record has already made; None if it has not finished.
 
     Raises
@@ -81,9 +80,9 @@ def finished(folder: Path, record: dict[str, Any]) -> Pair | None:
         If the folder holds models or checkpoints of another training.
     """
     pair = _pair(folder)
-    if conflict := _conflict(folder, pair, record):
+    if conflict := _conflict(folder, pair, vars(record)):
         raise InputError(f"{folder}: {conflict}; choose another --model_path, or --restart to replace them")
-    if pair is None or _changed_settings(pair.record, record):
+    if pair is None or _changed_settings(pair.record, vars(record)):
         return None
     cli.log(f"{folder}: trained on these data already, nothing to do (--restart trains again)")
     return pair
@@ -97,7 +96,7 @@ def _pair(folder: Path) -> Pair | None:
         return None
 
 
-def _conflict(folder: Path, pair: Pair | None, wanted: dict[str, Any]) -> str:
+def _conflict(folder: Path, pair: Pair | None, wanted: Mapping[str, Any]) -> str:
     """Return how the models or checkpoints in a folder differ from the training with the record `wanted`."""
     changes = _changed_settings(pair.record, wanted) if pair else ""
     if pair and not changes:
@@ -110,28 +109,28 @@ def _conflict(folder: Path, pair: Pair | None, wanted: dict[str, Any]) -> str:
     return f"finished models of other settings are here ({changes})" if changes and not unfinished else ""
 
 
-def _changed_settings(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+def _changed_settings(found: TrainingRecord, wanted: Mapping[str, Any]) -> str:
     """Return how two trainings differ, such as "n_components 512, now 64".
 
     Parameters
     ----------
-    found : dict
-        The record of models or of a checkpoint; empty for models of other programs.
-    wanted : dict
-        That of the new training; only its entries are compared.
+    found : TrainingRecord
+        Of models or of a checkpoint.
+    wanted : mapping
+        Entries of the new training's record; only these are compared.
     """
-    if not found:
+    if not found.training_id:
         return "made by another program"
-    was, now = ({"method": "gmm", **(record.get("options") or {})} for record in (found, wanted))
+    was, now = ({"method": "gmm", **options} for options in (found.options, wanted["options"]))
     names = ["method"] if was["method"] != now["method"] else now
     changes = [f"{name} {was.get(name)}, now {now[name]}" for name in names if was.get(name) != now[name]]
     for name, what in (
         ("data_sha256", "trained on other data"),
-        ("columns", f"of the columns {', '.join(found.get('columns') or ['of no fusion'])}"),
-        ("start_sha256", "continued from other models" if found.get("start_sha256") else "not continued from others"),
+        ("columns", f"of the columns {', '.join(found.columns or ['of no fusion'])}"),
+        ("start_sha256", "continued from other models" if found.start_sha256 else "not continued from others"),
     ):
-        if name in wanted and found.get(name) != wanted[name]:
+        if name in wanted and getattr(found, name) != wanted[name]:
             changes.append(what)
-    if others := versions.differences(found.get("versions") or {}, wanted.get("versions") or versions.COMPARED):
+    if others := versions.differences(found.versions, wanted.get("versions", versions.COMPARED)):
         changes.append(f"made by another version of this suite: {', '.join(others)}")
     return "; ".join(changes)

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from countermeasure import cli
 from countermeasure.errors import InputError
 from countermeasure.features import types
 from countermeasure.features.types import SILENCE
-from countermeasure.gmm.models import BONAFIDE_FILE, has_models, model_files, read_model
+from countermeasure.gmm.models import BONAFIDE_FILE, TrainingRecord, has_models, model_files, read_model
 from countermeasure.lists import names, provenance
 from countermeasure.options import SPLITS
 from countermeasure.trials.lines import LABELS
@@ -302,12 +302,11 @@ class Pipelines:
     def _outdated(self) -> Iterator[str]:
         """Yield the members that were trained again after a fusion of their scores."""
         for fusion in self._systems[len(self._framed) :]:
-            inputs = self._record(fusion).get("inputs") or []
-            used = {source["model"] for source in inputs if source} - {None}
-            now = {member.name: self._record(member).get("training_id") for member in fusion.members}
+            used = {source.model for source in self._record(fusion).inputs if source} - {None}
+            now = {member.name: self._record(member).training_id for member in fusion.members}
             yield from (name for name, training in now.items() if used and training and training not in used)
 
-    def _record(self, system: _System) -> dict[str, Any]:
+    def _record(self, system: _System) -> TrainingRecord:
         return read_model(self._model / system.name / BONAFIDE_FILE).record
 
     def _check_lists(self, splits: Sequence[str]) -> None:

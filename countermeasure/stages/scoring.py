@@ -99,7 +99,7 @@ def score_list(
     if plot is not None:
         drawing.check_folder(plot)
     with _opened(data, models, n_jobs, dask) as scoring:
-        trained_on = scoring.pair.record.get("data_sha256") or ()
+        trained_on = scoring.pair.record.data_sha256
         if any(described.sha256 in trained_on for described in scoring.table.described):
             warn(f"{data.place}: the models were trained on it, so the EER says nothing about other recordings")
         trials = read_protocol(label_path, protocol_format, protocol_subset)
@@ -283,7 +283,7 @@ def _record_of_scores(scoring: _Scoring, split: str, model_name: str, whole_file
         index=None,
         model={
             "name": model_name,
-            "training_id": scoring.pair.record.get("training_id", ""),
+            "training_id": scoring.pair.record.training_id,
             "models_sha256": scoring.pair.sha256,
             "data_sha256": scoring.data_sha256(),
         },
@@ -340,12 +340,13 @@ def _write_score_file(scoring: _Scoring, path: Path, trials: Sequence[Trial], it
 
 def _about(pair: Pair) -> ModelsRecord | None:
     """Return what a score file's record says about its models; None if their record is incomplete."""
-    method = pair.record.get("options", {}).get("method", "gmm")
+    record = pair.record
     # A regression has one row per file. In a fusion, only silence is a list of features.
-    name = "n_files" if method == "logistic" else "n_frames"
-    rows = [model.record[name] for model in pair if name in model.record]
-    kinds = {source["kind"] for source in pair.record.get("inputs") or [] if source}
-    kind: Any = "features" if pair.bonafide.columns is None else next(iter(kinds - {"features"}), None)
+    counts = [model.record.n_files if record.is_logistic else model.record.n_frames for model in pair]
+    rows = [n for n in counts if n is not None]
+    kinds = {source.kind for source in record.inputs if source}
+    kind: Any = "features" if record.columns is None else next(iter(kinds - {"features"}), None)
     if len(rows) < len(pair) or kind is None:
         return None
-    return ModelsRecord(method, kind, [model.parameters.n_components for model in pair], rows)
+    n_components = [model.parameters.n_components for model in pair]
+    return ModelsRecord("logistic" if record.is_logistic else "gmm", kind, n_components, rows)

@@ -17,7 +17,7 @@ from countermeasure.errors import InputError
 from countermeasure.gmm import logistic
 from countermeasure.gmm.kernel import Kernel
 from countermeasure.gmm.mixture import Parameters
-from countermeasure.gmm.models import Model, Pair, model_files, read_pair, write_pair
+from countermeasure.gmm.models import Model, Pair, TrainingRecord, model_files, read_pair, write_pair
 from countermeasure.gmm.moments import means
 from countermeasure.gmm.trainer import PassLog, Trainer
 from countermeasure.lists import provenance
@@ -144,7 +144,7 @@ def _mixtures(
     trainers: Sequence[Trainer],
     starts: Sequence[Parameters | None],
     folder: Path,
-    record: dict[str, Any],
+    record: TrainingRecord,
     history: PassLog,
     row: str,
 ) -> Pair:
@@ -154,7 +154,7 @@ def _mixtures(
 
 
 def _regression(
-    table: Table, items: dict[str, np.ndarray], data: Data, options: LogisticOptions, record: dict[str, Any]
+    table: Table, items: dict[str, np.ndarray], data: Data, options: LogisticOptions, record: TrainingRecord
 ) -> Pair:
     chosen = np.sort(np.concatenate(list(items.values())))
     is_bonafide = np.array([table.labels[i] == BONAFIDE for i in chosen])
@@ -166,7 +166,7 @@ def _regression(
     for label, parameters, own in zip(LABELS, mixtures, (is_bonafide, ~is_bonafide), strict=True):
         log_likelihood = float(Kernel.of_raw(parameters).log_likelihoods(rows[own]).mean())
         n_frames = int(table.n_rows[items[label]].sum())
-        about = {**record, "label": label, "n_files": len(items[label]), "n_frames": n_frames}
+        about = replace(record, label=label, n_files=len(items[label]), n_frames=n_frames)
         models.append(Model(parameters, lower_bound=log_likelihood, converged=True, record=about))
     cli.log(f"logistic regression on {len(chosen):,} files, {table.n_columns} columns")
     return Pair(*models)
@@ -216,17 +216,16 @@ def _continued(
     return replace(options, n_components=n_components), starts
 
 
-def _record(table: Table, data: Data, options: Options, load_model_path: PathLike | None) -> dict[str, Any]:
-    """Return the record of the models; its training id identifies data and options."""
+def _record(table: Table, data: Data, options: Options, load_model_path: PathLike | None) -> TrainingRecord:
+    """Return the record of the models without their classes; its training id identifies data and options."""
     starts = model_files(load_model_path) if load_model_path is not None else ()
-    record: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "format": versions.FORMAT,
         "columns": data.columns,
         "data_sha256": [described.sha256 for described in table.described],
         "options": asdict(options),
         "start_sha256": [files.sha256(path) for path in starts] or None,
     }
-    record["training_id"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-    record["inputs"] = [provenance.source(described.record) for described in table.described]
-    record["versions"] = versions.current()
-    return record
+    training_id = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    inputs = [provenance.source(described.record) for described in table.described]
+    return TrainingRecord(**settings, training_id=training_id, inputs=inputs, versions=versions.current())

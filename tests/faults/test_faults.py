@@ -23,7 +23,8 @@ from faults.launcher import ROOT
 from faults.writers import THERE_BEFORE, WRITERS, tree
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-OLD = f"{card.MARK}\nwhat an earlier run has left\n".encode()  # a card without the mark would be the user's own
+# What an earlier run has left: without the mark a card, and without a number a score file, would be the user's own.
+OLD = f"{card.MARK} 0\nthe rest\n".encode()
 # How many mutants of each kind of file, and how many moments to kill each script, usually and with --long.
 MUTANTS, KILLS = (15, 1000), (1, 20)
 
