@@ -105,7 +105,7 @@ def test_a_fusion_of_the_same_errors_is_as_good(told):
     [
         (60, 120, "Too few files for a file-level mixture: 120 rows for 60 components. Use mfcc alone, or fuse"),
         (1, 60, "Too few files for a file-level mixture: 60 rows for 1 component. Use mfcc alone, or fuse"),
-        (1, 120, "). Use mfcc alone, or fuse"),
+        (1, 100, "). Use mfcc alone, or fuse"),
     ],
 )
 def test_a_file_level_fusion_is_compared_with_its_members_members_too(told, n_components, n_rows, advised):

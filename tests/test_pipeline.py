@@ -204,6 +204,7 @@ def test_all_inputs_are_checked_before_the_first_step(here, monkeypatch):
         monkeypatch.setattr("sys.argv", [program, "train"])
         told = refused(pipelines("lfcc", "mfcc").train())
         assert told == f"data/eval/eval-mfcc.pkl: no such file; run {command} lfcc mfcc"
+    Path("data/dev/dev-mfcc.pkl").unlink()
     assert len(list(pipelines("mfcc").train())) == 1  # needs the training list alone
     assert refused(pipelines("lfcc").test()).startswith("model/lfcc: no models in it; ")
     corpus.protocol(here / "LA", "eval").unlink()

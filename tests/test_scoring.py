@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import corpus
-from countermeasure import files
+from countermeasure import compute, files
 from countermeasure.errors import InputError
 from countermeasure.gmm import scores
 from countermeasure.gmm.calibration import models_sha256
@@ -17,6 +17,7 @@ from countermeasure.gmm.mixture import Parameters
 from countermeasure.gmm.models import Model, model_files, read_pair
 from countermeasure.lists import provenance
 from countermeasure.lists.pickles import ListWriter, read_list
+from countermeasure.lists.table import Table
 from countermeasure.options import LogisticOptions, TrainingOptions
 from countermeasure.stages import scoring, training
 from countermeasure.stages.extraction import extract
@@ -24,7 +25,7 @@ from countermeasure.trials.lines import LABELS
 from countermeasure.trials.protocol import read_protocol
 from countermeasure.trials.score_files import ModelsRecord, read_cm_scores, read_record, write_scores
 from tDCF_python import metrics
-from trainings import write_model
+from trainings import write_list, write_model
 
 
 def write_models(folder, n_dims=60, shift=0.0):
@@ -83,6 +84,19 @@ def no_work(monkeypatch):
 
 def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_recordings_may_be_in_several_parts_and_parts_hold_several(place, rng, monkeypatch):
+    """A part may begin with the rest of one recording and go on with the next."""
+    monkeypatch.setattr(scores, "_ROWS_PER_TASK", 40)
+    arrays = [rng.normal(size=(n, 60)).astype(np.float32) for n in (50, 7, 12, 90, 41, 3)]
+    path = write_list(place / "list.pkl", [(array, "spoof") for array in arrays])
+    with Table([path]) as table, compute.workers(1) as workers:
+        found = list(scores.score_items(table, read_pair(*model_files(place / "model")), workers))
+    for array, (bonafide, spoof) in zip(arrays, found, strict=True):
+        for side, mean in ((bonafide, 0), (spoof, 1)):
+            expected = -0.5 * ((array.astype(float) - mean) ** 2 + np.log(2 * np.pi)).sum(axis=1)
+            np.testing.assert_allclose(side, expected, rtol=1e-5)
 
 
 # -- the record beside a score file --------------------------------------------------------------------
