@@ -492,7 +492,7 @@ def test_features_that_no_chain_can_have_are_refused(tmp_path, columns, inputs, 
 
 
 def test_frames_are_drawn_and_replace_nothing_that_is_read(work, capsys, tmp_path, recordings):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     picture = tmp_path / "a.png"
     found = detect(capsys, work / "model" / FILES, recordings[0], frames=picture)
     assert found.out.count("\n") == 1
@@ -513,7 +513,7 @@ def test_frames_are_drawn_and_replace_nothing_that_is_read(work, capsys, tmp_pat
 
 def test_the_picture_lies_over_its_time(work, tmp_path, monkeypatch, rng):
     """A click at 1.5 s is there in the spectrogram, and the frames that it changes are there, too."""
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     from countermeasure.evaluation import drawing, frame_picture
 
     drawn = []

@@ -27,7 +27,7 @@ def summary(study: Study) -> list[str]:
 
 
 def _on_best(study: Study) -> str:
-    if len({(system.pooled.n_bonafide, system.pooled.n_spoof) for system in study.systems}) > 1:
+    if len(study.counts) > 1:
         return "The systems are evaluated on different trials, so none of them is called the best"
     best = study.best.pooled
     digits = decimals([best])

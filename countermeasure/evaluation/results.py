@@ -140,6 +140,11 @@ class Study:
         return min(self.systems, key=lambda system: system.evaluation.eer.value)
 
     @property
+    def counts(self) -> set[tuple[int, int]]:
+        """Numbers of bona fide and of spoof trials, of all systems; several if the systems have different trials."""
+        return {(system.pooled.n_bonafide, system.pooled.n_spoof) for system in self.systems}
+
+    @property
     def rates(self) -> AsvRates | None:
         """Rates for the t-DCF; None without a verification system, or if its rates allow no t-DCF."""
         return self.asv.rates if self.asv and not tdcf_problem(self.asv.rates) else None

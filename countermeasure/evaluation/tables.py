@@ -101,10 +101,9 @@ def table(
 
 def trials(study: Study) -> str:
     """Return how many trials the systems were evaluated on, or that they differ."""
-    counts = {(system.pooled.n_bonafide, system.pooled.n_spoof) for system in study.systems}
-    if len(counts) > 1:
+    if len(study.counts) > 1:
         return "different trials"
-    ((n_bonafide, n_spoof),) = counts
+    ((n_bonafide, n_spoof),) = study.counts
     return f"{n_bonafide + n_spoof:,} trials, {n_bonafide:,} bona fide and {n_spoof:,} spoof"
 
 
@@ -116,10 +115,10 @@ def systems(study: Study) -> Table:
     if dev := study.dev:
         caption += "; best on dev marked" * (len(groups) > 1)
         columns.append(_column("dev EER\n%", EER, [dev[system.name].pooled for system in study.systems], True))
-    is_one = len({(group.n_bonafide, group.n_spoof) for group in groups}) == 1
-    if not is_one:
+    are_comparable = len(study.counts) == 1
+    if not are_comparable:
         columns += _counts(groups)
-    columns += [_column(heading, figure, groups, not dev and is_one) for figure, heading in HEADINGS.items()]
+    columns += [_column(heading, figure, groups, not dev and are_comparable) for figure, heading in HEADINGS.items()]
     return table(caption, columns)
 
 

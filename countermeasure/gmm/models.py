@@ -109,7 +109,7 @@ class Pair(NamedTuple):
 
     @property
     def record(self) -> TrainingRecord:
-        """Record of the training, without what differs between the two models' records."""
+        """Record of the bona fide model; all but its class and numbers holds for both."""
         return self.bonafide.record
 
     @property

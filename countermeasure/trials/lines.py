@@ -120,10 +120,9 @@ def labelled_forms(n_fields: int, protocol_format: str | None, scored: bool) -> 
         return [Form("short", ("utterance", "attack", "label") if n_fields == 3 else ("utterance", "label"))]
     forms = [form for form in FORMS if len(form.fields) == n_fields]
     if n_fields > 2:
-        between = ["environment" if n_fields == 5 else UNNAMED] * max(n_fields - 4, 0)
-        forms.insert(
-            0, Form(V2019, ("speaker", "utterance", *between, *(("attack",) if n_fields > 3 else ()), "label"))
-        )
+        between = ["environment" if n_fields == 5 else UNNAMED] * (n_fields - 4)
+        attack = ["attack"] * (n_fields > 3)
+        forms.insert(0, Form(V2019, ("speaker", "utterance", *between, *attack, "label")))
     # Score files have trials of a CSV in the form of 2019.
     wanted = V2019 if protocol_format == CSV else protocol_format
     return [form for form in forms if wanted in (None, form.format)]
